@@ -1,0 +1,159 @@
+package envelope
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+
+	"github.com/raftkms/raftkms/hsm"
+	"github.com/raftkms/raftkms/hsm/xaes"
+)
+
+// Key is a loaded key with the XAES subkey that belongs to it, made once when
+// the key is loaded. It is safe for concurrent use, Close included: a call
+// beside it succeeds or fails with what the closed key says.
+type Key struct {
+	key hsm.Key
+
+	mu sync.RWMutex
+	k1 xaes.Subkey
+}
+
+// NewKey asks key for the one block operation that its subkey needs. The Key
+// owns key from here on; on an error the caller still does.
+func NewKey(ctx context.Context, key hsm.Key) (*Key, error) {
+	k1, err := xaes.NewSubkey(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	return &Key{key: key, k1: k1}, nil
+}
+
+// Close closes the key below and wipes the subkey.
+func (k *Key) Close() error {
+	// In this order: a call that finds the wiped subkey must find a closed key.
+	err := k.key.Close()
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.k1 = xaes.Subkey{}
+	return err
+}
+
+func (k *Key) subkey() xaes.Subkey {
+	k.mu.RLock()
+	defer k.mu.RUnlock()
+	return k.k1
+}
+
+// seal and open are those of package xaes with this key; a message that does
+// not authenticate is ErrAuthentication.
+func (k *Key) seal(ctx context.Context, dst, nonce, plaintext, aad []byte) ([]byte, error) {
+	k1 := k.subkey()
+	return xaes.Seal(ctx, k.key, &k1, dst, nonce, plaintext, aad)
+}
+
+func (k *Key) open(ctx context.Context, dst, nonce, ciphertext, aad []byte) ([]byte, error) {
+	k1 := k.subkey()
+	out, err := xaes.Open(ctx, k.key, &k1, dst, nonce, ciphertext, aad)
+	if errors.Is(err, xaes.ErrOpen) {
+		return nil, ErrAuthentication
+	}
+	return out, err
+}
+
+// Seal encrypts plaintext under key into a new envelope with a random nonce.
+// It copies the fields into the header as they are. Errors: [ErrTooLong], an
+// unknown purpose, and what the key says.
+func Seal(ctx context.Context, key *Key, f Fields, plaintext []byte, c Context) ([]byte, error) {
+	return AppendSeal(ctx, nil, key, f, plaintext, c)
+}
+
+// AppendSeal is [Seal] appending to dst, whose spare capacity must not overlap plaintext.
+func AppendSeal(ctx context.Context, dst []byte, key *Key, f Fields, plaintext []byte, c Context) ([]byte, error) {
+	var nonce [xaes.NonceSize]byte
+	if _, err := rand.Read(nonce[:]); err != nil {
+		return nil, fmt.Errorf("drawing a nonce: %w", err)
+	}
+	return sealWithNonce(ctx, dst, key, f, nonce, plaintext, c)
+}
+
+// Open decrypts the envelope b. h is the header, from [ParseHeader], on which
+// the caller has decided that this may be done and with which key; when b does
+// not carry that very header nothing is decrypted. Errors: [ErrMalformed],
+// [ErrAuthentication], and what the key says. The plaintext is the caller's to wipe.
+func Open(ctx context.Context, key *Key, h Header, b []byte, c Context) ([]byte, error) {
+	return AppendOpen(ctx, nil, key, h, b, c)
+}
+
+// AppendOpen is [Open] appending the plaintext to dst, whose spare capacity
+// must not overlap b.
+func AppendOpen(ctx context.Context, dst []byte, key *Key, h Header, b []byte, c Context) ([]byte, error) {
+	found, err := ParseHeader(b)
+	if err != nil {
+		return nil, err
+	}
+	if found != h {
+		return nil, ErrAuthentication
+	}
+	out, err := key.open(ctx, dst, h.Nonce[:], b[HeaderSize:], additionalData(h, c))
+	if err != nil {
+		return nil, fmt.Errorf("opening an envelope: %w", err)
+	}
+	n, ok := unpad(out[len(dst):])
+	if !ok {
+		clear(out[len(dst):])
+		return nil, ErrAuthentication
+	}
+	return out[:len(dst)+n], nil
+}
+
+func sealWithNonce(ctx context.Context, dst []byte, key *Key, f Fields, nonce [xaes.NonceSize]byte, plaintext []byte, c Context) ([]byte, error) {
+	limit, err := f.Purpose.limit()
+	if err != nil {
+		return nil, fmt.Errorf("sealing an envelope: %w", err)
+	}
+	if len(plaintext) > limit {
+		return nil, fmt.Errorf("%w: %d bytes are more than %d", ErrTooLong, len(plaintext), limit)
+	}
+	h := Header{Fields: f, Algorithm: AlgorithmXAES256GCM, Nonce: nonce}
+	dst = slices.Grow(dst, HeaderSize+paddedSize(len(plaintext))+xaes.Overhead)
+	dst = h.appendTo(dst)
+	padded := appendPadded(dst, plaintext)[len(dst):]
+	out, err := key.seal(ctx, dst, nonce[:], padded, additionalData(h, c))
+	if err != nil {
+		clear(padded)
+		return nil, fmt.Errorf("sealing an envelope: %w", err)
+	}
+	return out, nil
+}
+
+func additionalData(h Header, c Context) []byte {
+	aad := make([]byte, 0, HeaderSize+1+len(c.encoded))
+	return c.appendTo(h.appendTo(aad))
+}
+
+// paddedSize is the one permitted size of n bytes with their padding.
+func paddedSize(n int) int { return max(n+1, minPadded) }
+
+func appendPadded(dst, plaintext []byte) []byte {
+	end := len(dst) + paddedSize(len(plaintext))
+	dst = append(dst, plaintext...)
+	dst = append(dst, 0x80)
+	zeros := dst[len(dst):end]
+	clear(zeros)
+	return dst[:end]
+}
+
+// unpad returns how many bytes of padded are plaintext. The contents are
+// authenticated by now, so its timing tells a stranger nothing.
+func unpad(padded []byte) (int, bool) {
+	n := bytes.LastIndexByte(padded, 0x80)
+	if n < 0 || len(bytes.Trim(padded[n+1:], "\x00")) != 0 || paddedSize(n) != len(padded) {
+		return 0, false
+	}
+	return n, true
+}

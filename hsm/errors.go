@@ -1,0 +1,28 @@
+package hsm
+
+import "errors"
+
+// The causes that a caller acts on. Modules wrap them; none ever carries a
+// secret, a PIN or key bytes.
+var (
+	// ErrNoRoots: the module holds no root set (of this cluster) yet.
+	ErrNoRoots = errors.New("the module holds no root keys of this cluster")
+	// ErrForeignRoots: the token carries another cluster's root set.
+	ErrForeignRoots = errors.New("the module holds the root keys of another cluster")
+	// ErrRootsExist: that generation of the root set is already here.
+	ErrRootsExist = errors.New("the module already holds these root keys")
+	// ErrCanary: the roots do not open the cluster's canary, so they are not its roots.
+	ErrCanary = errors.New("the root keys do not open the cluster's canary")
+	// ErrUnwrap: a wrapped blob failed its integrity check.
+	ErrUnwrap = errors.New("wrapped key material does not open")
+	// ErrMAC: a record MAC does not hold; the record was altered or borrowed.
+	ErrMAC = errors.New("record MAC does not match")
+	// ErrPIN: the user PIN was refused. It is not tried again: tokens lock.
+	ErrPIN = errors.New("the module refused the PIN")
+	// ErrOfficerPIN: the security officer's PIN was refused.
+	ErrOfficerPIN = errors.New("the module refused the security officer's PIN")
+	// ErrUnavailable: the device does not answer; another node may.
+	ErrUnavailable = errors.New("the module is unavailable")
+	// ErrUnsupported: the device lacks what was asked.
+	ErrUnsupported = errors.New("the module does not support this")
+)
