@@ -1,0 +1,112 @@
+package fsm
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/raftkms/raftkms/fsm/canonical"
+	"github.com/raftkms/raftkms/fsm/command"
+	"github.com/raftkms/raftkms/fsm/policy"
+	"github.com/raftkms/raftkms/fsm/state"
+)
+
+// writes is every write there is: the door it comes through, the action that a
+// user's roles must allow, and the function that checks and does it.
+var writes = map[command.Type]write{
+	command.TypeBootstrap:       {command.CallerOperator, "", of(bootstrap)},
+	command.TypeCreateKey:       {command.CallerUser, policy.ActionCreateKey, of(createKey)},
+	command.TypeEnableKey:       {command.CallerUser, policy.ActionEnableKey, of(enableKey)},
+	command.TypeDisableKey:      {command.CallerUser, policy.ActionDisableKey, of(disableKey)},
+	command.TypeCreateJoinToken: {command.CallerOperator, "", of(createJoinToken)},
+	command.TypeAdmitNode:       {command.CallerNode, "", of(admitNode)},
+	command.TypeApproveRoots:    {command.CallerOperator, "", of(approveRoots)},
+}
+
+// ErrUnknownLevel is returned for a command above the highest feature level
+// that this binary knows.
+var ErrUnknownLevel = errors.New("feature level above this binary's")
+
+// apply takes one command through every check and does it. The order is the
+// same for all writes:
+//
+//  1. decode all of it; what cannot be decoded, or is newer than this binary, stops the node
+//  2. move the replicated time
+//  3. a repeat of a proposal gets the answer of the first time, and does nothing
+//  4. a proposal too old to be told from a repeat is refused: its outcome is unknown
+//  5. who asks is authorised again, now
+//  6. the cluster's feature level must have reached the command's
+//  7. the write's own checks, all before its first change; a refusal changes nothing
+//  8. the answer is kept for step 3
+//
+// An error is fatal: the caller throws the transaction away and stops.
+func apply(x *state.Txn, index uint64, data []byte) (Result, error) {
+	cmd, err := command.Decode(data)
+	if err != nil {
+		return Result{}, err
+	}
+	if cmd.Level > state.FeatureLevel {
+		return Result{}, fmt.Errorf("%w: %d", ErrUnknownLevel, cmd.Level)
+	}
+	w, known := writes[cmd.Type]
+	if !known {
+		return Result{}, fmt.Errorf("%w: %v", command.ErrUnknownType, cmd.Type)
+	}
+	run, err := w.prepare(cmd)
+	if err != nil {
+		return Result{}, err
+	}
+	if x.Cluster() == nil && cmd.Type != command.TypeBootstrap {
+		return refused(index, refuse(CodeNotBootstrapped, "the cluster has not been bootstrapped")), nil
+	}
+
+	advanceClock(x, cmd.Time)
+	if reply, answered := x.Reply(cmd.Proposal.ID); answered {
+		return repeat(reply, cmd, index)
+	}
+	if refusal := checkAge(x, cmd.Proposal.First); refusal != nil {
+		return refused(index, refusal), nil
+	}
+	if refusal := authorizeWrite(&x.View, w, cmd.Caller); refusal != nil {
+		return refused(index, refusal), nil
+	}
+	if c := x.Cluster(); c != nil && cmd.Level > c.FeatureLevel {
+		return refused(index, refuse(CodeFeatureLevel, "the cluster has not reached feature level %d", cmd.Level)), nil
+	}
+
+	answer, refusal := run(&call{Txn: x, caller: cmd.Caller, index: index})
+	result := Result{Index: index, Refusal: refusal}
+	if refusal == nil {
+		result.Body = canonical.MustMarshal(answer)
+	}
+	keepReply(x, cmd, result)
+	return result, nil
+}
+
+// write is one row of [writes].
+type write struct {
+	door    command.CallerKind
+	action  string // empty where no user comes in
+	prepare func(command.Command) (run, error)
+}
+
+// run does a write whose body has been decoded.
+type run func(*call) (answer any, refusal *Refusal)
+
+// of makes a row's function of one that takes the body as its own type.
+func of[B command.Body](do func(*call, B) (any, *Refusal)) func(command.Command) (run, error) {
+	return func(cmd command.Command) (run, error) {
+		body, err := command.DecodeBody[B](cmd)
+		if err != nil {
+			return nil, err
+		}
+		return func(c *call) (any, *Refusal) { return do(c, body) }, nil
+	}
+}
+
+// call is what a write works with: the state to read and to change, who asks,
+// and the index of the entry. Its time is the replicated one, Now.
+type call struct {
+	*state.Txn
+	caller command.Caller
+	index  uint64
+}

@@ -1,0 +1,114 @@
+package fsm_test
+
+import (
+	"bytes"
+	"fmt"
+	"testing"
+
+	"github.com/raftkms/raftkms/fsm"
+	"github.com/raftkms/raftkms/fsm/fsmtest"
+	"github.com/raftkms/raftkms/fsm/policy"
+	"github.com/raftkms/raftkms/fsm/snapshot"
+	"github.com/raftkms/raftkms/fsm/state"
+)
+
+// filled returns a machine whose project holds n keys and may hold more.
+func filled(tb testing.TB, n int) *fsmtest.Machine {
+	tb.Helper()
+	m := fsmtest.Bootstrapped(tb)
+	x := m.State().Txn()
+	project, _ := x.Project(fsmtest.ProjectID)
+	roomy := *project
+	roomy.KeyQuota = 1 << 30
+	x.PutProject(&roomy)
+	for i := range n {
+		name := fmt.Sprintf("filler-%d", i)
+		body := fsmtest.CreateKey(name)
+		x.PutKey(&state.Key{
+			ID: body.KeyID, ProjectID: body.ProjectID, DomainID: fsmtest.DomainID, Name: name, Spec: body.Spec,
+			Usage: body.Usage, Origin: body.Origin, Level: body.Level, State: state.Enabled, PrimaryVersion: 1,
+			Versions: 1, CreatorID: fsmtest.UserID, Created: fsmtest.Start, Sequence: uint64(i) + 1,
+		})
+		x.PutVersion(&state.Version{
+			KeyID: body.KeyID, Number: 1, RootGeneration: 1, Blob: body.Blob[:40], MAC: body.MAC, Created: fsmtest.Start,
+		})
+	}
+	replace(tb, m.Machine, x.Commit())
+	return m
+}
+
+// replace puts a state that no command makes into a machine.
+func replace(tb testing.TB, m *fsm.Machine, root *state.Root) {
+	tb.Helper()
+	var file bytes.Buffer
+	if _, err := snapshot.Write(&file, root); err != nil {
+		tb.Fatal(err)
+	}
+	if err := m.Restore(&file); err != nil {
+		tb.Fatal(err)
+	}
+}
+
+func BenchmarkCreateKey(b *testing.B) {
+	for _, keys := range []int{0, 100_000} {
+		for _, batch := range []int{1, 64} {
+			b.Run(fmt.Sprintf("keys=%d/batch=%d", keys, batch), func(b *testing.B) {
+				m := filled(b, keys)
+				entries := make([]fsm.Entry, b.N)
+				for i := range entries {
+					entries[i] = m.Entry(m.Command(fsmtest.CreateKey(fmt.Sprintf("new-%d", i))))
+				}
+				b.ReportAllocs()
+				b.ResetTimer()
+				for len(entries) > 0 {
+					n := min(batch, len(entries))
+					if _, err := m.Machine.Apply(entries[:n]); err != nil {
+						b.Fatal(err)
+					}
+					entries = entries[n:]
+				}
+			})
+		}
+	}
+}
+
+func BenchmarkAuthorize(b *testing.B) {
+	root, caller := fsmtest.Bootstrapped(b).State(), fsmtest.Caller()
+	b.ReportAllocs()
+	for b.Loop() {
+		if refusal := fsm.Authorize(root, caller, policy.ActionCreateDEK, fsmtest.ProjectID); refusal != nil {
+			b.Fatal(refusal)
+		}
+	}
+}
+
+func BenchmarkListPage(b *testing.B) {
+	root := filled(b, 100_000).State()
+	b.ReportAllocs()
+	for b.Loop() {
+		if page := root.Keys(fsmtest.ProjectID, 50_000, 100, nil); len(page) != 100 {
+			b.Fatal("short page")
+		}
+	}
+}
+
+func BenchmarkSnapshot(b *testing.B) {
+	root := filled(b, 100_000).State()
+	var file bytes.Buffer
+	b.Run("write", func(b *testing.B) {
+		for b.Loop() {
+			file.Reset()
+			if _, err := snapshot.Write(&file, root); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("read", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, err := snapshot.Read(bytes.NewReader(file.Bytes())); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}

@@ -1,0 +1,20 @@
+package command
+
+// Fenced tells whether a command of this type may turn an allowed call into
+// another answer. The answer to a fenced command waits until no node can serve
+// from a state before it (DESIGN.md §4).
+//
+// Every type is fenced unless it is listed here as one that only adds. A type
+// belongs on the list only while the property test in package fsm holds for
+// it: no listed command ever changes what an allowed call returns.
+func (t Type) Fenced() bool {
+	switch t {
+	case TypeBootstrap, // before it there is nobody to allow anything
+		TypeCreateKey,       // the id and the name were free: no call was allowed on them
+		TypeEnableKey,       // what was refused is allowed
+		TypeCreateJoinToken: // one more node may ask to be admitted
+		return false
+	default:
+		return true
+	}
+}

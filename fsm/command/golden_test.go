@@ -1,0 +1,95 @@
+package command_test
+
+import (
+	"encoding/hex"
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/raftkms/raftkms/fsm/command"
+	"github.com/raftkms/raftkms/fsm/fsmtest"
+)
+
+var update = flag.Bool("update", false, "rewrite the golden bytes in testdata: a change of the format, for which a feature level is needed")
+
+// bodies holds one body of every type, every field filled in.
+func bodies() []command.Body {
+	bootstrap := fsmtest.Bootstrap()
+	bootstrap.PasswordHash = "$argon2id$v=19$m=1,t=1,p=1$c2FsdA$aGFzaA"
+	create := fsmtest.CreateKey("golden")
+	create.Description = "Schlüssel für Löwen"
+	create.PublicKey = []byte("public key")
+	return []command.Body{
+		bootstrap,
+		create,
+		fsmtest.EnableKey("golden"),
+		fsmtest.DisableKey("golden"),
+		command.CreateJoinToken{ID: fsmtest.TokenID("golden"), Expires: fsmtest.Start + 3_600_000},
+		fsmtest.AdmitNode("golden", "n2"),
+		fsmtest.ApproveRoots("n2"),
+	}
+}
+
+// full returns a command with every field filled in.
+func full(t *testing.T, body command.Body) command.Command {
+	t.Helper()
+	cmd := fsmtest.New(t).Command(body)
+	cmd.Caller = fsmtest.Caller()
+	cmd.Caller.MFA = true
+	return cmd
+}
+
+// The bytes of every command are what they were when its type came in.
+func TestGolden(t *testing.T) {
+	for _, body := range bodies() {
+		t.Run(body.Type().String(), func(t *testing.T) {
+			cmd := full(t, body)
+			data, err := command.Encode(cmd)
+			if err != nil {
+				t.Fatal(err)
+			}
+			file := filepath.Join("testdata", body.Type().String()+".hex")
+			if *update {
+				if err := os.WriteFile(file, []byte(hexLines(data)), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			golden, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(string(golden), hexLines(data)); diff != "" {
+				t.Fatalf("encoded differently (-golden +got):\n%s", diff)
+			}
+			raw, err := hex.DecodeString(strings.ReplaceAll(string(golden), "\n", ""))
+			if err != nil {
+				t.Fatal(err)
+			}
+			decoded, err := command.Decode(raw)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(cmd, decoded); diff != "" {
+				t.Fatalf("decoded differently (-want +got):\n%s", diff)
+			}
+		})
+	}
+	if len(bodies()) != len(command.Types()) {
+		t.Fatalf("%d golden files for %d types", len(bodies()), len(command.Types()))
+	}
+}
+
+// hexLines writes 32 bytes a line.
+func hexLines(data []byte) string {
+	var out strings.Builder
+	for len(data) > 0 {
+		n := min(32, len(data))
+		out.WriteString(hex.EncodeToString(data[:n]) + "\n")
+		data = data[n:]
+	}
+	return out.String()
+}

@@ -1,0 +1,98 @@
+package fsm
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"sync/atomic"
+
+	"github.com/raftkms/raftkms/fsm/snapshot"
+	"github.com/raftkms/raftkms/fsm/state"
+)
+
+// ErrOrder is returned for an entry whose index is not above the last applied one.
+var ErrOrder = errors.New("entry out of order")
+
+// Entry is one entry of the log.
+type Entry struct {
+	Index uint64
+	Term  uint64
+	Data  []byte // an encoded command; empty: a mark that only moves the applied index
+}
+
+// Machine holds the current state. Apply and Restore are called by one
+// goroutine, the rest by any.
+type Machine struct {
+	root atomic.Pointer[state.Root]
+}
+
+// New returns a Machine to which nothing has been applied.
+func New() *Machine {
+	m := new(Machine)
+	m.root.Store(state.NewRoot())
+	return m
+}
+
+// State returns the current state. A caller takes it once and decides all of
+// one answer from it.
+func (m *Machine) State() *state.Root { return m.root.Load() }
+
+// Apply applies a batch and returns one result per entry, in order. The new
+// state becomes visible when all of the batch is in it.
+//
+// An error means that this binary cannot know what the entry does (unknown
+// type or feature level, bytes that do not decode, an index out of order).
+// Nothing of the batch is visible then, and the caller must stop the process:
+// going on would be to diverge.
+func (m *Machine) Apply(entries []Entry) ([]Result, error) {
+	x := m.State().Txn()
+	results := make([]Result, len(entries))
+	for i, e := range entries {
+		if e.Index <= x.Applied() {
+			return nil, fmt.Errorf("applying entry %d of term %d after entry %d: %w", e.Index, e.Term, x.Applied(), ErrOrder)
+		}
+		results[i].Index = e.Index
+		if len(e.Data) > 0 {
+			result, err := apply(x, e.Index, e.Data)
+			if err != nil {
+				return nil, fmt.Errorf("applying entry %d of term %d: %w", e.Index, e.Term, err)
+			}
+			results[i] = result
+		}
+		x.SetApplied(e.Index)
+	}
+	m.root.Store(x.Commit())
+	return results, nil
+}
+
+// Snapshot pins the current state. It costs nothing; the work is in WriteTo.
+func (m *Machine) Snapshot() *Snapshot { return &Snapshot{root: m.State()} }
+
+// Restore replaces the state by the one in a snapshot. On an error, which wraps
+// one of package snapshot's, the state stays as it was.
+func (m *Machine) Restore(r io.Reader) error {
+	root, err := snapshot.Read(r)
+	if err != nil {
+		return fmt.Errorf("restoring a snapshot: %w", err)
+	}
+	m.root.Store(root)
+	return nil
+}
+
+// Snapshot is a state that stays as it was while the machine goes on.
+type Snapshot struct {
+	root *state.Root
+}
+
+// Index returns the log index of the last entry in the snapshot.
+func (s *Snapshot) Index() uint64 { return s.root.Applied() }
+
+// WriteTo writes the snapshot in the format of package snapshot. It may run
+// while the machine applies.
+func (s *Snapshot) WriteTo(w io.Writer) (int64, error) {
+	n, err := snapshot.Write(w, s.root)
+	if err != nil {
+		return n, fmt.Errorf("writing a snapshot: %w", err)
+	}
+	return n, nil
+}

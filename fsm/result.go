@@ -1,0 +1,141 @@
+package fsm
+
+import (
+	"fmt"
+
+	"github.com/raftkms/raftkms/fsm/canonical"
+	"github.com/raftkms/raftkms/fsm/state"
+)
+
+// Result is the answer to one entry. It travels between nodes and is kept in
+// the state, and holds no secret.
+type Result struct {
+	// Index is the entry that was answered: for a repeated proposal that of
+	// the first time, else the entry's own.
+	Index   uint64
+	Refusal *Refusal // nil: done
+	Body    []byte   // what the write answers, when done; see [Result.Key] and [Result.Node]
+}
+
+// Refusal is a command's no. It is an answer like any other: replicated,
+// deterministic, the same on every node.
+type Refusal struct {
+	Code    Code
+	Message string // for people; names nothing that the caller may not know
+}
+
+// Error implements error.
+func (r *Refusal) Error() string { return string(r.Code) + ": " + r.Message }
+
+// Code says why a command was refused. Codes travel and are stored: one that
+// is published is never renamed.
+type Code string
+
+// The codes.
+const (
+	CodeNotFound            Code = "not-found"
+	CodeAlreadyExists       Code = "already-exists" // the name or id is taken
+	CodeNotEnabled          Code = "not-enabled"
+	CodeNotDisabled         Code = "not-disabled"
+	CodePendingDeletion     Code = "pending-deletion"
+	CodeDefaultKey          Code = "default-key" // a default master key cannot be changed
+	CodeQuotaExceeded       Code = "quota-exceeded"
+	CodeUnauthenticated     Code = "unauthenticated"   // no valid user stands behind the credential
+	CodeForbidden           Code = "forbidden"         // the user may not
+	CodeInvalid             Code = "invalid"           // a field out of bounds
+	CodeProposalConflict    Code = "proposal-conflict" // the proposal id was used for something else
+	CodeOutcomeUnknown      Code = "outcome-unknown"   // too old to be told from a repeat: done or not done
+	CodeTokenUsed           Code = "token-used"
+	CodeTokenExpired        Code = "token-expired"
+	CodeTokenUnknown        Code = "token-unknown"
+	CodeModuleKind          Code = "module-kind" // the node's module is of another kind than the cluster's
+	CodeNotBootstrapped     Code = "not-bootstrapped"
+	CodeAlreadyBootstrapped Code = "already-bootstrapped"
+	CodeFeatureLevel        Code = "feature-level" // the cluster has not reached it
+)
+
+// refuse makes a refusal; the message is in the words of fmt.Sprintf.
+func refuse(code Code, message string, args ...any) *Refusal {
+	return &Refusal{Code: code, Message: fmt.Sprintf(message, args...)}
+}
+
+// refused is the result of an entry that changed nothing and is not kept.
+func refused(index uint64, r *Refusal) Result { return Result{Index: index, Refusal: r} }
+
+// KeyResult is what create-key, enable-key and disable-key answer.
+type KeyResult struct {
+	KeyID    string         `cbor:"1,keyasint"`
+	DomainID string         `cbor:"2,keyasint"` // the owner account
+	Name     string         `cbor:"3,keyasint"`
+	State    state.KeyState `cbor:"4,keyasint"`
+	Created  int64          `cbor:"5,keyasint"` // Unix ms
+}
+
+// NodeResult is what bootstrap, admit-node and approve-roots answer.
+type NodeResult struct {
+	NodeID        string `cbor:"1,keyasint"`
+	RootsApproved uint32 `cbor:"2,keyasint"` // root generation approved for it; 0: none
+}
+
+// TokenResult is what create-join-token answers.
+type TokenResult struct {
+	Expires int64 `cbor:"1,keyasint"` // Unix ms
+}
+
+// Key returns the body of a result of create-key, enable-key or disable-key.
+func (r Result) Key() (KeyResult, error) { return decodeBody[KeyResult](r) }
+
+// Node returns the body of a result of bootstrap, admit-node or approve-roots.
+func (r Result) Node() (NodeResult, error) { return decodeBody[NodeResult](r) }
+
+// Token returns the body of a result of create-join-token.
+func (r Result) Token() (TokenResult, error) { return decodeBody[TokenResult](r) }
+
+// decodeBody returns the refusal as the error when there is one.
+func decodeBody[B any](r Result) (B, error) {
+	var body B
+	if r.Refusal != nil {
+		return body, r.Refusal
+	}
+	if err := canonical.Unmarshal(r.Body, &body); err != nil {
+		return body, fmt.Errorf("decoding a result as %T: %w", body, err)
+	}
+	return body, nil
+}
+
+// wireResult is a Result in bytes.
+type wireResult struct {
+	Index   uint64 `cbor:"1,keyasint"`
+	Code    Code   `cbor:"2,keyasint"` // empty: done
+	Message string `cbor:"3,keyasint"`
+	Body    []byte `cbor:"4,keyasint"`
+}
+
+// Encode returns the one encoding of r (canonical CBOR).
+func (r Result) Encode() []byte {
+	w := wireResult{Index: r.Index, Body: r.Body}
+	if r.Refusal != nil {
+		w.Code, w.Message = r.Refusal.Code, r.Refusal.Message
+	}
+	return canonical.MustMarshal(w)
+}
+
+// DecodeResult is the inverse of [Result.Encode] and refuses everything else.
+func DecodeResult(data []byte) (Result, error) {
+	var w wireResult
+	if err := canonical.Unmarshal(data, &w); err != nil {
+		return Result{}, fmt.Errorf("decoding a result: %w", err)
+	}
+	r := Result{Index: w.Index}
+	switch {
+	case w.Code != "" && len(w.Body) == 0:
+		r.Refusal = &Refusal{Code: w.Code, Message: w.Message}
+	case w.Code == "" && w.Message == "":
+		if len(w.Body) > 0 {
+			r.Body = w.Body
+		}
+	default:
+		return Result{}, fmt.Errorf("decoding a result: %w: done and refused at once", canonical.ErrNotCanonical)
+	}
+	return r, nil
+}

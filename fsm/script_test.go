@@ -1,0 +1,262 @@
+package fsm_test
+
+import (
+	"bytes"
+	"encoding/hex"
+	"fmt"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/raftkms/raftkms/fsm"
+	"github.com/raftkms/raftkms/fsm/command"
+	"github.com/raftkms/raftkms/fsm/fsmtest"
+)
+
+// script runs the words of a test script against one machine. Command lines of
+// one block are applied as one batch, unless a word in between looks at the state.
+//
+//	bootstrap | create-key | enable-key | disable-key    name=NAME, and for create-key id= of another name, spec= usage= origin= level= root= description=N bytes
+//	create-join-token                                    token=NAME expires=+MS
+//	admit-node                                           token=NAME node=NAME tls=NAME transport=NAME address=HOST:PORT module=KIND
+//	approve-roots                                        node=NAME transport=NAME root=N
+//	mark                                                 an entry without a command
+//
+// Every command takes wait=MS (the leader's clock goes on before it), as=user|operator|node,
+// ak= user= project= (of the caller), in= (the project of the body), proposal=ID ask=TEXT first=MS (relative to now), level=N.
+//
+//	show      the cluster and its first account, and how many replies are kept
+//	nodes     the nodes
+//	keys      the list of the project's keys, newest first
+//	restart   writes a snapshot and goes on with a new machine made from it
+type script struct {
+	t       *testing.T
+	m       *fsmtest.Machine
+	pending []fsm.Entry
+	names   []string // of the pending commands
+	out     strings.Builder
+}
+
+func (s *script) add(line string) {
+	words := strings.Fields(line)
+	args := map[string]string{}
+	for _, word := range words[1:] {
+		key, value, ok := strings.Cut(word, "=")
+		if !ok {
+			s.t.Fatalf("not key=value: %q", word)
+		}
+		args[key] = value
+	}
+	switch words[0] {
+	case "show":
+		s.apply()
+		s.show()
+	case "nodes":
+		s.apply()
+		s.nodes()
+	case "keys":
+		s.apply()
+		s.keys()
+	case "restart":
+		s.apply()
+		s.restart()
+	case "mark":
+		entry := s.m.Entry(s.m.Command(fsmtest.EnableKey("any")))
+		entry.Data = nil
+		s.push(entry, "mark")
+	default:
+		s.push(s.m.Entry(s.command(words[0], args)), words[0])
+	}
+	if len(args) > 0 {
+		s.t.Fatalf("words nobody knows in %q: %v", line, args)
+	}
+}
+
+func (s *script) push(e fsm.Entry, name string) {
+	s.pending = append(s.pending, e)
+	s.names = append(s.names, name)
+}
+
+// apply applies what is pending and writes the answers.
+func (s *script) apply() {
+	if len(s.pending) == 0 {
+		return
+	}
+	results, err := s.m.Machine.Apply(s.pending)
+	if err != nil {
+		fmt.Fprintf(&s.out, "stop: %v\n", err)
+	}
+	for i, r := range results {
+		fmt.Fprintf(&s.out, "%d %s: %s\n", s.pending[i].Index, s.names[i], describe(s.t, s.names[i], r))
+	}
+	s.pending, s.names = nil, nil
+}
+
+// flush applies what is pending and returns all answers since the last time.
+func (s *script) flush() string {
+	s.apply()
+	hash := s.m.State().Hash()
+	fmt.Fprintf(&s.out, "applied=%d now=+%d hash=%s\n", s.m.State().Applied(), max(s.m.State().Now()-fsmtest.Start, 0), hex.EncodeToString(hash[:8]))
+	defer s.out.Reset()
+	return s.out.String()
+}
+
+func describe(t *testing.T, name string, r fsm.Result) string {
+	if r.Refusal != nil {
+		return fmt.Sprintf("%s (%s)", r.Refusal.Code, r.Refusal.Message)
+	}
+	switch name {
+	case "create-key", "enable-key", "disable-key":
+		k, err := r.Key()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return fmt.Sprintf("ok at %d: key %s… %s is %v", r.Index, k.KeyID[:8], k.Name, k.State)
+	case "bootstrap", "admit-node", "approve-roots":
+		n, err := r.Node()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return fmt.Sprintf("ok at %d: node %s, roots approved: %d", r.Index, n.NodeID, n.RootsApproved)
+	case "create-join-token":
+		token, err := r.Token()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return fmt.Sprintf("ok at %d: expires at +%d", r.Index, token.Expires-fsmtest.Start)
+	default:
+		return fmt.Sprintf("ok at %d", r.Index)
+	}
+}
+
+// command builds the command that a line asks for, taking from args what it used.
+func (s *script) command(name string, args map[string]string) command.Command {
+	take := func(key, otherwise string) string {
+		value, ok := args[key]
+		if !ok {
+			return otherwise
+		}
+		delete(args, key)
+		return value
+	}
+	number := func(key string, otherwise int64) int64 {
+		n, err := strconv.ParseInt(take(key, strconv.FormatInt(otherwise, 10)), 10, 64)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		return n
+	}
+	s.m.Now += number("wait", 0)
+	cmd := s.m.Command(s.body(name, take, number))
+	cmd.Proposal.ID = take("proposal", cmd.Proposal.ID)
+	if ask := take("ask", ""); ask != "" {
+		cmd.Proposal.Hash = [32]byte(fsmtest.Fingerprint(ask))
+	}
+	cmd.Proposal.First += number("first", 0)
+	cmd.Level = uint32(number("level", 1))
+	switch take("as", "") {
+	case "user":
+		cmd.Caller = fsmtest.Caller()
+	case "operator":
+		cmd.Caller = fsmtest.CallerFor(command.TypeApproveRoots)
+	case "node":
+		cmd.Caller = fsmtest.CallerFor(command.TypeAdmitNode)
+	}
+	cmd.Caller.CredentialID = take("ak", cmd.Caller.CredentialID)
+	cmd.Caller.UserID = take("user", cmd.Caller.UserID)
+	cmd.Caller.ProjectID = take("project", cmd.Caller.ProjectID)
+	return cmd
+}
+
+func (s *script) body(name string, take func(string, string) string, number func(string, int64) int64) command.Body {
+	switch name {
+	case "bootstrap":
+		b := fsmtest.Bootstrap()
+		b.Node.ModuleKind = take("module", b.ModuleKind)
+		return b
+	case "create-key":
+		b := fsmtest.CreateKey(take("name", ""))
+		b.KeyID = fsmtest.KeyID(take("id", b.Name))
+		b.Spec, b.Usage, b.Origin = take("spec", b.Spec), take("usage", b.Usage), take("origin", b.Origin)
+		b.Level = uint8(number("protection", int64(b.Level)))
+		b.RootGeneration = uint32(number("root", 1))
+		b.Description = strings.Repeat("d", int(number("description", 0)))
+		b.ProjectID = take("in", b.ProjectID)
+		return b
+	case "enable-key":
+		b := fsmtest.EnableKey(take("name", ""))
+		b.ProjectID = take("in", b.ProjectID)
+		return b
+	case "disable-key":
+		b := fsmtest.DisableKey(take("name", ""))
+		b.ProjectID = take("in", b.ProjectID)
+		return b
+	case "create-join-token":
+		return command.CreateJoinToken{ID: fsmtest.TokenID(take("token", "")), Expires: s.m.Now + number("expires", 3600_000)}
+	case "admit-node":
+		b := fsmtest.AdmitNode(take("token", ""), take("node", ""))
+		b.Node.TLSKey = fsmtest.Fingerprint("tls " + take("tls", b.Node.ID))
+		b.Node.TransportKey = fsmtest.Fingerprint("transport " + take("transport", b.Node.ID))
+		b.Node.ClusterAddress = take("address", b.Node.ClusterAddress)
+		b.Node.ModuleKind = take("module", b.Node.ModuleKind)
+		return b
+	case "approve-roots":
+		b := fsmtest.ApproveRoots(take("node", ""))
+		b.TransportKey = fsmtest.Fingerprint("transport " + take("transport", b.NodeID))
+		b.RootGeneration = uint32(number("root", 1))
+		return b
+	default:
+		s.t.Fatalf("no such word: %s", name)
+		return nil
+	}
+}
+
+func (s *script) keys() {
+	root := s.m.State()
+	fmt.Fprintf(&s.out, "%d keys, newest first:\n", root.KeyCount(fsmtest.ProjectID))
+	for _, k := range root.Keys(fsmtest.ProjectID, 0, 1000, nil) {
+		fmt.Fprintf(&s.out, "  #%d %s %v created=+%d fence=%d\n", k.Sequence, k.Name, k.State, k.Created-fsmtest.Start, k.Fence)
+	}
+}
+
+func (s *script) show() {
+	root := s.m.State()
+	c := root.Cluster()
+	if c == nil {
+		s.out.WriteString("  nothing\n")
+		return
+	}
+	fmt.Fprintf(&s.out, "  cluster %s level=%d generation=%d region=%s module=%s roots=%d created=+%d fence=%d\n",
+		c.ID, c.FeatureLevel, c.Generation, c.Region, c.ModuleKind, c.RootGeneration, c.Created-fsmtest.Start, c.Fence)
+	if p, ok := root.ProjectByName(fsmtest.DomainID, fsmtest.Region); ok {
+		fmt.Fprintf(&s.out, "  project %s… %s quota=%d enabled=%v\n", p.ID[:4], p.Name, p.KeyQuota, p.Enabled)
+	}
+	if u, ok := root.UserByName(fsmtest.DomainID, fsmtest.UserName); ok {
+		fmt.Fprintf(&s.out, "  user %s… %s roles=%q enabled=%v\n", u.ID[:4], u.Name, u.Roles, u.Enabled)
+	}
+	if a, ok := root.AccessKey(fsmtest.AccessKeyID); ok {
+		fmt.Fprintf(&s.out, "  access key %s of %s… enabled=%v\n", a.ID, a.UserID[:4], a.Enabled)
+	}
+	fmt.Fprintf(&s.out, "  replies kept: %d, horizon: now%+d\n", root.ReplyCount(), root.Horizon()-root.Now())
+}
+
+func (s *script) nodes() {
+	for _, n := range s.m.State().Nodes() {
+		fmt.Fprintf(&s.out, "  node %s tls=%x… transport=%x… at=%s roots=%d created=+%d fence=%d\n",
+			n.ID, n.TLSKey[:3], n.TransportKey[:3], n.ClusterAddress, n.RootsApproved, n.Created-fsmtest.Start, n.Fence)
+	}
+}
+
+func (s *script) restart() {
+	var file bytes.Buffer
+	before := s.m.State()
+	if _, err := s.m.Snapshot().WriteTo(&file); err != nil {
+		s.t.Fatal(err)
+	}
+	s.m.Machine = fsm.New()
+	if err := s.m.Restore(&file); err != nil {
+		s.t.Fatal(err)
+	}
+	same := s.m.State().Hash() == before.Hash() && s.m.State().Applied() == before.Applied()
+	fmt.Fprintf(&s.out, "restarted from a snapshot: same state: %v\n", same)
+}

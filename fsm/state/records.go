@@ -1,0 +1,195 @@
+package state
+
+// FeatureLevel is the highest feature level that this binary knows. Commands,
+// snapshots and hashes above it stop the node.
+const FeatureLevel uint32 = 1
+
+// DefaultKeyQuota is how many keys may exist at once in a new project.
+const DefaultKeyQuota uint32 = 100
+
+// The records of the replicated state. Every record is immutable once it is
+// in a [Root]: apply makes a new one and swaps it in, so whoever holds a Root
+// holds a consistent past for as long as it likes.
+//
+// Encoding: CBOR, core deterministic (RFC 8949 §4.2.1), integer keys. A key
+// number is never reused; a field added later is written only once the
+// cluster's feature level allows it.
+//
+// Times are replicated time in Unix milliseconds. Fence is the log index of
+// the last fenced command that changed the record (a removal leaves its index
+// on the parent record); answers computed from it wait until that index is
+// released (DESIGN.md §4).
+
+// Cluster is the one record about the cluster itself.
+type Cluster struct {
+	ID             string   `cbor:"1,keyasint"`  // UUID, lower case
+	FeatureLevel   uint32   `cbor:"2,keyasint"`  // nothing above it is emitted
+	Generation     uint32   `cbor:"3,keyasint"`  // grows with each restore; no old node or log mixes in
+	Region         string   `cbor:"4,keyasint"`  // names the first project
+	ModuleKind     string   `cbor:"5,keyasint"`  // soft or pkcs11; joiners must have the same
+	RootGeneration uint32   `cbor:"6,keyasint"`  // of the root set in use
+	Canary         []byte   `cbor:"7,keyasint"`  // encoded hsm.Canary: proves a root set
+	CACertificates [][]byte `cbor:"8,keyasint"`  // DER, newest first; all are trusted
+	SealedCAKey    []byte   `cbor:"9,keyasint"`  // PKCS#8 of the newest, sealed under root-seal
+	SealedGossip   []byte   `cbor:"10,keyasint"` // the gossip key, sealed under root-seal
+	Created        int64    `cbor:"11,keyasint"`
+	Fence          uint64   `cbor:"12,keyasint"`
+}
+
+// Clock is the replicated time and lives in a record of its own since nearly
+// every command moves it.
+type Clock struct {
+	Now     int64 `cbor:"1,keyasint"` // never goes back
+	Horizon int64 `cbor:"2,keyasint"` // a proposal first tried before it can no longer be told from a repeat; never goes back
+}
+
+// Domain is an account: the owner of projects and users.
+type Domain struct {
+	ID      string `cbor:"1,keyasint"` // 32 lower-case hex digits
+	Name    string `cbor:"2,keyasint"` // unique in the cluster
+	Enabled bool   `cbor:"3,keyasint"`
+	Created int64  `cbor:"4,keyasint"`
+	Fence   uint64 `cbor:"5,keyasint"`
+}
+
+// Project is what keys belong to; its name is the region's.
+type Project struct {
+	ID       string `cbor:"1,keyasint"` // 32 lower-case hex digits
+	Name     string `cbor:"2,keyasint"` // unique in its domain
+	DomainID string `cbor:"3,keyasint"`
+	Enabled  bool   `cbor:"4,keyasint"`
+	KeyQuota uint32 `cbor:"5,keyasint"` // keys that may exist at once, default master keys not counted
+	Created  int64  `cbor:"6,keyasint"`
+	Fence    uint64 `cbor:"7,keyasint"`
+}
+
+// User is somebody or something that can ask.
+type User struct {
+	ID           string        `cbor:"1,keyasint"` // 32 lower-case hex digits
+	Name         string        `cbor:"2,keyasint"` // unique in its domain
+	DomainID     string        `cbor:"3,keyasint"`
+	Enabled      bool          `cbor:"4,keyasint"`
+	PasswordHash string        `cbor:"5,keyasint"` // argon2id, PHC string form; empty: no password
+	Roles        []RoleBinding `cbor:"6,keyasint"` // sorted by role, then project
+	Created      int64         `cbor:"7,keyasint"`
+	Fence        uint64        `cbor:"8,keyasint"`
+}
+
+// RoleBinding gives a user a role in one project, or in all of its domain.
+type RoleBinding struct {
+	Role      string `cbor:"1,keyasint"` // see package policy for the system roles
+	ProjectID string `cbor:"2,keyasint"` // empty: every project of the user's domain
+}
+
+// AccessKey is the pair with which requests are signed (AK and SK).
+type AccessKey struct {
+	ID           string `cbor:"1,keyasint"` // the AK: 20 characters A-Z0-9
+	UserID       string `cbor:"2,keyasint"`
+	SealedSecret []byte `cbor:"3,keyasint"` // the SK, sealed under root-seal, bound to the AK
+	Enabled      bool   `cbor:"4,keyasint"`
+	Created      int64  `cbor:"5,keyasint"`
+	Fence        uint64 `cbor:"6,keyasint"`
+}
+
+// What the fields of a key may say. A further value is a further feature level.
+const (
+	SpecAES256          = "AES_256"
+	UsageEncryptDecrypt = "ENCRYPT_DECRYPT"
+	OriginKMS           = "kms"      // made in a module
+	OriginExternal      = "external" // imported
+	LevelHSM            = uint8(1)   // the numbers of hsm.Level
+	LevelSoftware       = uint8(2)
+)
+
+// KeyState is the state of a key, with the numbers of the Huawei-style wire.
+type KeyState uint8
+
+// The states of a key.
+const (
+	Enabled         KeyState = 2
+	Disabled        KeyState = 3
+	PendingDeletion KeyState = 4
+	PendingImport   KeyState = 5
+)
+
+// String returns the name of the state as people and traces spell it.
+func (s KeyState) String() string {
+	switch s {
+	case Enabled:
+		return "enabled"
+	case Disabled:
+		return "disabled"
+	case PendingDeletion:
+		return "pending-deletion"
+	case PendingImport:
+		return "pending-import"
+	default:
+		return "unknown"
+	}
+}
+
+// Key is the metadata of a customer master key (CMK).
+type Key struct {
+	ID             string   `cbor:"1,keyasint"` // UUID, lower case, never reused
+	ProjectID      string   `cbor:"2,keyasint"`
+	DomainID       string   `cbor:"3,keyasint"` // the owner account
+	Name           string   `cbor:"4,keyasint"` // key_alias: the editable name, unique in the project
+	Description    string   `cbor:"5,keyasint"` // at most 8192 bytes
+	Spec           string   `cbor:"6,keyasint"` // AES_256 …
+	Usage          string   `cbor:"7,keyasint"` // ENCRYPT_DECRYPT …
+	Origin         string   `cbor:"8,keyasint"` // kms or external
+	Level          uint8    `cbor:"9,keyasint"` // hsm.Level
+	State          KeyState `cbor:"10,keyasint"`
+	PrimaryVersion uint32   `cbor:"11,keyasint"` // encrypts; 0 while there is no material
+	Versions       uint32   `cbor:"12,keyasint"` // highest version number given out
+	CreatorID      string   `cbor:"13,keyasint"` // user
+	Created        int64    `cbor:"14,keyasint"`
+	Sequence       uint64   `cbor:"15,keyasint"` // place in the project's list, grows with creation
+	Fence          uint64   `cbor:"16,keyasint"`
+}
+
+// Version is one generation of a key's material.
+type Version struct {
+	KeyID          string `cbor:"1,keyasint"`
+	Number         uint32 `cbor:"2,keyasint"` // from 1
+	RootGeneration uint32 `cbor:"3,keyasint"`
+	Blob           []byte `cbor:"4,keyasint"` // wrapped material (AES-KWP)
+	PublicKey      []byte `cbor:"5,keyasint"` // DER SubjectPublicKeyInfo; asymmetric keys only
+	MAC            []byte `cbor:"6,keyasint"` // module-made record MAC over hsm.Binding
+	Created        int64  `cbor:"7,keyasint"`
+	Fence          uint64 `cbor:"8,keyasint"`
+}
+
+// JoinToken admits one node to replication, once.
+type JoinToken struct {
+	ID        string `cbor:"1,keyasint"` // lower-case hex SHA-256 of the token's secret
+	Expires   int64  `cbor:"2,keyasint"`
+	UsedBy    string `cbor:"3,keyasint"` // node id; empty: unused
+	UsedByKey []byte `cbor:"4,keyasint"` // SHA-256 of that node's SubjectPublicKeyInfo
+	Created   int64  `cbor:"5,keyasint"`
+	Fence     uint64 `cbor:"6,keyasint"`
+}
+
+// Node is a machine that has been admitted. Whether it is a member (voter or
+// standby) is for Raft's configuration to say, not for this record.
+type Node struct {
+	ID             string `cbor:"1,keyasint"`
+	TLSKey         []byte `cbor:"2,keyasint"` // SHA-256 of the SubjectPublicKeyInfo of its certificate
+	ClusterAddress string `cbor:"3,keyasint"` // host:port
+	APIURL         string `cbor:"4,keyasint"`
+	GossipAddress  string `cbor:"5,keyasint"`
+	TransportKey   []byte `cbor:"6,keyasint"` // SHA-256 of its module's transport key; the fingerprint an operator compares
+	RootsApproved  uint32 `cbor:"7,keyasint"` // root generation approved for it; 0: none
+	Created        int64  `cbor:"8,keyasint"`
+	Fence          uint64 `cbor:"9,keyasint"`
+}
+
+// Reply is the answer that a proposal got, kept so that a repeat of it gets
+// the same one. It leaves the state when its First falls behind the horizon.
+type Reply struct {
+	ProposalID string   `cbor:"1,keyasint"`
+	Asked      [32]byte `cbor:"2,keyasint"` // SHA-256 over what was asked and by whom; see package fsm
+	First      int64    `cbor:"3,keyasint"` // replicated time of the proposal's first attempt
+	Index      uint64   `cbor:"4,keyasint"` // log index of the entry that was answered
+	Result     []byte   `cbor:"5,keyasint"` // encoded fsm.Result; holds no secret
+}

@@ -1,0 +1,82 @@
+package state
+
+// Root is the whole replicated state after some entry of the log. It never
+// changes; the embedded [View] is how it is read.
+type Root struct{ View }
+
+// View reads a state: a [Root], or what a [Txn] has made of one so far.
+type View struct {
+	cluster *Cluster // nil before bootstrap
+	clock   *Clock   // nil before the first bootstrap command
+
+	domains    table[*Domain]
+	projects   table[*Project]
+	users      table[*User]
+	accessKeys table[*AccessKey]
+	keys       table[*Key]
+	versions   table[*Version]
+	joinTokens table[*JoinToken]
+	nodes      table[*Node]
+	replies    table[*Reply]
+
+	// Indexes: made from the records, neither hashed nor stored.
+	domainNames  table[string] // name → id
+	projectNames table[string] // domain, name → id
+	userNames    table[string] // domain, name → id
+	keyNames     table[string] // project, name → id
+	keyOrder     table[string] // project, sequence → id
+	keyCounts    table[int]    // project → keys that exist
+	replyOrder   table[string] // first, index → proposal id
+	replyCount   int
+
+	sum     sum
+	applied uint64
+}
+
+// NewRoot returns the state of a cluster in which nothing has happened.
+func NewRoot() *Root {
+	return &Root{View{
+		domains:      newTable[*Domain](),
+		projects:     newTable[*Project](),
+		users:        newTable[*User](),
+		accessKeys:   newTable[*AccessKey](),
+		keys:         newTable[*Key](),
+		versions:     newTable[*Version](),
+		joinTokens:   newTable[*JoinToken](),
+		nodes:        newTable[*Node](),
+		replies:      newTable[*Reply](),
+		domainNames:  newTable[string](),
+		projectNames: newTable[string](),
+		userNames:    newTable[string](),
+		keyNames:     newTable[string](),
+		keyOrder:     newTable[string](),
+		keyCounts:    newTable[int](),
+		replyOrder:   newTable[string](),
+	}}
+}
+
+// Txn starts a transaction on r, which stays as it is.
+func (r *Root) Txn() *Txn { return &Txn{View: r.View} }
+
+// Commit returns the state that the transaction has made. The Txn must not be
+// used again.
+func (x *Txn) Commit() *Root {
+	v := &x.View
+	v.domains.commit()
+	v.projects.commit()
+	v.users.commit()
+	v.accessKeys.commit()
+	v.keys.commit()
+	v.versions.commit()
+	v.joinTokens.commit()
+	v.nodes.commit()
+	v.replies.commit()
+	v.domainNames.commit()
+	v.projectNames.commit()
+	v.userNames.commit()
+	v.keyNames.commit()
+	v.keyOrder.commit()
+	v.keyCounts.commit()
+	v.replyOrder.commit()
+	return &Root{*v}
+}

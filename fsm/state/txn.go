@@ -1,0 +1,131 @@
+package state
+
+import "github.com/raftkms/raftkms/fsm/canonical"
+
+// Txn makes the next [Root]. Its own reads see its writes; nobody else does
+// before [Txn.Commit]. It keeps every index and the state hash in step with the
+// records, so a caller cannot forget one. Records that are put belong to the
+// state from then on and must not be changed; to change one, put a copy.
+//
+// A Txn checks no rule: names that collide or parents that do not exist are for
+// package fsm to refuse before it writes.
+type Txn struct {
+	View
+	// encoded is the encoding of the record that is about to be put, when the
+	// [Loader] has it already.
+	encoded []byte
+	scratch []byte // reused from one digest to the next
+}
+
+// SetApplied moves the applied index.
+func (x *Txn) SetApplied(index uint64) { x.applied = index }
+
+// PutCluster writes the record of the cluster.
+func (x *Txn) PutCluster(c *Cluster) {
+	x.recount(TableCluster, nil, x.cluster != nil, x.cluster, c)
+	x.cluster = c
+}
+
+// PutClock writes the replicated time.
+func (x *Txn) PutClock(c *Clock) {
+	x.recount(TableClock, nil, x.clock != nil, x.clock, c)
+	x.clock = c
+}
+
+// PutDomain writes a domain and its name.
+func (x *Txn) PutDomain(d *Domain) {
+	old, had := put(x, TableDomain, &x.domains, []byte(d.ID), d)
+	if had {
+		x.domainNames.remove(appendNameKey(nil, "", old.Name))
+	}
+	x.domainNames.insert(appendNameKey(nil, "", d.Name), d.ID)
+}
+
+// PutProject writes a project and its name. Its domain never changes.
+func (x *Txn) PutProject(p *Project) {
+	old, had := put(x, TableProject, &x.projects, []byte(p.ID), p)
+	if had {
+		x.projectNames.remove(appendNameKey(nil, old.DomainID, old.Name))
+	}
+	x.projectNames.insert(appendNameKey(nil, p.DomainID, p.Name), p.ID)
+}
+
+// PutUser writes a user and its name. Its domain never changes.
+func (x *Txn) PutUser(u *User) {
+	old, had := put(x, TableUser, &x.users, []byte(u.ID), u)
+	if had {
+		x.userNames.remove(appendNameKey(nil, old.DomainID, old.Name))
+	}
+	x.userNames.insert(appendNameKey(nil, u.DomainID, u.Name), u.ID)
+}
+
+// PutAccessKey writes an access key.
+func (x *Txn) PutAccessKey(a *AccessKey) {
+	put(x, TableAccessKey, &x.accessKeys, []byte(a.ID), a)
+}
+
+// PutKey writes a key, its name and its place in the project's list. Project
+// and Sequence of a key never change.
+func (x *Txn) PutKey(k *Key) {
+	old, had := put(x, TableKey, &x.keys, []byte(k.ID), k)
+	if had && old.Name == k.Name {
+		return
+	}
+	if had {
+		x.keyNames.remove(appendNameKey(nil, old.ProjectID, old.Name))
+	} else {
+		x.keyOrder.insert(appendSequenceKey(nil, k.ProjectID, k.Sequence), k.ID)
+		x.keyCounts.insert([]byte(k.ProjectID), x.KeyCount(k.ProjectID)+1)
+	}
+	x.keyNames.insert(appendNameKey(nil, k.ProjectID, k.Name), k.ID)
+}
+
+// PutVersion writes one version of a key.
+func (x *Txn) PutVersion(v *Version) {
+	put(x, TableVersion, &x.versions, appendVersionKey(nil, v.KeyID, v.Number), v)
+}
+
+// PutJoinToken writes a join token.
+func (x *Txn) PutJoinToken(t *JoinToken) {
+	put(x, TableJoinToken, &x.joinTokens, []byte(t.ID), t)
+}
+
+// PutNode writes a node.
+func (x *Txn) PutNode(n *Node) {
+	put(x, TableNode, &x.nodes, []byte(n.ID), n)
+}
+
+// PutReply keeps an answer. A proposal is answered once, so its id is new.
+func (x *Txn) PutReply(r *Reply) {
+	put(x, TableReply, &x.replies, []byte(r.ProposalID), r)
+	x.replyOrder.insert(appendReplyOrderKey(nil, r.First, r.Index), r.ProposalID)
+	x.replyCount++
+}
+
+// DeleteReply forgets an answer.
+func (x *Txn) DeleteReply(r *Reply) {
+	key := []byte(r.ProposalID)
+	x.sum.sub(x.digest(TableReply, key, canonical.MustMarshal(r)))
+	x.replies.remove(key)
+	x.replyOrder.remove(appendReplyOrderKey(nil, r.First, r.Index))
+	x.replyCount--
+}
+
+// put writes a record into its table and the hash, and returns what it replaced.
+func put[T any](x *Txn, number Table, t *table[*T], key []byte, record *T) (old *T, had bool) {
+	old, had = t.insert(key, record)
+	x.recount(number, key, had, old, record)
+	return old, had
+}
+
+// recount takes the old record, if there was one, out of the hash and the new one in.
+func (x *Txn) recount(number Table, key []byte, had bool, old, record any) {
+	if had {
+		x.sum.sub(x.digest(number, key, canonical.MustMarshal(old)))
+	}
+	encoded := x.encoded
+	if encoded == nil {
+		encoded = canonical.MustMarshal(record)
+	}
+	x.sum.add(x.digest(number, key, encoded))
+}
