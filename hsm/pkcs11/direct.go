@@ -1,0 +1,120 @@
+package pkcs11
+
+/*
+#cgo LDFLAGS: -ldl
+#include <dlfcn.h>
+#include <stdlib.h>
+
+typedef unsigned long ulong_t; // CK_ULONG, CK_RV and all handles
+
+// The function list of PKCS#11 v2.40, section 5.1: a version, then pointers in
+// an order that the standard fixes. The indexes below count from C_Initialize.
+typedef struct { unsigned char major, minor; } version_t;
+typedef struct { version_t version; void *call[68]; } functions_t;
+enum { C_LOGIN = 18, C_GET_ATTRIBUTE_VALUE = 24, C_ENCRYPT = 30, C_GENERATE_RANDOM = 64 };
+
+typedef struct { ulong_t type; void *value; ulong_t length; } attribute_t; // CK_ATTRIBUTE
+
+// direct_open returns NULL, or the reason why the library is of no use.
+static const char *direct_open(const char *path, functions_t **functions) {
+	void *library = dlopen(path, RTLD_NOW);
+	if (library == NULL) {
+		return dlerror();
+	}
+	ulong_t (*list)(functions_t **) = (ulong_t (*)(functions_t **))dlsym(library, "C_GetFunctionList");
+	if (list != NULL && list(functions) == 0 && *functions != NULL) {
+		return NULL;
+	}
+	dlclose(library);
+	return "it has no C_GetFunctionList: this is no PKCS#11 library";
+}
+
+static ulong_t direct_login(functions_t *f, ulong_t session, ulong_t user, void *pin, ulong_t length) {
+	return ((ulong_t (*)(ulong_t, ulong_t, void *, ulong_t))f->call[C_LOGIN])(session, user, pin, length);
+}
+
+static ulong_t direct_read(functions_t *f, ulong_t session, ulong_t object, ulong_t type, void *value, ulong_t *length) {
+	attribute_t a = {type, value, *length};
+	ulong_t rv = ((ulong_t (*)(ulong_t, ulong_t, attribute_t *, ulong_t))f->call[C_GET_ATTRIBUTE_VALUE])(session, object, &a, 1);
+	*length = a.length;
+	return rv;
+}
+
+static ulong_t direct_encrypt(functions_t *f, ulong_t session, void *src, ulong_t length, void *dst, ulong_t *room) {
+	return ((ulong_t (*)(ulong_t, void *, ulong_t, void *, ulong_t *))f->call[C_ENCRYPT])(session, src, length, dst, room);
+}
+
+static ulong_t direct_random(functions_t *f, ulong_t session, void *p, ulong_t length) {
+	return ((ulong_t (*)(ulong_t, void *, ulong_t))f->call[C_GENERATE_RANDOM])(session, p, length);
+}
+*/
+import "C"
+
+import (
+	"errors"
+	"unsafe"
+
+	p11 "github.com/miekg/pkcs11"
+)
+
+// direct is a PKCS#11 library as miekg/pkcs11 wraps it, and the four calls
+// that write into, or read from, memory of the caller that the caller wipes.
+type direct struct {
+	*p11.Ctx
+	functions *C.functions_t
+}
+
+// load loads the library for good; the error says what the dynamic linker says.
+func load(path string) (*direct, error) {
+	name := C.CString(path)
+	defer C.free(unsafe.Pointer(name))
+	d := new(direct)
+	if reason := C.direct_open(name, &d.functions); reason != nil {
+		return nil, errors.New(C.GoString(reason))
+	}
+	if d.Ctx = p11.New(path); d.Ctx == nil {
+		return nil, errors.New("the library loads only once")
+	}
+	return d, nil
+}
+
+// LoginWith is C_Login with a PIN that stays in the caller's memory.
+func (d *direct) LoginWith(s p11.SessionHandle, user uint, pin []byte) error {
+	return result(C.direct_login(d.functions, C.ulong_t(s), C.ulong_t(user), pointer(pin), C.ulong_t(len(pin))))
+}
+
+// ReadValue reads CKA_VALUE into value and returns its length.
+func (d *direct) ReadValue(s p11.SessionHandle, o p11.ObjectHandle, value []byte) (int, error) {
+	length := C.ulong_t(len(value))
+	err := result(C.direct_read(d.functions, C.ulong_t(s), C.ulong_t(o), p11.CKA_VALUE, pointer(value), &length))
+	if err != nil {
+		return 0, err
+	}
+	return int(length), nil
+}
+
+// EncryptInto is C_Encrypt from src into dst; it returns how much was written.
+func (d *direct) EncryptInto(s p11.SessionHandle, dst, src []byte) (int, error) {
+	room := C.ulong_t(len(dst))
+	err := result(C.direct_encrypt(d.functions, C.ulong_t(s), pointer(src), C.ulong_t(len(src)), pointer(dst), &room))
+	if err != nil {
+		return 0, err
+	}
+	return int(room), nil
+}
+
+// RandomInto is C_GenerateRandom.
+func (d *direct) RandomInto(s p11.SessionHandle, p []byte) error {
+	return result(C.direct_random(d.functions, C.ulong_t(s), pointer(p), C.ulong_t(len(p))))
+}
+
+func pointer(b []byte) unsafe.Pointer {
+	return unsafe.Pointer(unsafe.SliceData(b))
+}
+
+func result(rv C.ulong_t) error {
+	if rv == p11.CKR_OK {
+		return nil
+	}
+	return p11.Error(rv)
+}

@@ -1,0 +1,298 @@
+package pkcs11
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	p11 "github.com/miekg/pkcs11"
+
+	"github.com/raftkms/raftkms/hsm"
+	"github.com/raftkms/raftkms/hsm/locked"
+)
+
+// wrappedSize is the size of a wrapped AES-256 key in bytes. Anything else that
+// goes by the name of CKM_AES_KEY_WRAP_PAD gives another size.
+const wrappedSize = keySize + 8
+
+// wrappingRoot returns the root that wraps material of the level.
+func wrappingRoot(level hsm.Level, spec hsm.Spec) (hsm.Root, error) {
+	if spec != hsm.SpecAES256 {
+		return 0, fmt.Errorf("%w: key spec %q", hsm.ErrUnsupported, spec)
+	}
+	switch level {
+	case hsm.LevelHSM:
+		return hsm.RootHSM, nil
+	case hsm.LevelSoftware:
+		return hsm.RootSoft, nil
+	default:
+		return 0, fmt.Errorf("%w: protection level %d", hsm.ErrUnsupported, level)
+	}
+}
+
+// Generate makes the key as a session object, wraps it, and destroys the object.
+func (m *Module) Generate(ctx context.Context, level hsm.Level, spec hsm.Spec) (hsm.Wrapped, error) {
+	w := hsm.Wrapped{Level: level, Spec: spec}
+	root, err := wrappingRoot(level, spec)
+	if err == nil {
+		err = m.dev.call(ctx, m.dev.work, func(s *session) error {
+			t, err := m.table(s)
+			if err != nil {
+				return err
+			}
+			h, err := t.root(t.current, root)
+			if err != nil {
+				return err
+			}
+			w.Generation = t.current
+			w.Blob, err = m.newWrapped(s, h)
+			return err
+		})
+	}
+	if err != nil {
+		return hsm.Wrapped{}, fmt.Errorf("generating a key: %w", err)
+	}
+	return w, nil
+}
+
+func (m *Module) newWrapped(s *session, root p11.ObjectHandle) (blob []byte, err error) {
+	key, err := m.dev.api.GenerateKey(s.handle, mechanism(p11.CKM_AES_KEY_GEN), newMaterial(uses{}))
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if derr := m.dev.api.DestroyObject(s.handle, key); derr != nil && err == nil {
+			err = fmt.Errorf("destroying the key that was wrapped: %w", derr)
+		}
+	}()
+	blob, err = m.dev.api.WrapKey(s.handle, mechanism(m.keyWrap), root, key)
+	if err != nil {
+		return nil, fmt.Errorf("wrapping: %w", err)
+	}
+	if len(blob) != wrappedSize {
+		return nil, fmt.Errorf("%w: the token's key wrapping is not that of RFC 5649", hsm.ErrUnsupported)
+	}
+	return blob, nil
+}
+
+// Load unwraps a key: an HSM level one as a session object that encrypts and
+// does nothing else, a SOFTWARE level one into locked memory.
+func (m *Module) Load(ctx context.Context, w hsm.Wrapped) (key hsm.Key, err error) {
+	if _, err = wrappingRoot(w.Level, w.Spec); err == nil {
+		if w.Level == hsm.LevelSoftware {
+			key, err = m.loadSoftware(ctx, w)
+		} else {
+			key, err = m.loadObject(ctx, w)
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("loading a key: %w", err)
+	}
+	return key, nil
+}
+
+func (m *Module) loadObject(ctx context.Context, w hsm.Wrapped) (hsm.Key, error) {
+	if !m.blocksOffered {
+		return nil, fmt.Errorf("%w: the token has no CKM_AES_ECB", hsm.ErrUnsupported)
+	}
+	k := &object{m: m, wrapped: w}
+	err := m.dev.call(ctx, m.dev.objects, func(s *session) (err error) {
+		k.handle, err = m.unwrap(s, w)
+		k.epoch = m.dev.epoch
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return k, nil
+}
+
+func (m *Module) loadSoftware(ctx context.Context, w hsm.Wrapped) (hsm.Key, error) {
+	var key *locked.Key
+	err := m.dev.call(ctx, m.dev.work, func(s *session) error {
+		h, err := m.unwrap(s, w)
+		if err != nil {
+			return err
+		}
+		key, err = m.readKey(s, h)
+		if derr := m.dev.api.DestroyObject(s.handle, h); derr != nil && err == nil {
+			err = errors.Join(fmt.Errorf("destroying the object that was read: %w", derr), key.Close())
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return key, nil
+}
+
+// readKey makes a key in locked memory of the value of an object. The caller is
+// inside the gate, so that Close does not take the memory away.
+func (m *Module) readKey(s *session, h p11.ObjectHandle) (*locked.Key, error) {
+	memory, err := m.arena.New(keySize)
+	if err != nil {
+		return nil, err
+	}
+	defer memory.Destroy()
+	raw := memory.Bytes()
+	size, err := m.dev.api.ReadValue(s.handle, h, raw)
+	if err != nil {
+		return nil, fmt.Errorf("reading the key: %w", err)
+	}
+	if size != keySize {
+		return nil, fmt.Errorf("%w: %d bytes are no AES-256 key", hsm.ErrUnwrap, size)
+	}
+	return m.arena.NewKey(raw)
+}
+
+// unwrap makes a session object of the wrapped key. s may be a session that
+// owns loaded keys, so it is not given up for a bad blob.
+func (m *Module) unwrap(s *session, w hsm.Wrapped) (p11.ObjectHandle, error) {
+	t, err := m.table(s)
+	if err != nil {
+		return 0, err
+	}
+	root, err := wrappingRoot(w.Level, w.Spec)
+	if err != nil {
+		return 0, err
+	}
+	under, err := t.root(w.Generation, root)
+	if err != nil {
+		return 0, fmt.Errorf("generation %d: %w", w.Generation, err)
+	}
+	if len(w.Blob) != wrappedSize {
+		return 0, hsm.ErrUnwrap
+	}
+	h, err := m.dev.api.UnwrapKey(s.handle, mechanism(m.keyWrap), under, w.Blob, loadedMaterial(w.Level == hsm.LevelSoftware))
+	refused, doubt := unwrapRefused(err)
+	switch {
+	case !refused:
+		return h, err
+	case doubt:
+		if _, perr := m.sign(s, t.sets[w.Generation][hsm.RecordMAC], []byte("raftkms check")); perr != nil {
+			return 0, err
+		}
+	}
+	return 0, fmt.Errorf("%w (%v)", hsm.ErrUnwrap, err)
+}
+
+// object is a key that lives in the device.
+type object struct {
+	m       *Module
+	wrapped hsm.Wrapped
+
+	lock   sync.RWMutex // shared by who encrypts
+	handle p11.ObjectHandle
+	epoch  uint64 // in which the handle means this key
+	closed bool
+}
+
+// EncryptBlocks takes more than the device does by splitting it.
+func (k *object) EncryptBlocks(ctx context.Context, dst, src []byte) error {
+	return k.m.encryptBlocks(ctx, dst, src, func(s *session, dst, src []byte) error {
+		return k.use(ctx, func(h p11.ObjectHandle) error {
+			return k.m.encrypt(s, h, dst, src)
+		})
+	})
+}
+
+// use runs f with a handle of the current epoch. The caller is inside the gate,
+// so that epoch stays.
+func (k *object) use(ctx context.Context, f func(h p11.ObjectHandle) error) error {
+	k.lock.RLock()
+	if k.epoch != k.m.dev.epoch && !k.closed {
+		k.lock.RUnlock()
+		if err := k.reload(ctx); err != nil {
+			return fmt.Errorf("loading the key again: %w", err)
+		}
+		k.lock.RLock()
+	}
+	defer k.lock.RUnlock()
+	if k.closed {
+		return errKeyClosed
+	}
+	return f(k.handle)
+}
+
+// reload unwraps the key again; whoever comes first does it for all.
+func (k *object) reload(ctx context.Context) error {
+	k.lock.Lock()
+	defer k.lock.Unlock()
+	if k.closed || k.epoch == k.m.dev.epoch {
+		return nil
+	}
+	return k.m.dev.on(ctx, k.m.dev.objects, func(s *session) error {
+		h, err := k.m.unwrap(s, k.wrapped)
+		if err == nil {
+			k.handle, k.epoch = h, k.m.dev.epoch
+		}
+		return err
+	})
+}
+
+// Close destroys the object once no call uses it. A second Close does nothing.
+func (k *object) Close() error {
+	dev := k.m.dev
+	ctx, cancel := context.WithTimeout(context.Background(), dev.wait)
+	defer cancel()
+	_, err := dev.enter(ctx, dev.work, func(s *session) error {
+		k.lock.Lock()
+		defer k.lock.Unlock()
+		if k.closed || k.epoch != dev.epoch {
+			return nil
+		}
+		k.closed = true // before the handle comes to mean something else
+		return dev.api.DestroyObject(s.handle, k.handle)
+	})
+	k.lock.Lock()
+	k.closed = true
+	k.lock.Unlock()
+	// Without its login or its session the object is gone already.
+	if err == nil || errors.Is(err, errModuleClosed) || faultOf(err) == faultLost {
+		return nil
+	}
+	return fmt.Errorf("closing a key: %w", describe(err))
+}
+
+// Seal returns the key of root-seal of what is now the current generation.
+func (m *Module) Seal(ctx context.Context) (hsm.Key, error) {
+	k := &seal{m: m}
+	err := m.dev.call(ctx, m.dev.work, func(s *session) error {
+		t, err := m.table(s)
+		if err != nil {
+			return err
+		}
+		k.generation = t.current
+		_, err = t.root(k.generation, hsm.RootSeal)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("finding the sealing root: %w", err)
+	}
+	return k, nil
+}
+
+// seal is the key of root-seal.
+type seal struct {
+	m          *Module
+	generation hsm.RootGeneration
+}
+
+// EncryptBlocks takes more than the device does by splitting it.
+func (k *seal) EncryptBlocks(ctx context.Context, dst, src []byte) error {
+	return k.m.encryptBlocks(ctx, dst, src, func(s *session, dst, src []byte) error {
+		t, err := k.m.table(s)
+		if err != nil {
+			return err
+		}
+		h, err := t.root(k.generation, hsm.RootSeal)
+		if err != nil {
+			return err
+		}
+		return k.m.encrypt(s, h, dst, src)
+	})
+}
+
+// Close does nothing: the root is the module's.
+func (k *seal) Close() error { return nil }
