@@ -1,0 +1,74 @@
+# Targets of raftkms. `make` alone prints them.
+#
+# Needed: Go (the version in go.mod) and a C compiler, since hsm/pkcs11 is cgo.
+
+GO        ?= go
+BUILD     := build
+VERSION   ?= 0.1.0-dev
+FUZZTIME  ?= 30s
+TIME      ?= 10m
+DIR       ?= .dev
+NODES     ?= 3
+MODULE    ?= soft
+export CGO_ENABLED := 1
+
+# The end-to-end tests start real processes; they run alone, so that nothing
+# else takes their processors.
+E2E       := ./cmd/kmsd ./cmd/kmsctl
+PROGRAMS  := kmsd kmsctl kmsbench
+
+.DEFAULT_GOAL := help
+.PHONY: help build run test race unit e2e lint fuzz bench torture clean toolchain test-deps
+
+help: ## print the targets
+	@sed -n 's/^\([a-z0-9]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+
+build: toolchain ## build kmsd, kmsctl and kmsbench into build/
+	@mkdir -p $(BUILD)
+	@for p in $(PROGRAMS); do \
+		echo "building $(BUILD)/$$p"; \
+		$(GO) build -trimpath -ldflags "-X main.version=$(VERSION)" -o $(BUILD)/$$p ./cmd/$$p || exit 1; \
+	done
+
+run: build ## three nodes on this machine, with a demonstration; stays up until Ctrl-C (DIR, NODES, MODULE)
+	@exec $(BUILD)/kmsd dev --demo --dir $(DIR) --nodes $(NODES) --module $(MODULE)
+
+test: lint unit e2e ## everything that must pass: lint, all tests with the race detector, end to end
+
+race: unit ## all tests but the end-to-end ones, with the race detector
+
+unit: toolchain test-deps
+	$(GO) test -race $$($(GO) list ./... | grep -v -e '/cmd/kmsd$$' -e '/cmd/kmsctl$$')
+
+e2e: toolchain test-deps
+	$(GO) test -race -count=1 -p 1 $(E2E)
+
+lint: toolchain ## gofmt, go vet, staticcheck
+	@unformatted=$$(gofmt -l .); \
+	if [ -n "$$unformatted" ]; then echo "gofmt would change:"; echo "$$unformatted"; exit 1; fi
+	$(GO) vet ./...
+	$(GO) tool staticcheck ./...
+
+fuzz: toolchain test-deps ## every fuzz target for FUZZTIME (30s) each
+	@for pkg in $$(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -r -n 1 dirname | sort -u); do \
+		for f in $$(grep -h '^func Fuzz' $$pkg/*_test.go | sed 's/^func \(Fuzz[A-Za-z0-9_]*\).*/\1/'); do \
+			echo "$$pkg $$f"; \
+			$(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) $$pkg || exit 1; \
+		done; \
+	done
+
+bench: build ## create-datakey beside a web server that does nothing: throughput and server CPU per request
+	@$(BUILD)/kmsbench compare --module $(MODULE)
+
+torture: toolchain test-deps ## kill -9 one node after the other under load for TIME (10m)
+	RAFTKMS_TORTURE=$(TIME) $(GO) test -count=1 -timeout 0 -run '^TestKilledNodesLoseNothing$$' -v ./cmd/kmsd
+
+clean: ## remove what was built and the cluster of make run
+	rm -rf $(BUILD) .dev
+
+toolchain:
+	@command -v $(GO) >/dev/null 2>&1 || { echo "make: Go is missing; install the version that go.mod names" >&2; exit 1; }
+	@command -v $${CC:-gcc} >/dev/null 2>&1 || { echo "make: a C compiler is missing (hsm/pkcs11 is cgo); install gcc and libc6-dev" >&2; exit 1; }
+
+test-deps:
+	@scripts/install-test-deps.sh

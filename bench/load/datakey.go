@@ -1,0 +1,37 @@
+package load
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"github.com/raftkms/raftkms/client"
+	"github.com/raftkms/raftkms/client/devfile"
+)
+
+// DataKeyRequest is the path and body of create-datakey for a key: the call
+// whose rate is raftkms's main number.
+func DataKeyRequest(projectID, keyID string) (path string, body []byte, err error) {
+	body, err = json.Marshal(struct {
+		KeyID string `json:"key_id"`
+	}{keyID})
+	if err != nil {
+		return "", nil, fmt.Errorf("encoding the request: %w", err)
+	}
+	return "/v1.0/" + projectID + "/kms/create-datakey", body, nil
+}
+
+// NewDataKeyPoster prepares create-datakey on all nodes of a dev cluster.
+func NewDataKeyPoster(file *devfile.File, keyID string, workers int) (*Poster, error) {
+	ca, err := client.ReadCA(file.CAFile)
+	if err != nil {
+		return nil, err
+	}
+	path, body, err := DataKeyRequest(file.ProjectID, keyID)
+	if err != nil {
+		return nil, err
+	}
+	return NewPoster(PosterConfig{
+		URLs: file.URLs(), CA: ca, Path: path, Body: body,
+		AccessKey: file.AccessKey, SecretKey: file.SecretKey, Workers: workers,
+	})
+}

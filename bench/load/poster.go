@@ -1,0 +1,121 @@
+package load
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net/url"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"github.com/raftkms/raftkms/client/aksk"
+)
+
+// callTimeout bounds one call of a poster.
+const callTimeout = 30 * time.Second
+
+// PosterConfig is one request that is sent over and over.
+type PosterConfig struct {
+	URLs                 []string // https://host:port of the nodes; worker i uses number i modulo their count
+	CA                   *x509.CertPool
+	Path                 string // e.g. /v1.0/PROJECT/kms/create-datakey
+	Body                 []byte
+	AccessKey, SecretKey string
+	Workers              int // how many workers will call
+}
+
+// Poster sends one signed POST request per call over a kept TLS connection per
+// worker. A signature is made once a second and worker, since its date counts
+// seconds: on the machine that also runs the servers the load should cost as
+// little as it can.
+type Poster struct {
+	signer  *aksk.Signer
+	path    string
+	body    []byte
+	workers []posterWorker
+	hosts   []*fasthttp.HostClient
+}
+
+type posterWorker struct {
+	host     *fasthttp.HostClient
+	request  *fasthttp.Request
+	response *fasthttp.Response
+	date     string
+}
+
+// NewPoster prepares a poster; nothing is dialled yet. Close ends it.
+func NewPoster(cfg PosterConfig) (*Poster, error) {
+	if len(cfg.URLs) == 0 || cfg.Workers < 1 {
+		return nil, errors.New("a poster needs at least one URL and one worker")
+	}
+	p := &Poster{signer: aksk.NewSigner(cfg.AccessKey, cfg.SecretKey), path: cfg.Path, body: cfg.Body}
+	for _, address := range cfg.URLs {
+		u, err := url.Parse(address)
+		if err != nil || u.Scheme != "https" || u.Port() == "" {
+			return nil, fmt.Errorf("%q is not of the form https://HOST:PORT", address)
+		}
+		p.hosts = append(p.hosts, &fasthttp.HostClient{
+			Addr: u.Host, IsTLS: true, MaxConns: cfg.Workers,
+			TLSConfig:                     &tls.Config{RootCAs: cfg.CA, ServerName: u.Hostname(), MinVersion: tls.VersionTLS13},
+			NoDefaultUserAgentHeader:      true,
+			DisableHeaderNamesNormalizing: true,
+			DisablePathNormalizing:        true,
+		})
+	}
+	for i := range cfg.Workers {
+		p.workers = append(p.workers, p.newWorker(p.hosts[i%len(p.hosts)]))
+	}
+	return p, nil
+}
+
+func (p *Poster) newWorker(host *fasthttp.HostClient) posterWorker {
+	w := posterWorker{host: host, request: fasthttp.AcquireRequest(), response: fasthttp.AcquireResponse()}
+	w.request.Header.SetMethod(fasthttp.MethodPost)
+	w.request.Header.SetContentType("application/json")
+	w.request.SetRequestURI("https://" + host.Addr + p.path)
+	w.request.SetBodyRaw(p.body)
+	return w
+}
+
+// Call sends the request as one worker; anything but status 200 is an error.
+// It is a [Call].
+func (p *Poster) Call(_ context.Context, worker int) error {
+	w := &p.workers[worker]
+	if date := aksk.FormatDate(time.Now()); date != w.date {
+		p.sign(w, date)
+	}
+	if err := w.host.DoTimeout(w.request, w.response, callTimeout); err != nil {
+		return fmt.Errorf("calling %s: %w", w.host.Addr, err)
+	}
+	if status := w.response.StatusCode(); status != fasthttp.StatusOK {
+		return fmt.Errorf("%s answered with status %d: %.200s", w.host.Addr, status, w.response.Body())
+	}
+	return nil
+}
+
+// Response is the body of the last answer that a worker got. It is valid until
+// that worker's next call.
+func (p *Poster) Response(worker int) []byte { return p.workers[worker].response.Body() }
+
+func (p *Poster) sign(w *posterWorker, date string) {
+	w.date = date
+	w.request.Header.Set(aksk.DateHeader, date)
+	w.request.Header.Set("Authorization", p.signer.Authorization(aksk.Request{
+		Method: fasthttp.MethodPost, Path: p.path,
+		Headers: map[string]string{"host": w.host.Addr}, Body: p.body, Date: date,
+	}))
+}
+
+// Close drops the connections.
+func (p *Poster) Close() {
+	for i := range p.workers {
+		fasthttp.ReleaseRequest(p.workers[i].request)
+		fasthttp.ReleaseResponse(p.workers[i].response)
+	}
+	for _, host := range p.hosts {
+		host.CloseIdleConnections()
+	}
+}

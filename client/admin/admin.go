@@ -1,0 +1,133 @@
+// Package admin speaks to a node's local admin socket: it starts clusters,
+// makes join tokens, joins, approves roots and asks for the status. Whoever
+// can open the socket is the node's operator; there are no credentials.
+package admin
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/raftkms/raftkms/server/wire"
+)
+
+// timeout bounds one call: the slowest, initialising, makes keys in a module
+// and waits for a first leader.
+const timeout = 60 * time.Second
+
+// maxReplyBytes bounds what is read of a reply.
+const maxReplyBytes = 4 << 20
+
+// Refusal is a node's own "no", with its reason.
+type Refusal struct {
+	Status  int    // HTTP status
+	Message string // one sentence: what was refused, why, what to do
+}
+
+// Error returns the node's sentence.
+func (r *Refusal) Error() string { return r.Message }
+
+// Socket is the admin socket of one node. It is safe for concurrent use.
+type Socket struct {
+	path string
+	http *http.Client
+}
+
+// Open prepares calls to the socket at path; nothing is dialled yet.
+func Open(path string) *Socket {
+	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
+		var d net.Dialer
+		return d.DialContext(ctx, "unix", path)
+	}
+	return &Socket{path: path, http: &http.Client{
+		Timeout:   timeout,
+		Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true},
+	}}
+}
+
+// Init starts a new cluster on the node.
+func (s *Socket) Init(ctx context.Context, r wire.InitRequest) (wire.InitReply, error) {
+	var reply wire.InitReply
+	return reply, s.call(ctx, http.MethodPost, wire.AdminPathInit, r, &reply)
+}
+
+// JoinToken makes a token that admits one node, valid for lifetime (0: 1 h).
+func (s *Socket) JoinToken(ctx context.Context, lifetime time.Duration) (wire.JoinTokenReply, error) {
+	var reply wire.JoinTokenReply
+	r := wire.JoinTokenRequest{LifetimeSeconds: int(lifetime / time.Second)}
+	return reply, s.call(ctx, http.MethodPost, wire.AdminPathJoinToken, r, &reply)
+}
+
+// Join has a node without a cluster join the one that made the token.
+func (s *Socket) Join(ctx context.Context, token string) error {
+	return s.call(ctx, http.MethodPost, wire.AdminPathJoin, wire.JoinRequest{Token: token}, nil)
+}
+
+// Status returns what the node knows of itself and its cluster.
+func (s *Socket) Status(ctx context.Context) (wire.StatusReply, error) {
+	var reply wire.StatusReply
+	return reply, s.call(ctx, http.MethodGet, wire.AdminPathStatus, nil, &reply)
+}
+
+// ApproveRoots lets the root set go to another node.
+func (s *Socket) ApproveRoots(ctx context.Context, r wire.ApproveRootsRequest) error {
+	return s.call(ctx, http.MethodPost, wire.AdminPathApproveRoots, r, nil)
+}
+
+// call does one request; a nil reply is not decoded.
+func (s *Socket) call(ctx context.Context, method, path string, request, reply any) error {
+	var body io.Reader
+	if request != nil {
+		text, err := json.Marshal(request)
+		if err != nil {
+			return fmt.Errorf("encoding the request: %w", err)
+		}
+		body = bytes.NewReader(text)
+	}
+	r, err := http.NewRequestWithContext(ctx, method, "http://admin"+path, body)
+	if err != nil {
+		return fmt.Errorf("preparing the request: %w", err)
+	}
+	r.Header.Set("Content-Type", "application/json")
+	answer, err := s.http.Do(r)
+	if err != nil {
+		return s.unreachable(err)
+	}
+	defer answer.Body.Close()
+	text, err := io.ReadAll(io.LimitReader(answer.Body, maxReplyBytes))
+	if err != nil {
+		return fmt.Errorf("reading the answer of the admin socket: %w", err)
+	}
+	if answer.StatusCode >= 400 {
+		return refusal(answer.StatusCode, text)
+	}
+	if reply == nil {
+		return nil
+	}
+	if err := json.Unmarshal(text, reply); err != nil {
+		return fmt.Errorf("reading the answer of the admin socket: %w", err)
+	}
+	return nil
+}
+
+// unreachable says which socket did not answer, without net/http's URL.
+func (s *Socket) unreachable(err error) error {
+	if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "dial" {
+		return fmt.Errorf("opening the admin socket %s (is kmsd running?): %w", s.path, op.Err)
+	}
+	return fmt.Errorf("calling the admin socket %s: %w", s.path, err)
+}
+
+func refusal(status int, text []byte) error {
+	var body wire.AdminError
+	if err := json.Unmarshal(text, &body); err != nil || body.Error == "" {
+		body.Error = fmt.Sprintf("the node answered with status %d and no reason", status)
+	}
+	return &Refusal{Status: status, Message: body.Error}
+}

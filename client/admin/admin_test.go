@@ -1,0 +1,105 @@
+package admin_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/raftkms/raftkms/client/admin"
+	"github.com/raftkms/raftkms/server/wire"
+)
+
+// serve answers on a Unix socket until the test ends.
+func serve(t *testing.T, handler http.HandlerFunc) *admin.Socket {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "admin.sock")
+	listener, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := &http.Server{Handler: handler, ReadHeaderTimeout: time.Minute}
+	done := make(chan struct{})
+	go func() { defer close(done); _ = server.Serve(listener) }()
+	t.Cleanup(func() { server.Close(); <-done })
+	return admin.Open(path)
+}
+
+func TestCallsCarryTheirRequestsAndReplies(t *testing.T) {
+	var method, path string
+	var body map[string]any
+	var reply any
+	s := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		method, path, body = r.Method, r.URL.Path, nil
+		_ = json.NewDecoder(r.Body).Decode(&body)
+		_ = json.NewEncoder(w).Encode(reply)
+	})
+	ctx := context.Background()
+	f := func(wantMethod, wantPath string, wantBody map[string]any, answer any, call func() (any, error)) {
+		t.Helper()
+		reply = answer
+		got, err := call()
+		if err != nil {
+			t.Error(err)
+		}
+		if method != wantMethod || path != wantPath {
+			t.Errorf("called %s %s, want %s %s", method, path, wantMethod, wantPath)
+		}
+		if diff := cmp.Diff(body, wantBody); diff != "" {
+			t.Error("body: -got +want\n" + diff)
+		}
+		if got != nil {
+			if diff := cmp.Diff(got, answer); diff != "" {
+				t.Error("reply: -got +want\n" + diff)
+			}
+		}
+	}
+	f("POST", wire.AdminPathInit, map[string]any{"region": "r", "domain_name": "d", "user_name": "u"},
+		wire.InitReply{ClusterID: "c", Password: "p"},
+		func() (any, error) {
+			return s.Init(ctx, wire.InitRequest{Region: "r", DomainName: "d", UserName: "u"})
+		})
+	f("POST", wire.AdminPathJoinToken, map[string]any{"lifetime_seconds": 90.0},
+		wire.JoinTokenReply{Token: "t", Expires: "e"},
+		func() (any, error) { return s.JoinToken(ctx, 90*time.Second) })
+	f("POST", wire.AdminPathJoin, map[string]any{"token": "t"}, map[string]any{},
+		func() (any, error) { return nil, s.Join(ctx, "t") })
+	f("GET", wire.AdminPathStatus, nil, wire.StatusReply{NodeID: "n", Members: []wire.MemberInfo{{ID: "m"}}},
+		func() (any, error) { return s.Status(ctx) })
+	f("POST", wire.AdminPathApproveRoots, map[string]any{"node_id": "n", "fingerprint": "f", "officer_pin": "1"}, map[string]any{},
+		func() (any, error) {
+			return nil, s.ApproveRoots(ctx, wire.ApproveRootsRequest{NodeID: "n", Fingerprint: "f", OfficerPIN: "1"})
+		})
+}
+
+func TestRefusalsCarryTheNodesSentence(t *testing.T) {
+	answer := `{"error":"this node already has a cluster"}`
+	s := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusConflict)
+		_, _ = w.Write([]byte(answer))
+	})
+	err := s.Join(context.Background(), "t")
+	refusal, ok := errors.AsType[*admin.Refusal](err)
+	if !ok || refusal.Status != http.StatusConflict || err.Error() != "this node already has a cluster" {
+		t.Errorf("got %v", err)
+	}
+	answer = "<html>"
+	if err := s.Join(context.Background(), "t"); err == nil || !strings.Contains(err.Error(), "status 409") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestANodeThatIsNotThere(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "absent.sock")
+	_, err := admin.Open(path).Status(context.Background())
+	if err == nil || !strings.Contains(err.Error(), path+" (is kmsd running?)") {
+		t.Errorf("got %v", err)
+	}
+}

@@ -1,0 +1,139 @@
+package client
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/raftkms/raftkms/client/aksk"
+)
+
+// maxReplyBytes bounds what is read of a reply; the largest is a page of 1,000 keys.
+const maxReplyBytes = 8 << 20
+
+// repeatable says whether an operation may be done twice without harm.
+type repeatable bool
+
+// The two kinds of operation.
+const (
+	once  repeatable = false
+	again repeatable = true
+)
+
+// call does one operation, on as many nodes as it takes.
+func (c *Client) call(ctx context.Context, verb string, kind repeatable, request, reply any) error {
+	body, err := json.Marshal(request)
+	if err != nil {
+		return fmt.Errorf("encoding the request: %w", err)
+	}
+	defer clear(body) // it may hold a plaintext
+	ctx, cancel := context.WithTimeout(ctx, c.patience)
+	defer cancel()
+
+	var last error
+	for try := 0; ; try++ {
+		if try > 0 && !sleep(ctx, backoff(try)) {
+			return fmt.Errorf("%s: %w: %w", verb, ErrUnavailable, last)
+		}
+		n := c.pick(time.Now())
+		answer, err := c.attempt(ctx, n, verb, kind, body)
+		if err == nil {
+			n.succeed()
+			err = json.Unmarshal(answer, reply)
+			clear(answer)
+			if err != nil {
+				return fmt.Errorf("%s: reading the answer of %s: %w", verb, n.url, err)
+			}
+			return nil
+		}
+		failed, tryAnother := errors.AsType[*failedTry](err)
+		switch {
+		case !tryAnother:
+			return fmt.Errorf("%s: %w", verb, err)
+		case failed.mayHaveArrived && kind == once:
+			return fmt.Errorf("%s: %w: %w", verb, ErrOutcomeUnknown, failed.cause)
+		case ctx.Err() != nil:
+			return fmt.Errorf("%s: %w: %w", verb, ErrUnavailable, failed.cause)
+		}
+		n.fail(time.Now())
+		last = failed.cause
+	}
+}
+
+// failedTry is an error after which another node may be asked.
+type failedTry struct {
+	cause          error
+	mayHaveArrived bool // the node may have done what was asked
+}
+
+// Error returns the cause's text.
+func (f *failedTry) Error() string { return f.cause.Error() }
+
+// Unwrap returns the cause.
+func (f *failedTry) Unwrap() error { return f.cause }
+
+// attempt sends the request to one node and returns the body of a success.
+func (c *Client) attempt(ctx context.Context, n *node, verb string, kind repeatable, body []byte) ([]byte, error) {
+	if kind == again {
+		limited, cancel := context.WithTimeout(ctx, c.attemptTimeout)
+		defer cancel()
+		ctx = limited
+	}
+	path := "/v1.0/" + c.project + "/kms/" + verb
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, n.url+path, bytes.NewReader(body))
+	if err != nil {
+		return nil, fmt.Errorf("preparing the request: %w", err)
+	}
+	date := aksk.FormatDate(time.Now())
+	r.Header.Set("Content-Type", "application/json")
+	r.Header.Set(aksk.DateHeader, date)
+	r.Header.Set("Authorization", c.signer.Authorization(aksk.Request{
+		Method: r.Method, Path: path, Headers: map[string]string{"host": n.host}, Body: body, Date: date,
+	}))
+	answer, err := c.http.Do(r)
+	if err != nil {
+		if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+			return nil, err // trying again does not make it trusted
+		}
+		return nil, &failedTry{cause: err, mayHaveArrived: !neverSent(err)}
+	}
+	defer answer.Body.Close()
+	text, err := io.ReadAll(io.LimitReader(answer.Body, maxReplyBytes))
+	if err != nil {
+		return nil, &failedTry{cause: fmt.Errorf("reading the answer of %s: %w", n.url, err), mayHaveArrived: true}
+	}
+	if answer.StatusCode == http.StatusOK {
+		return text, nil
+	}
+	refused := refusal(n.url, answer.Header, answer.StatusCode, text)
+	if answer.StatusCode == http.StatusServiceUnavailable {
+		return nil, &failedTry{cause: refused}
+	}
+	return nil, refused
+}
+
+// neverSent says whether a transport error is sure to have come before any of
+// the request was sent: while dialling.
+func neverSent(err error) bool {
+	op, ok := errors.AsType[*net.OpError](err)
+	return ok && op.Op == "dial"
+}
+
+// sleep waits for d and says whether the context let it.
+func sleep(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
+	}
+}

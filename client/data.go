@@ -1,0 +1,133 @@
+package client
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"errors"
+	"unicode/utf8"
+
+	"github.com/raftkms/raftkms/server/wire"
+)
+
+// defaultDataKeyBytes is the size of a data key where none is given.
+const defaultDataKeyBytes = 32
+
+// DataKeyOptions shape a data key. Context is bound to the ciphertext: opening
+// it takes the same one; nil: none.
+type DataKeyOptions struct {
+	Bytes   int // 1 to 1024; 0: 32
+	Context map[string]string
+}
+
+// DataKey is a data key and its encryption under a CMK. The caller wipes
+// Plaintext, which is nil when it was not asked for.
+type DataKey struct {
+	KeyID      string // of the CMK
+	Plaintext  []byte
+	Ciphertext []byte
+}
+
+// CreateDataKey makes a data key under a CMK, named by id or alias/NAME.
+func (c *Client) CreateDataKey(ctx context.Context, key string, o DataKeyOptions) (DataKey, error) {
+	return c.createDataKey(ctx, "create-datakey", key, o)
+}
+
+// CreateDataKeyWithoutPlaintext makes a data key of which only the ciphertext
+// is returned.
+func (c *Client) CreateDataKeyWithoutPlaintext(ctx context.Context, key string, o DataKeyOptions) (DataKey, error) {
+	return c.createDataKey(ctx, "create-datakey-without-plaintext", key, o)
+}
+
+func (c *Client) createDataKey(ctx context.Context, verb, key string, o DataKeyOptions) (DataKey, error) {
+	request := wire.CreateDataKeyRequest{KeyID: key, Associated: associated(o.Context)}
+	if o.Bytes != 0 {
+		request.DatakeyLength = wire.Int(int64(o.Bytes) * 8)
+	}
+	var reply wire.CreateDataKeyReply
+	if err := c.call(ctx, verb, again, request, &reply); err != nil {
+		return DataKey{}, err
+	}
+	return DataKey{KeyID: reply.KeyID, Plaintext: reply.PlainText, Ciphertext: reply.CipherText}, nil
+}
+
+// EncryptDataKey encrypts the caller's own data key of 1 to 1024 bytes.
+func (c *Client) EncryptDataKey(ctx context.Context, key string, dataKey []byte, context map[string]string) ([]byte, error) {
+	digest := sha256.Sum256(dataKey)
+	plain := append(append(make([]byte, 0, len(dataKey)+len(digest)), dataKey...), digest[:]...)
+	defer clear(plain)
+	request := wire.EncryptDataKeyRequest{
+		KeyID: key, Associated: associated(context),
+		PlainText: plain, DatakeyPlainLength: wire.Int(int64(len(dataKey))),
+	}
+	var reply wire.EncryptDataKeyReply
+	if err := c.call(ctx, "encrypt-datakey", again, request, &reply); err != nil {
+		return nil, err
+	}
+	return reply.CipherText, nil
+}
+
+// errDigest is what a data key gets that changed on its way.
+var errDigest = errors.New("decrypt-datakey: the data key does not match its digest")
+
+// DecryptDataKey opens the ciphertext of a data key. Bytes and Context of the
+// options are those that it was made with. The caller wipes the result.
+func (c *Client) DecryptDataKey(ctx context.Context, key string, ciphertext []byte, o DataKeyOptions) ([]byte, error) {
+	if o.Bytes == 0 {
+		o.Bytes = defaultDataKeyBytes
+	}
+	request := wire.DecryptDataKeyRequest{
+		KeyID: key, Associated: associated(o.Context),
+		CipherText: ciphertext, DatakeyCipherLength: wire.Int(int64(o.Bytes)),
+	}
+	var reply wire.DecryptDataKeyReply
+	if err := c.call(ctx, "decrypt-datakey", again, request, &reply); err != nil {
+		return nil, err
+	}
+	digest := sha256.Sum256(reply.DataKey)
+	if subtle.ConstantTimeCompare(digest[:], reply.DatakeyDgst) != 1 {
+		clear(reply.DataKey)
+		return nil, errDigest
+	}
+	return reply.DataKey, nil
+}
+
+// EncryptData encrypts 1 to 4096 bytes of UTF-8 text. Other bytes are the
+// caller's to encode, for instance in base64.
+func (c *Client) EncryptData(ctx context.Context, key string, plaintext []byte, context map[string]string) ([]byte, error) {
+	if !utf8.Valid(plaintext) {
+		return nil, errors.New("encrypt-data: the plaintext is not UTF-8 text; encode it first")
+	}
+	request := wire.EncryptDataRequest{KeyID: key, Associated: associated(context), PlainText: plaintext}
+	var reply wire.EncryptDataReply
+	if err := c.call(ctx, "encrypt-data", again, request, &reply); err != nil {
+		return nil, err
+	}
+	return reply.CipherText, nil
+}
+
+// DecryptData opens what EncryptData made; the ciphertext names its key. The
+// caller wipes the plaintext.
+func (c *Client) DecryptData(ctx context.Context, ciphertext []byte, context map[string]string) (plaintext []byte, keyID string, err error) {
+	request := wire.DecryptDataRequest{CipherText: ciphertext, Associated: associated(context)}
+	var reply wire.DecryptDataReply
+	if err := c.call(ctx, "decrypt-data", again, request, &reply); err != nil {
+		return nil, "", err
+	}
+	clear(reply.PlainText)
+	return reply.PlainTextBase64, reply.KeyID, nil
+}
+
+// Random returns n random bytes (1 to 1024) of the service's generators.
+func (c *Client) Random(ctx context.Context, n int) ([]byte, error) {
+	var reply wire.RandomReply
+	request := wire.RandomRequest{RandomDataLength: wire.Int(int64(n) * 8)}
+	if err := c.call(ctx, "gen-random", again, request, &reply); err != nil {
+		return nil, err
+	}
+	return reply.RandomData, nil
+}
+
+func associated(context map[string]string) wire.Associated {
+	return wire.Associated{EncryptionContext: wire.Context{Map: context}}
+}

@@ -1,0 +1,25 @@
+// Package client is the Go client of raftkms: it signs calls with an access
+// key, spreads them over the nodes of a cluster, and tries another node when
+// one cannot answer.
+//
+//	c, err := client.New(client.Config{
+//		Endpoints: []string{"https://kms-1:8440", "https://kms-2:8440", "https://kms-3:8440"},
+//		CA:        pool,
+//		AccessKey: accessKey, SecretKey: secretKey, ProjectID: project,
+//	})
+//	key, err := c.CreateDataKey(ctx, keyID, client.DataKeyOptions{})
+//
+// # Retries
+//
+// A call is tried again, on the next node, when the node could not be reached
+// or said that it cannot serve now (503): then nothing has happened. It is also
+// tried again when the connection broke after the request was sent and doing
+// it twice does no harm; where it could, the error wraps [ErrOutcomeUnknown].
+// Every other refusal is returned at once as an [*Error].
+//
+// # Secrets
+//
+// Data keys and plaintexts are returned as byte slices that the caller wipes.
+// The client keeps no copy; what the JSON decoder and TLS held is left to the
+// garbage collector.
+package client

@@ -1,0 +1,80 @@
+package client
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+
+	"github.com/raftkms/raftkms/server/wire"
+)
+
+// The causes that a caller may want to tell apart; test with errors.Is.
+var (
+	// ErrNotFound: there is no such key in the project.
+	ErrNotFound = errors.New("the key does not exist")
+	// ErrKeyDisabled: the key is disabled, so it encrypts and decrypts nothing.
+	ErrKeyDisabled = errors.New("the key is disabled")
+	// ErrUnauthenticated: the access key or the signature was refused.
+	ErrUnauthenticated = errors.New("the credentials were refused")
+	// ErrForbidden: the caller lacks the permission.
+	ErrForbidden = errors.New("the permission is missing")
+	// ErrCiphertext: the ciphertext was altered, or belongs to another key or context.
+	ErrCiphertext = errors.New("the ciphertext does not open")
+	// ErrUnavailable: no node could serve the call before time ran out.
+	ErrUnavailable = errors.New("no node could serve the call")
+	// ErrOutcomeUnknown: the call may or may not have taken effect.
+	ErrOutcomeUnknown = errors.New("the outcome of the call is unknown")
+)
+
+// Error is a refusal by the service.
+type Error struct {
+	Status    int    // HTTP status
+	Code      string // e.g. KMS.0207
+	Message   string
+	RequestID string // names the call in the service's traces
+	Endpoint  string // URL of the node that answered
+}
+
+// Error returns code, message and request id.
+func (e *Error) Error() string {
+	return fmt.Sprintf("%s: %s (status %d, request %s)", e.Code, e.Message, e.Status, e.RequestID)
+}
+
+// Is reports whether the refusal has one of this package's causes.
+func (e *Error) Is(cause error) bool {
+	switch cause {
+	case ErrNotFound:
+		return e.Code == "KMS.0207"
+	case ErrKeyDisabled:
+		return e.Code == "KMS.0209"
+	case ErrCiphertext:
+		return e.Code == "KMS.2201"
+	case ErrOutcomeUnknown:
+		return e.Code == "KMS.0103"
+	case ErrUnauthenticated:
+		return e.Status == http.StatusUnauthorized
+	case ErrForbidden:
+		return e.Status == http.StatusForbidden
+	case ErrUnavailable:
+		return e.Status == http.StatusServiceUnavailable
+	default:
+		return false
+	}
+}
+
+// refusal reads the dialect's error body, nested or flat.
+func refusal(endpoint string, header http.Header, status int, body []byte) *Error {
+	var answer wire.ErrorReply
+	e := &Error{Status: status, RequestID: header.Get("X-Request-Id"), Endpoint: endpoint}
+	if err := json.Unmarshal(body, &answer); err == nil {
+		e.Code, e.Message = answer.ErrorCode, answer.ErrorMsg
+		if answer.Error.ErrorCode != "" {
+			e.Code, e.Message = answer.Error.ErrorCode, answer.Error.ErrorMsg
+		}
+	}
+	if e.Code == "" {
+		e.Code, e.Message = fmt.Sprintf("HTTP.%d", status), http.StatusText(status)
+	}
+	return e
+}

@@ -1,0 +1,238 @@
+package client_test
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/raftkms/raftkms/client"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const dataKey = `{"key_id":"k","plain_text":"01","cipher_text":"FF"}`
+
+// hangUp ends the connection after the request was read.
+func hangUp(w http.ResponseWriter, _, _ string) {
+	conn, _, err := w.(http.Hijacker).Hijack()
+	if err == nil {
+		conn.Close()
+	}
+}
+
+func unavailable(w http.ResponseWriter, _, _ string) {
+	refuse(w, http.StatusServiceUnavailable, "KMS.0104", "no leader")
+}
+
+func TestAnotherNodeIsAsked(t *testing.T) {
+	ctx := context.Background()
+	f := func(name string, bad func(http.ResponseWriter, string, string)) {
+		t.Helper()
+		sick, well := newFake(t, bad), newFake(t, reply(dataKey))
+		c := open(t, configure(sick, well))
+		begin := time.Now()
+		for range 4 {
+			if _, err := c.CreateDataKey(ctx, "k", client.DataKeyOptions{}); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+		if n := len(well.seen()); n != 4 {
+			t.Errorf("%s: the well node answered %d of 4 calls", name, n)
+		}
+		// A node is passed over for a second; a stalled machine may take longer.
+		if n := len(sick.seen()); n < 1 || (n > 1 && time.Since(begin) < time.Second) {
+			t.Errorf("%s: the sick node was asked %d times, want once and then passed over", name, n)
+		}
+	}
+	f("unavailable", unavailable)
+	f("broken connection", hangUp)
+
+	// A node that is gone: nobody listens.
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone := "https://" + listener.Addr().String()
+	listener.Close()
+	well := newFake(t, reply(`{"key_info":{"key_id":"k","domain_id":"d"}}`))
+	cfg := configure(well)
+	cfg.Endpoints = []string{gone, well.URL}
+	// Even a write that must not be repeated: it was never sent.
+	if _, err := open(t, cfg).CreateKey(ctx, client.NewKey{Name: "n"}); err != nil {
+		t.Errorf("gone: %v", err)
+	}
+}
+
+func TestAWriteThatMayHaveArrivedIsNotRepeated(t *testing.T) {
+	sick, well := newFake(t, hangUp), newFake(t, reply(`{}`))
+	c := open(t, configure(sick, well))
+	_, err := c.CreateKey(context.Background(), client.NewKey{Name: "n"})
+	if !errors.Is(err, client.ErrOutcomeUnknown) {
+		t.Errorf("got %v", err)
+	}
+	if len(sick.seen()) != 1 || len(well.seen()) != 0 {
+		t.Errorf("sent %d and %d times", len(sick.seen()), len(well.seen()))
+	}
+}
+
+func TestAWriteThatWasRefusedAsUnavailableIsRepeated(t *testing.T) {
+	sick, well := newFake(t, unavailable), newFake(t, reply(`{"key_info":{"key_id":"k","domain_id":"d"}}`))
+	if _, err := open(t, configure(sick, well)).CreateKey(context.Background(), client.NewKey{Name: "n"}); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestPatienceEnds(t *testing.T) {
+	node := newFake(t, unavailable)
+	cfg := configure(node)
+	cfg.Patience = 200 * time.Millisecond
+	_, err := open(t, cfg).DescribeKey(context.Background(), "k")
+	refused, ok := errors.AsType[*client.Error](err)
+	if !errors.Is(err, client.ErrUnavailable) || !ok || refused.Code != "KMS.0104" {
+		t.Errorf("got %v", err)
+	}
+	if len(node.seen()) < 2 {
+		t.Errorf("asked only %d times", len(node.seen()))
+	}
+}
+
+func TestTheCallersContextEndsACall(t *testing.T) {
+	entered := make(chan struct{})
+	release := make(chan struct{})
+	node := newFake(t, func(http.ResponseWriter, string, string) { close(entered); <-release })
+	defer close(release)
+	ctx, cancel := context.WithCancel(context.Background())
+	go func() { <-entered; cancel() }()
+	if _, err := open(t, configure(node)).DescribeKey(ctx, "k"); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestAHungNodeIsLeftForAnother(t *testing.T) {
+	release := make(chan struct{})
+	hung := newFake(t, func(http.ResponseWriter, string, string) { <-release })
+	well := newFake(t, reply(dataKey))
+	defer close(release)
+	cfg := configure(hung, well)
+	cfg.AttemptTimeout = 50 * time.Millisecond
+	if _, err := open(t, cfg).CreateDataKey(context.Background(), "k", client.DataKeyOptions{}); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestRefusalsAreTypedAndFinal(t *testing.T) {
+	f := func(status int, code string, cause error) {
+		t.Helper()
+		node := newFake(t, func(w http.ResponseWriter, _, _ string) { refuse(w, status, code, "because") })
+		_, err := open(t, configure(node)).DescribeKey(context.Background(), "k")
+		refused, ok := errors.AsType[*client.Error](err)
+		if !ok || !errors.Is(err, cause) {
+			t.Errorf("%s: got %v", code, err)
+			return
+		}
+		want := client.Error{Status: status, Code: code, Message: "because", RequestID: "request-7", Endpoint: node.URL}
+		if *refused != want {
+			t.Errorf("got %+v, want %+v", *refused, want)
+		}
+		if len(node.seen()) != 1 {
+			t.Errorf("%s: asked %d times", code, len(node.seen()))
+		}
+		if cause != client.ErrOutcomeUnknown && errors.Is(err, client.ErrOutcomeUnknown) {
+			t.Errorf("%s: called unknown", code)
+		}
+	}
+	f(404, "KMS.0207", client.ErrNotFound)
+	f(400, "KMS.0209", client.ErrKeyDisabled)
+	f(400, "KMS.2201", client.ErrCiphertext)
+	f(403, "KMS.0306", client.ErrForbidden)
+	f(401, "APIGW.0301", client.ErrUnauthenticated)
+	f(500, "KMS.0103", client.ErrOutcomeUnknown)
+}
+
+func TestAWrongSecretIsRefused(t *testing.T) {
+	cfg := configure(newFake(t, reply(dataKey)))
+	cfg.SecretKey = "wrong"
+	_, err := open(t, cfg).CreateDataKey(context.Background(), "k", client.DataKeyOptions{})
+	if !errors.Is(err, client.ErrUnauthenticated) || strings.Contains(err.Error(), "wrong") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestAnAnswerThatIsNoErrorBody(t *testing.T) {
+	node := newFake(t, func(w http.ResponseWriter, _, _ string) {
+		w.WriteHeader(http.StatusBadGateway)
+		_, _ = io.WriteString(w, "<html>")
+	})
+	_, err := open(t, configure(node)).DescribeKey(context.Background(), "k")
+	if refused, ok := errors.AsType[*client.Error](err); !ok || refused.Code != "HTTP.502" {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestAnUntrustedCertificateEndsTheCallAtOnce(t *testing.T) {
+	node := newFake(t, reply(dataKey))
+	cfg := configure(node)
+	cfg.CA = x509.NewCertPool()
+	_, err := open(t, cfg).CreateDataKey(context.Background(), "k", client.DataKeyOptions{})
+	if err == nil || errors.Is(err, client.ErrUnavailable) || !strings.Contains(err.Error(), "certificate") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestCallsAreSpreadOverTheNodes(t *testing.T) {
+	a, b, d := newFake(t, reply(dataKey)), newFake(t, reply(dataKey)), newFake(t, reply(dataKey))
+	c := open(t, configure(a, b, d))
+	var all sync.WaitGroup
+	var failures atomic.Int64
+	for range 6 {
+		all.Go(func() {
+			for range 10 {
+				if _, err := c.CreateDataKey(context.Background(), "k", client.DataKeyOptions{}); err != nil {
+					failures.Add(1)
+				}
+			}
+		})
+	}
+	all.Wait()
+	if failures.Load() != 0 {
+		t.Errorf("%d calls failed", failures.Load())
+	}
+	for _, node := range []*fake{a, b, d} {
+		if n := len(node.seen()); n != 20 {
+			t.Errorf("a node got %d of 60 calls", n)
+		}
+	}
+}
+
+func TestNewRefuses(t *testing.T) {
+	good := client.Config{Endpoints: []string{"https://h:1"}, AccessKey: "a", SecretKey: "s", ProjectID: "p"}
+	f := func(change func(*client.Config)) {
+		t.Helper()
+		cfg := good
+		change(&cfg)
+		if _, err := client.New(cfg); err == nil {
+			t.Errorf("%+v is accepted", cfg)
+		}
+	}
+	f(func(c *client.Config) { c.Endpoints = nil })
+	f(func(c *client.Config) { c.Endpoints = []string{"http://h"} })
+	f(func(c *client.Config) { c.Endpoints = []string{"https://h/path"} })
+	f(func(c *client.Config) { c.Endpoints = []string{"https://h", "https://h/"} })
+	f(func(c *client.Config) { c.AccessKey = "" })
+	f(func(c *client.Config) { c.SecretKey = "" })
+	f(func(c *client.Config) { c.ProjectID = "" })
+	f(func(c *client.Config) { c.ProjectID = "a/b" })
+	if _, err := client.New(good); err != nil {
+		t.Error(err)
+	}
+}

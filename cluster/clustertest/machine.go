@@ -1,0 +1,126 @@
+package clustertest
+
+import (
+	"encoding/gob"
+	"fmt"
+	"io"
+	"maps"
+	"strings"
+	"sync"
+
+	"github.com/raftkms/raftkms/cluster"
+)
+
+// Machine is a tiny state machine: a command "key=value" sets a key, any other
+// is only counted. The reply to a command is how many commands have been
+// applied so far, in decimal.
+type Machine struct {
+	mu       sync.Mutex
+	state    machineState
+	fail     error
+	restored int
+}
+
+type machineState struct {
+	Index, Commands, Entries uint64
+	Values                   map[string]string
+}
+
+// NewMachine makes an empty machine.
+func NewMachine() *Machine { return &Machine{state: machineState{Values: map[string]string{}}} }
+
+// Apply applies a batch, or fails as FailWith asked.
+func (m *Machine) Apply(entries []cluster.Entry) ([][]byte, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	replies := make([][]byte, len(entries))
+	for i, entry := range entries {
+		if entry.Index <= m.state.Index {
+			return nil, fmt.Errorf("entry %d after %d", entry.Index, m.state.Index)
+		}
+		m.state.Index = entry.Index
+		m.state.Entries++
+		if len(entry.Data) == 0 {
+			continue
+		}
+		if m.fail != nil {
+			return nil, m.fail
+		}
+		m.state.Commands++
+		if key, value, ok := strings.Cut(string(entry.Data), "="); ok {
+			m.state.Values[key] = value
+		}
+		replies[i] = fmt.Append(nil, m.state.Commands)
+	}
+	return replies, nil
+}
+
+// Snapshot pins a copy of the state.
+func (m *Machine) Snapshot() (io.WriterTo, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	pinned := m.state
+	pinned.Values = maps.Clone(pinned.Values)
+	return pinned, nil
+}
+
+// WriteTo writes the state.
+func (s machineState) WriteTo(w io.Writer) (int64, error) { return 0, gob.NewEncoder(w).Encode(s) }
+
+// Restore replaces the state.
+func (m *Machine) Restore(r io.Reader) error {
+	var restored machineState
+	if err := gob.NewDecoder(r).Decode(&restored); err != nil {
+		return err
+	}
+	if restored.Values == nil {
+		restored.Values = map[string]string{}
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.state = restored
+	m.restored++
+	return nil
+}
+
+// AppliedIndex is the index of the last entry applied.
+func (m *Machine) AppliedIndex() uint64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.state.Index
+}
+
+// Value returns the value of a key.
+func (m *Machine) Value(key string) string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.state.Values[key]
+}
+
+// Commands returns how many commands have been applied.
+func (m *Machine) Commands() uint64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.state.Commands
+}
+
+// Entries returns how many entries have been applied, marks among them.
+func (m *Machine) Entries() uint64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.state.Entries
+}
+
+// Restored returns how many snapshots have been restored.
+func (m *Machine) Restored() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.restored
+}
+
+// FailWith makes Apply fail at the next command.
+func (m *Machine) FailWith(err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.fail = err
+}

@@ -1,0 +1,136 @@
+package cluster
+
+import (
+	"fmt"
+	"io"
+	"sync/atomic"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/raftkms/raftkms/cluster/storage"
+)
+
+// fsm is what Raft calls: it hands entries to the state machine and tells who
+// waits for them. It reads no command.
+//
+// Changes of members come as entries without data, and advance the applied
+// index; without that a snapshot of an idle cluster is refused for as long as
+// the last change of members is its newest entry. A leader's first entry of a
+// term (raft's no-op) never comes here.
+type fsm struct {
+	sm      StateMachine
+	applied func(index, term uint64) // after each batch and restore; term zero: not known
+	fatal   func(error)
+	running atomic.Bool           // raft is started: from now on an unreadable snapshot is fatal
+	failed  atomic.Pointer[error] // Apply's or Restore's error; nothing is applied after it
+}
+
+var _ raft.BatchingFSM = (*fsm)(nil)
+
+// Apply is not called by raft on a BatchingFSM, but for recovery it is.
+func (f *fsm) Apply(entry *raft.Log) any { return f.ApplyBatch([]*raft.Log{entry})[0] }
+
+// ApplyBatch applies a batch; a response is the reply's bytes or an error.
+func (f *fsm) ApplyBatch(logs []*raft.Log) []any {
+	responses := make([]any, len(logs))
+	err := f.apply(logs, responses)
+	if err != nil {
+		for i := range responses {
+			responses[i] = err
+		}
+	}
+	return responses
+}
+
+func (f *fsm) apply(logs []*raft.Log, responses []any) error {
+	if failed := f.failed.Load(); failed != nil {
+		return *failed
+	}
+	// Raft goes back when an old snapshot reaches it late, see Restore; the
+	// state machine does not.
+	done := f.sm.AppliedIndex()
+	for len(logs) > 0 && logs[0].Index <= done {
+		logs, responses = logs[1:], responses[1:]
+	}
+	if len(logs) == 0 {
+		return nil
+	}
+	entries := make([]Entry, len(logs))
+	for i, l := range logs {
+		entries[i] = Entry{Index: l.Index, Term: l.Term}
+		if l.Type == raft.LogCommand {
+			entries[i].Data = l.Data
+		}
+	}
+	first, last := entries[0].Index, entries[len(entries)-1]
+	replies, err := f.sm.Apply(entries)
+	switch {
+	case err != nil:
+		return f.fail(fmt.Errorf("applying entries %d to %d: %w", first, last.Index, err))
+	case len(replies) != len(entries):
+		return f.fail(fmt.Errorf("applying entries %d to %d: %d replies for %d entries", first, last.Index, len(replies), len(entries)))
+	case f.sm.AppliedIndex() != last.Index:
+		return f.fail(fmt.Errorf("applying entries %d to %d: the state machine says that it has applied %d", first, last.Index, f.sm.AppliedIndex()))
+	}
+	for i, reply := range replies {
+		responses[i] = reply
+	}
+	f.applied(last.Index, last.Term)
+	return nil
+}
+
+func (f *fsm) fail(err error) error {
+	f.failed.Store(&err)
+	f.fatal(err)
+	return err
+}
+
+// Snapshot pins the state. A state machine that failed is not worth one.
+func (f *fsm) Snapshot() (raft.FSMSnapshot, error) {
+	if failed := f.failed.Load(); failed != nil {
+		return nil, *failed
+	}
+	state, err := f.sm.Snapshot()
+	if err != nil {
+		return nil, fmt.Errorf("pinning the state: %w", err)
+	}
+	return &pinned{state: state}, nil
+}
+
+// Restore replaces the state, unless it is beyond the snapshot already: a
+// leader sends a snapshot again when the answer to the first is late, and raft
+// would let the delayed one undo what was applied in between, under the eyes of
+// readers that have waited for it. Raft then hands us the entries behind the
+// snapshot again, which ApplyBatch skips.
+func (f *fsm) Restore(r io.ReadCloser) error {
+	if index, ok := storage.SnapshotIndex(r); ok && index <= f.sm.AppliedIndex() {
+		return nil
+	}
+	if err := f.sm.Restore(r); err != nil {
+		err = fmt.Errorf("restoring a snapshot: %w", err)
+		if f.running.Load() {
+			return f.fail(err)
+		}
+		return err
+	}
+	f.applied(f.sm.AppliedIndex(), 0)
+	return nil
+}
+
+// pinned is a state that is being written as a snapshot.
+type pinned struct{ state io.WriterTo }
+
+// Persist writes the snapshot; raft cancels the sink when it fails.
+func (p *pinned) Persist(sink raft.SnapshotSink) error {
+	if _, err := p.state.WriteTo(sink); err != nil {
+		return fmt.Errorf("writing a snapshot: %w", err)
+	}
+	return sink.Close()
+}
+
+// Release unpins the state.
+func (p *pinned) Release() {
+	if c, ok := p.state.(io.Closer); ok {
+		c.Close()
+	}
+}

@@ -1,0 +1,195 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/raftkms/raftkms/cluster/membership"
+	"github.com/raftkms/raftkms/cluster/pki"
+)
+
+// Member is a node in Raft's configuration.
+type Member struct {
+	ID      string
+	Address string // host:port of its cluster port
+	Voter   bool   // it counts in majorities; a newcomer does not yet
+}
+
+// Status is what this node knows of itself and the cluster, at one moment.
+type Status struct {
+	NodeID, ClusterID string
+	State             string // leader, follower, candidate or shutdown
+	Ready             bool   // leads, and has applied all that was committed before
+	Term              uint64
+	LeaderID          string // empty when none is known
+	LeaderAddress     string
+	Commit            uint64        // highest index known to be committed
+	Applied           uint64        // highest index applied to the state machine
+	LastIndex         uint64        // of the log
+	LastContact       time.Duration // since the leader was last heard of; zero on the leader, -1 for never
+	Appends, Pushes   uint64        // Raft's messages to followers, and commit pushes beside them
+	Peers             []membership.Peer
+}
+
+// Status returns what this node knows.
+func (n *Node) Status() Status {
+	address, leader := n.raft.LeaderWithID()
+	s := Status{
+		NodeID:        n.cfg.NodeID,
+		ClusterID:     n.cfg.ClusterID,
+		State:         stateNames[n.raft.State()],
+		Ready:         n.IsLeader(),
+		Term:          n.raft.CurrentTerm(),
+		LeaderID:      string(leader),
+		LeaderAddress: string(address),
+		Commit:        n.raft.CommitIndex(),
+		Applied:       n.applied.load(),
+		LastIndex:     n.raft.LastIndex(),
+		LastContact:   -1,
+		Peers:         n.gossip.Peers(),
+	}
+	if last := n.raft.LastContact(); s.State == stateNames[raft.Leader] {
+		s.LastContact = 0
+	} else if !last.IsZero() {
+		s.LastContact = time.Since(last)
+	}
+	s.Appends, s.Pushes = n.trans.Counts()
+	return s
+}
+
+var stateNames = map[raft.RaftState]string{
+	raft.Leader:    "leader",
+	raft.Follower:  "follower",
+	raft.Candidate: "candidate",
+	raft.Shutdown:  "shutdown",
+}
+
+// Members returns the newest configuration in this node's log, which need not
+// be committed; empty on a node that waits to become a member. A node that lags
+// answers from what it has; the leader knows best.
+func (n *Node) Members(context.Context) ([]Member, error) {
+	var members []Member
+	for _, server := range n.servers() {
+		members = append(members, Member{ID: string(server.ID), Address: string(server.Address), Voter: server.Suffrage == raft.Voter})
+	}
+	return members, nil
+}
+
+func (n *Node) servers() []raft.Server { return n.raft.GetConfiguration().Configuration().Servers }
+
+// AddNonvoter adds a node that replicates but does not count in majorities; a
+// node that is not there yet costs nothing that way. Adding it again with
+// another address changes the address. On the leader only; see [NotLeaderError].
+func (n *Node) AddNonvoter(ctx context.Context, id, addr string) error {
+	if err := errors.Join(pki.CheckNodeID(id), checkAddress(addr)); err != nil {
+		return fmt.Errorf("adding a node: %w: %w", err, ErrNotDone)
+	}
+	n.changes.Lock()
+	defer n.changes.Unlock()
+	for _, server := range n.servers() {
+		if server.Address == raft.ServerAddress(addr) && server.ID != raft.ServerID(id) {
+			return fmt.Errorf("adding node %s: its address %s is that of node %s: %w", id, addr, server.ID, ErrNotDone)
+		}
+	}
+	return n.changeMembers(ctx, "adding node "+id, func(enqueue time.Duration) raft.Future {
+		return n.raft.AddNonvoter(raft.ServerID(id), raft.ServerAddress(addr), 0, enqueue)
+	})
+}
+
+// Promote gives a member a vote. The leader does so by itself once the member
+// is level with it and Config.Promotable agrees. On the leader only.
+func (n *Node) Promote(ctx context.Context, id string) error {
+	n.changes.Lock()
+	defer n.changes.Unlock()
+	for _, server := range n.servers() {
+		switch {
+		case server.ID != raft.ServerID(id):
+		case server.Suffrage == raft.Voter:
+			return nil
+		default:
+			return n.changeMembers(ctx, "giving a vote to node "+id, func(enqueue time.Duration) raft.Future {
+				return n.raft.AddVoter(server.ID, server.Address, 0, enqueue)
+			})
+		}
+	}
+	return fmt.Errorf("giving a vote to node %.80q: it is not a member: %w", id, ErrNotDone)
+}
+
+// Remove takes a node out of the cluster and tells it so; removing one that is
+// not a member does nothing. The last voter cannot be removed. On the leader
+// only; a leader that removes itself is fatal to it, as to any removed node.
+func (n *Node) Remove(ctx context.Context, id string) error {
+	n.changes.Lock()
+	defer n.changes.Unlock()
+	var voters int
+	var leaving raft.Server
+	for _, server := range n.servers() {
+		if server.ID == raft.ServerID(id) {
+			leaving = server
+		} else if server.Suffrage == raft.Voter {
+			voters++
+		}
+	}
+	if _, leads := n.leads(); leads && leaving.ID == "" {
+		return nil
+	}
+	if voters == 0 {
+		return fmt.Errorf("removing node %s: it is the last one with a vote: %w", id, ErrNotDone)
+	}
+	if err := n.changeMembers(ctx, "removing node "+id, func(enqueue time.Duration) raft.Future {
+		return n.raft.RemoveServer(raft.ServerID(id), 0, enqueue)
+	}); err != nil {
+		return err
+	}
+	if id == n.cfg.NodeID {
+		n.fatal(ErrRemoved)
+		return nil
+	}
+	n.gone.Store(id, string(leaving.Address))
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	if _, err := n.Call(ctx, id, methodRemoved, nil); err != nil {
+		n.log.Info("the removed node could not be told", "member", id, "err", err)
+	}
+	return nil
+}
+
+// changeMembers carries out one change. Raft itself lets only one be under way,
+// and n.changes keeps what was checked before true.
+func (n *Node) changeMembers(ctx context.Context, what string, change func(enqueue time.Duration) raft.Future) error {
+	if err := n.waitReady(ctx); err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	err := n.await(ctx, func() error { return change(enqueueTimeout).Error() })
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, raft.ErrNotLeader):
+		err = n.notLeader()
+	case errors.Is(err, raft.ErrEnqueueTimeout), errors.Is(err, raft.ErrLeadershipTransferInProgress):
+		err = fmt.Errorf("%w: %w", errBusy, err)
+	case !errors.Is(err, ErrNotDone) && !errors.Is(err, ErrOutcomeUnknown):
+		err = fmt.Errorf("%w: %w", ErrOutcomeUnknown, err)
+	}
+	return fmt.Errorf("%s: %w", what, err)
+}
+
+// TransferLeadership hands leadership to the voter that is furthest. Proposals
+// wait meanwhile. On the leader only.
+func (n *Node) TransferLeadership(ctx context.Context) error {
+	if _, ok := n.leads(); !ok {
+		return n.notLeader()
+	}
+	err := n.await(ctx, func() error { return n.raft.LeadershipTransfer().Error() })
+	switch {
+	case errors.Is(err, raft.ErrNotLeader):
+		return n.notLeader()
+	case err != nil:
+		return fmt.Errorf("handing leadership on: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,397 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/raftkms/raftkms/cluster/membership"
+	"github.com/raftkms/raftkms/cluster/storage"
+	"github.com/raftkms/raftkms/cluster/transport"
+)
+
+// maxInFlight is how many commands and barriers of one node may wait for Raft
+// at the same time; further ones wait for their turn.
+const maxInFlight = 4096
+
+// Node is a member of a cluster, or one that waits to become one.
+type Node struct {
+	cfg       Config
+	log       *slog.Logger
+	advertise string
+
+	raft   *raft.Raft
+	trans  *transport.Replication
+	port   *transport.Port
+	rpc    *transport.RPC
+	stores *storage.Stores
+	gossip *membership.Gossip
+	fsm    *fsm
+	sm     StateMachine
+
+	started atomic.Pointer[raft.Raft]         // raft, for those who run before Open has it
+	found   atomic.Pointer[membership.Gossip] // gossip, likewise
+	gone    sync.Map                          // node id → address, of members that this node removed
+
+	applied   appliedIndex
+	view      broadcast // something about who leads has changed
+	epoch     atomic.Pointer[epoch]
+	readyTerm atomic.Uint64 // the last term in which this node led and was ready to
+
+	asks, marks *rounds       // readindex.go
+	inFlight    chan struct{} // one element per command in Raft's hands
+	changes     sync.Mutex    // one change of members at a time
+
+	intake   sync.RWMutex
+	open     context.Context // ends when no more work is taken
+	shut     context.CancelFunc
+	work     sync.WaitGroup  // work that was taken
+	ctx      context.Context // ends with the loops
+	cancel   context.CancelFunc
+	loops    sync.WaitGroup // goroutines that run for the node's life
+	ended    chan struct{}  // closed when Raft is about to end
+	failure  sync.Once
+	end      sync.Once
+	down     raft.Future // of raft.Shutdown
+	closed   sync.Once
+	closeErr error
+}
+
+// Open starts a node with the state in its data directory, if there is one. A
+// new node waits until [Node.Bootstrap] or until a leader adds it. sm must be
+// empty (AppliedIndex zero). ctx bounds the opening only.
+func Open(ctx context.Context, cfg Config, sm StateMachine) (_ *Node, err error) {
+	defer func() {
+		if err != nil && cfg.Listener != nil {
+			cfg.Listener.Close()
+		}
+	}()
+	cfg.fill()
+	if err := cfg.check(); err != nil {
+		return nil, err
+	}
+	if sm.AppliedIndex() != 0 {
+		return nil, errors.New("opening a node: the state machine is not empty")
+	}
+	n := &Node{
+		cfg:      cfg,
+		log:      cfg.Logger.With("node", cfg.NodeID),
+		sm:       sm,
+		inFlight: make(chan struct{}, maxInFlight),
+		ended:    make(chan struct{}),
+	}
+	n.ctx, n.cancel = context.WithCancel(context.Background())
+	n.open, n.shut = context.WithCancel(context.Background())
+	n.epoch.Store(newEpoch(""))
+	n.asks = &rounds{run: n.readPoint, begin: n.begin}
+	n.marks = &rounds{run: n.mark, begin: n.begin}
+	n.fsm = &fsm{sm: sm, fatal: n.fatal}
+	n.fsm.applied = func(index, term uint64) {
+		n.applied.advance(index)
+		if term != 0 {
+			n.trans.Applied(index, term)
+		}
+	}
+	defer func() {
+		if err != nil {
+			n.abandon()
+		}
+	}()
+	if err := n.openPort(); err != nil {
+		return nil, err
+	}
+	if err := n.openRaft(); err != nil {
+		return nil, err
+	}
+	if err := n.openGossip(); err != nil {
+		return nil, err
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, fmt.Errorf("opening a node: %w", err)
+	}
+	n.openCalls()
+	n.loops.Go(n.lead)
+	n.loops.Go(n.keepGossip)
+	return n, nil
+}
+
+func (n *Node) openPort() (err error) {
+	listener := n.cfg.Listener
+	if listener == nil {
+		if listener, err = transport.Listen(n.cfg.ListenAddress); err != nil {
+			return err
+		}
+	}
+	if n.advertise = n.cfg.AdvertiseAddress; n.advertise == "" {
+		n.advertise = listener.Addr().String()
+	}
+	if err := checkAddress(n.advertise); err != nil {
+		return errors.Join(err, listener.Close())
+	}
+	if n.cfg.Admitted != nil {
+		n.cfg.Identity.SetAdmitted(n.cfg.Admitted)
+	}
+	n.port = transport.OpenPort(transport.PortConfig{
+		Identity:  n.cfg.Identity,
+		Listener:  listener,
+		Advertise: n.advertise,
+		Resolve:   n.hint,
+		Logger:    n.log,
+	})
+	return nil
+}
+
+func (n *Node) openRaft() (err error) {
+	if n.cfg.Metrics != nil {
+		if err := n.cfg.Metrics.install(); err != nil {
+			return err
+		}
+	}
+	n.stores, err = storage.Open(storage.Config{
+		Dir:       n.cfg.raftDir(),
+		ClusterID: n.cfg.ClusterID,
+		NodeID:    n.cfg.NodeID,
+		SlowWrite: n.cfg.Timing.SlowWrite,
+		Fatal:     n.fatal,
+		Logger:    newRaftLogger(n.log, "snapshots"),
+	})
+	if err != nil {
+		return err
+	}
+	n.trans = transport.NewReplication(n.port, n.cfg.NodeID, n.cfg.Timing.Request, n.leadsIn, newRaftLogger(n.log, "transport"))
+	notify := make(chan bool, 16)
+	if n.raft, err = startRaft(n.cfg.raftConfig(notify), n.fsm, n.stores, n.trans); err != nil {
+		return err
+	}
+	n.fsm.running.Store(true)
+	seen := make(chan raft.Observation, 64)
+	n.raft.RegisterObserver(raft.NewObserver(seen, false, func(o *raft.Observation) bool {
+		_, leader := o.Data.(raft.LeaderObservation)
+		_, state := o.Data.(raft.RaftState)
+		return leader || state
+	}))
+	n.started.Store(n.raft)
+	n.loops.Go(func() { n.watch(notify, seen) })
+	if n.open.Err() != nil { // storage failed meanwhile
+		n.endRaft()
+		if n.down == nil {
+			n.down = n.raft.Shutdown()
+		}
+		return fmt.Errorf("starting Raft: %w", ErrStopped)
+	}
+	return nil
+}
+
+// startRaft is raft.NewRaft, which panics when an entry of the log is missing;
+// it has started nothing by then.
+func startRaft(config *raft.Config, f *fsm, stores *storage.Stores, trans raft.Transport) (r *raft.Raft, err error) {
+	defer func() {
+		if problem := recover(); problem != nil {
+			err = fmt.Errorf("starting Raft: the log does not continue the newest snapshot that can be read: %v", problem)
+		}
+	}()
+	r, err = raft.NewRaft(config, f, stores.Log, stores.Stable, stores.Snapshots, trans)
+	if err != nil {
+		return nil, fmt.Errorf("starting Raft: %w", err)
+	}
+	return r, nil
+}
+
+func (n *Node) openGossip() (err error) {
+	gossip := n.cfg.Gossip
+	if gossip.Label == "" {
+		gossip.Label = n.cfg.ClusterID
+	}
+	n.gossip, err = membership.Open(membership.Options{
+		Config:         gossip,
+		NodeID:         n.cfg.NodeID,
+		ClusterAddress: n.advertise,
+		Fatal:          n.fatal,
+		Logger:         n.log,
+	})
+	if err != nil {
+		return err
+	}
+	n.found.Store(n.gossip)
+	return nil
+}
+
+// Bootstrap makes this node the only voter of a new cluster. [ErrHasState] when
+// it belongs to one already. The node leads soon after; proposals wait for it.
+func (n *Node) Bootstrap(ctx context.Context) error {
+	err := n.await(ctx, func() error {
+		return n.raft.BootstrapCluster(raft.Configuration{Servers: []raft.Server{{
+			Suffrage: raft.Voter,
+			ID:       raft.ServerID(n.cfg.NodeID),
+			Address:  raft.ServerAddress(n.advertise),
+		}}}).Error()
+	})
+	if errors.Is(err, raft.ErrCantBootstrap) {
+		return ErrHasState
+	}
+	if err != nil {
+		return fmt.Errorf("bootstrapping the cluster: %w", err)
+	}
+	return nil
+}
+
+// fatal stops the node for a reason that it cannot go on with. It may be called
+// on any goroutine of raft's, so it waits for nothing.
+func (n *Node) fatal(err error) {
+	n.failure.Do(func() {
+		n.log.Error("the node cannot go on", "err", err)
+		n.stopIntake()
+		n.endRaft()
+		n.cfg.Fatal(err)
+	})
+}
+
+// begin takes a piece of work, unless the node is closing; done gives it back.
+func (n *Node) begin() (done func(), ok bool) {
+	n.intake.RLock()
+	defer n.intake.RUnlock()
+	if n.open.Err() != nil {
+		return nil, false
+	}
+	n.work.Add(1)
+	return n.work.Done, true
+}
+
+func (n *Node) stopIntake() {
+	n.intake.Lock()
+	defer n.intake.Unlock()
+	n.shut()
+}
+
+// await runs f, which may take for ever, and waits for it as long as ctx and
+// Raft last.
+func (n *Node) await(ctx context.Context, f func() error) error {
+	done, ok := n.begin()
+	if !ok {
+		return ErrStopped
+	}
+	result := make(chan error, 1)
+	go func() {
+		defer done()
+		result <- f()
+	}()
+	select {
+	case err := <-result:
+		return err
+	case <-ctx.Done():
+		return fmt.Errorf("%w: %w", ErrOutcomeUnknown, context.Cause(ctx))
+	case <-n.ended:
+		return fmt.Errorf("%w: the node stopped", ErrOutcomeUnknown)
+	}
+}
+
+func (n *Node) endRaft() {
+	n.end.Do(func() {
+		close(n.ended)
+		if r := n.started.Load(); r != nil {
+			n.down = r.Shutdown()
+		}
+	})
+}
+
+// Close ends the node: it takes no more work, waits for what it has taken,
+// leaves the gossip, ends Raft and closes its files. What cannot be waited for
+// within ctx is left to the end of the process, and that is an error.
+func (n *Node) Close(ctx context.Context) error {
+	n.closed.Do(func() { n.closeErr = n.close(ctx) })
+	return n.closeErr
+}
+
+func (n *Node) close(ctx context.Context) error {
+	n.stopIntake()
+	n.waitFor(ctx, n.work.Wait) // a leader that reaches no one steps down and answers, so this is short
+	n.endRaft()
+	n.cancel()
+	err := n.gossip.Close()
+	n.trans.Close()
+	n.port.Close()
+	n.rpc.Close()
+	ended := n.waitFor(ctx, func() {
+		if err := n.down.Error(); err != nil {
+			n.log.Warn("ending Raft", "err", err)
+		}
+		n.trans.Wait()
+		n.work.Wait()
+		n.loops.Wait()
+	})
+	if !ended {
+		return fmt.Errorf("closing the node: Raft has not ended: %w", context.Cause(ctx))
+	}
+	return errors.Join(err, n.stores.Close())
+}
+
+func (n *Node) waitFor(ctx context.Context, wait func()) bool {
+	done := make(chan struct{})
+	go func() {
+		wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// abandon closes what a failed Open has opened.
+func (n *Node) abandon() {
+	n.stopIntake()
+	n.endRaft()
+	n.cancel()
+	if n.gossip != nil {
+		n.gossip.Close()
+	}
+	if n.trans != nil {
+		n.trans.Close()
+	}
+	if n.port != nil {
+		n.port.Close()
+	}
+	if n.rpc != nil {
+		n.rpc.Close()
+	}
+	if n.down != nil {
+		n.down.Error()
+	}
+	n.loops.Wait()
+	if n.stores != nil {
+		n.stores.Close()
+	}
+}
+
+// broadcast wakes all who wait for the next change.
+type broadcast struct {
+	mu sync.Mutex
+	ch chan struct{}
+}
+
+// changed returns a channel that is closed at the next change. Taken before a
+// look at what may change, it misses none.
+func (b *broadcast) changed() <-chan struct{} {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.ch == nil {
+		b.ch = make(chan struct{})
+	}
+	return b.ch
+}
+
+func (b *broadcast) signal() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.ch != nil {
+		close(b.ch)
+		b.ch = nil
+	}
+}

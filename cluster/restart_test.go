@@ -1,0 +1,150 @@
+package cluster_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/raftkms/raftkms/cluster"
+	"github.com/raftkms/raftkms/cluster/clustertest"
+	"github.com/raftkms/raftkms/cluster/membership"
+)
+
+// TestRestartAll: everything acknowledged is there after all nodes have been
+// down, applied once.
+func TestRestartAll(t *testing.T) {
+	t.Parallel()
+	c := clustertest.Start(t, clustertest.Options{})
+	for i := range 30 {
+		if _, err := c.Members[i%3].Propose(patience(t), fmt.Appendf(nil, "k%d=%d", i, i)); err != nil {
+			t.Fatalf("proposing: %v", err)
+		}
+	}
+	for _, m := range c.Members {
+		c.Stop(m)
+	}
+	for _, m := range c.Members {
+		c.Restart(m)
+	}
+	for _, m := range c.Members {
+		if _, err := m.Barrier(patience(t)); err != nil {
+			t.Fatalf("barrier on %s: %v", m.ID, err)
+		}
+		for i := range 30 {
+			if got := value(m, fmt.Sprint("k", i)); got != fmt.Sprint(i) {
+				t.Fatalf("%s lost k%d: %q", m.ID, i, got)
+			}
+		}
+		if got := m.Machine.(*clustertest.Machine).Commands(); got != 30 {
+			t.Fatalf("%s applied %d commands, want 30", m.ID, got)
+		}
+		if err := m.Bootstrap(patience(t)); !errors.Is(err, cluster.ErrHasState) {
+			t.Fatalf("bootstrapping a cluster that exists: %v", err)
+		}
+	}
+}
+
+// TestSnapshotInstall: a newcomer and a node that was away get a snapshot where
+// the log has been cut off, and the log behind it.
+func TestSnapshotInstall(t *testing.T) {
+	t.Parallel()
+	c := clustertest.Start(t, clustertest.Options{Configure: func(cfg *cluster.Config) {
+		cfg.SnapshotThreshold = 20
+		cfg.TrailingLogs = cluster.NoTrailingLogs
+	}})
+	away := c.Follower()
+	c.Stop(away)
+	for i := range 200 {
+		if _, err := c.Leader().Propose(patience(t), fmt.Appendf(nil, "k%d=%d", i%50, i)); err != nil {
+			t.Fatalf("proposing: %v", err)
+		}
+		if i%20 == 0 {
+			time.Sleep(20 * time.Millisecond) // room for a snapshot now and then
+		}
+	}
+	check := func(m *clustertest.Member) {
+		t.Helper()
+		if _, err := m.Barrier(patience(t)); err != nil {
+			t.Fatalf("barrier on %s: %v", m.ID, err)
+		}
+		machine := m.Machine.(*clustertest.Machine)
+		for i := range 50 {
+			if got := machine.Value(fmt.Sprint("k", i)); got != fmt.Sprint(150+i) {
+				t.Fatalf("%s has k%d = %q", m.ID, i, got)
+			}
+		}
+		if got := machine.Commands(); got != 200 {
+			t.Fatalf("%s counts %d commands, want 200", m.ID, got)
+		}
+		if machine.Restored() == 0 {
+			t.Fatalf("%s was not given a snapshot", m.ID)
+		}
+	}
+	c.Restart(away)
+	check(away)
+	newcomer := c.Add()
+	c.Join(newcomer)
+	check(newcomer)
+	c.WaitVoters(4)
+	// A snapshot on its own disk serves a node when it starts, too.
+	c.Restart(newcomer)
+	check(newcomer)
+}
+
+// TestRefusedToOpen: each mistake is one clear sentence.
+func TestRefusedToOpen(t *testing.T) {
+	t.Parallel()
+	ours, theirs := clustertest.NewAuthority(t, "ours"), clustertest.NewAuthority(t, "theirs")
+	dir := t.TempDir()
+	base := func(ca clustertest.Authority, node string) cluster.Config {
+		return cluster.Config{
+			NodeID: node, ClusterID: ca.ClusterID, DataDir: dir, Identity: ca.Identity(t, node),
+			ListenAddress: "127.0.0.1:0",
+			Gossip:        membership.Config{ListenAddress: "127.0.0.1:0", Key: make([]byte, 32)},
+			Timing:        clustertest.Timing(), Fatal: func(error) {}, Logger: slog.New(slog.DiscardHandler),
+		}
+	}
+	open := func(cfg cluster.Config) error {
+		n, err := cluster.Open(context.Background(), cfg, clustertest.NewMachine())
+		if err == nil {
+			t.Cleanup(func() {
+				if err := n.Close(context.Background()); err != nil {
+					t.Errorf("closing: %v", err)
+				}
+			})
+		}
+		return err
+	}
+	f := func(change func(*cluster.Config), want string) {
+		t.Helper()
+		cfg := base(ours, "a")
+		change(&cfg)
+		if err := open(cfg); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("got %v, want one sentence with %q", err, want)
+		}
+	}
+	if err := open(base(ours, "a")); err != nil {
+		t.Fatalf("opening: %v", err)
+	}
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	busy := taken.Addr().String()
+
+	f(func(cfg *cluster.Config) {}, "in use by another process")
+	f(func(cfg *cluster.Config) { cfg.ListenAddress = busy }, "cluster port "+busy+" is in use")
+	f(func(cfg *cluster.Config) { cfg.DataDir = t.TempDir(); cfg.Gossip.ListenAddress = busy }, "gossip port "+busy+" is in use")
+	f(func(cfg *cluster.Config) { *cfg = base(theirs, "a") }, "belongs to cluster ours, not to theirs")
+	f(func(cfg *cluster.Config) { *cfg = base(ours, "b") }, "belongs to node a, not to b")
+	f(func(cfg *cluster.Config) { cfg.NodeID = "b" }, "certificate is that of node a")
+	f(func(cfg *cluster.Config) { cfg.NodeID = "A!" }, "not a valid name")
+	f(func(cfg *cluster.Config) { cfg.ListenAddress = "0.0.0.0:0" }, "cannot be reached from other nodes")
+	f(func(cfg *cluster.Config) { cfg.DataDir = t.TempDir(); cfg.Gossip.Key = make([]byte, 16) }, "16 bytes instead of 32")
+}

@@ -1,0 +1,106 @@
+package storage
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/raft"
+)
+
+const (
+	snapshotsDir    = "snapshots" // the name is raft's
+	temporarySuffix = ".tmp"      // of a snapshot being written; raft's too
+)
+
+// snapshotStore is raft's file store with files that only the owner can read,
+// whatever the process's umask, and without what a crash left half-written.
+type snapshotStore struct {
+	*raft.FileSnapshotStore
+	dir string
+}
+
+func openSnapshots(dir string, log hclog.Logger) (*snapshotStore, error) {
+	s := &snapshotStore{dir: filepath.Join(dir, snapshotsDir)}
+	if err := s.removeUnfinished(); err != nil {
+		return nil, err
+	}
+	var err error
+	s.FileSnapshotStore, err = raft.NewFileSnapshotStoreWithLogger(dir, retainSnapshots, log)
+	if err != nil {
+		return nil, fmt.Errorf("opening the snapshots: %w", err)
+	}
+	if err := os.Chmod(s.dir, 0o700); err != nil {
+		return nil, fmt.Errorf("closing the snapshots to others: %w", err)
+	}
+	return s, nil
+}
+
+// Create starts a snapshot.
+func (s *snapshotStore) Create(version raft.SnapshotVersion, index, term uint64, configuration raft.Configuration, configurationIndex uint64, trans raft.Transport) (raft.SnapshotSink, error) {
+	sink, err := s.FileSnapshotStore.Create(version, index, term, configuration, configurationIndex, trans)
+	if err != nil {
+		return nil, fmt.Errorf("making a snapshot: %w", err)
+	}
+	under := filepath.Join(s.dir, sink.ID()+temporarySuffix)
+	if err := errors.Join(
+		os.Chmod(under, 0o700),
+		os.Chmod(filepath.Join(under, "meta.json"), 0o600),
+		os.Chmod(filepath.Join(under, "state.bin"), 0o600),
+	); err != nil {
+		return nil, errors.Join(fmt.Errorf("closing a snapshot to others: %w", err), sink.Cancel())
+	}
+	return sink, nil
+}
+
+// Open reads a snapshot; [SnapshotIndex] knows its index.
+func (s *snapshotStore) Open(id string) (*raft.SnapshotMeta, io.ReadCloser, error) {
+	meta, r, err := s.FileSnapshotStore.Open(id)
+	if err != nil {
+		return nil, nil, fmt.Errorf("opening the snapshot %s: %w", id, err)
+	}
+	return meta, opened{ReadCloser: r, index: meta.Index}, nil
+}
+
+type opened struct {
+	io.ReadCloser
+	index uint64
+}
+
+// SnapshotIndex returns the log index of the snapshot that raft gives to a
+// state machine to restore; false when the reader is no such thing.
+func SnapshotIndex(r io.ReadCloser) (index uint64, ok bool) {
+	for {
+		if o, ok := r.(opened); ok {
+			return o.index, true
+		}
+		wrapper, ok := r.(raft.ReadCloserWrapper)
+		if !ok {
+			return 0, false
+		}
+		r = wrapper.WrappedReadCloser()
+	}
+}
+
+func (s *snapshotStore) removeUnfinished() error {
+	entries, err := os.ReadDir(s.dir)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("looking for unfinished snapshots: %w", err)
+	}
+	for _, entry := range entries {
+		if !strings.HasSuffix(entry.Name(), temporarySuffix) {
+			continue
+		}
+		if err := os.RemoveAll(filepath.Join(s.dir, entry.Name())); err != nil {
+			return fmt.Errorf("removing an unfinished snapshot: %w", err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,111 @@
+package storage
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+
+	"go.etcd.io/bbolt"
+)
+
+// Keys that raft uses, and the bucket they are in.
+var (
+	stableBucket = []byte("stable")
+	keyVoteTerm  = []byte("LastVoteTerm")
+	keyVoteFor   = []byte("LastVoteCand")
+)
+
+// errNotFound has the text that raft compares with.
+var errNotFound = errors.New("not found")
+
+// stableStore keeps term and vote in a file of its own.
+//
+// Raft writes a vote as two values, first its term, then the candidate. A crash
+// in between would leave the new term beside the candidate of an older vote,
+// and that candidate, asking again in the new term, would be granted the vote
+// without a look at its log (hashicorp/raft#661). So the term is held back and
+// both are written in one transaction when the candidate comes. raft-boltdb
+// cannot write two keys at once, hence bbolt itself.
+type stableStore struct {
+	db *bbolt.DB
+
+	mu       sync.Mutex
+	voteTerm []byte // held back until its candidate comes; nil when there is none
+}
+
+func openStable(path string) (*stableStore, error) {
+	db, err := bbolt.Open(path, 0o600, boltOptions(stableMmap))
+	if err != nil {
+		return nil, err
+	}
+	if err := db.Update(func(tx *bbolt.Tx) error {
+		_, err := tx.CreateBucketIfNotExists(stableBucket)
+		return err
+	}); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	return &stableStore{db: db}, nil
+}
+
+func (s *stableStore) Close() error { return s.db.Close() }
+
+// Set writes one value, or a whole vote when it is the vote's candidate.
+func (s *stableStore) Set(key, value []byte) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if slices.Equal(key, keyVoteTerm) {
+		s.voteTerm = slices.Clone(value)
+		return nil
+	}
+	vote := slices.Equal(key, keyVoteFor)
+	if err := s.db.Update(func(tx *bbolt.Tx) error {
+		bucket := tx.Bucket(stableBucket)
+		if vote && s.voteTerm != nil {
+			if err := bucket.Put(keyVoteTerm, s.voteTerm); err != nil {
+				return err
+			}
+		}
+		return bucket.Put(key, value)
+	}); err != nil {
+		return fmt.Errorf("writing %s: %w", key, err)
+	}
+	if vote {
+		s.voteTerm = nil
+	}
+	return nil
+}
+
+// Get returns what is on disk; a vote's term that is held back is not.
+func (s *stableStore) Get(key []byte) ([]byte, error) {
+	var value []byte
+	err := s.db.View(func(tx *bbolt.Tx) error {
+		value = slices.Clone(tx.Bucket(stableBucket).Get(key))
+		return nil
+	})
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("reading %s: %w", key, err)
+	case value == nil:
+		return nil, errNotFound
+	}
+	return value, nil
+}
+
+// SetUint64 is Set of 8 bytes, big-endian.
+func (s *stableStore) SetUint64(key []byte, value uint64) error {
+	return s.Set(key, binary.BigEndian.AppendUint64(nil, value))
+}
+
+// GetUint64 is Get of 8 bytes, big-endian.
+func (s *stableStore) GetUint64(key []byte) (uint64, error) {
+	value, err := s.Get(key)
+	if err != nil {
+		return 0, err
+	}
+	if len(value) != 8 {
+		return 0, fmt.Errorf("reading %s: %d bytes instead of 8", key, len(value))
+	}
+	return binary.BigEndian.Uint64(value), nil
+}

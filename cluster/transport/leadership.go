@@ -1,0 +1,167 @@
+package transport
+
+import (
+	"sync"
+	"time"
+
+	"github.com/hashicorp/raft"
+)
+
+// leadership is what a leader knows of its followers in one term, and the
+// commit push.
+//
+// Raft tells followers of a commit with its next message to them, which may be
+// CommitTimeout away; a caller that waits until the command is applied on its
+// own node waits that long. So once the leader has applied index i, each
+// follower whose log is known to reach i gets an AppendEntries without entries:
+// previous entry i with its term, commit index i. It is a message that Raft
+// itself might send: it asserts only that the sender led in the term, that the
+// entry at i is the cluster's, and that it is committed, all of which stay
+// true. A follower that is not there yet gets it with the acknowledgement that
+// brings it there. One push is in flight per follower; the newest index wins.
+type leadership struct {
+	leading func(term uint64) bool
+	send    func(raft.ServerID, raft.ServerAddress, *raft.AppendEntriesRequest, *raft.AppendEntriesResponse) error
+	header  raft.RPCHeader
+
+	mu      sync.Mutex
+	term    uint64 // the newest term in which this node sent entries
+	over    bool   // leadership in that term has ended
+	index   uint64 // last entry applied here ...
+	of      uint64 // ... and its term
+	peers   map[raft.ServerID]*follower
+	telling sync.WaitGroup
+}
+
+type follower struct {
+	id      raft.ServerID
+	target  raft.ServerAddress
+	match   uint64 // its log equals ours up to here
+	told    uint64 // it has been told of commits up to here
+	lastAck time.Time
+	wake    chan struct{}
+	stop    chan struct{}
+}
+
+// Follower is how far a peer is, as its acknowledgements in this term tell.
+type Follower struct {
+	Match   uint64    // its log equals the leader's up to this index
+	LastAck time.Time // when it last acknowledged anything
+}
+
+// Followers returns what is known of each peer in the term, nothing when this
+// node has sent no entries in it.
+func (l *leadership) Followers(term uint64) map[string]Follower {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.term != term || l.over {
+		return nil
+	}
+	known := make(map[string]Follower, len(l.peers))
+	for id, f := range l.peers {
+		known[string(id)] = Follower{Match: f.match, LastAck: f.lastAck}
+	}
+	return known
+}
+
+// Applied says that this node has applied the entry at index, which is of that
+// term. It does not block.
+func (l *leadership) Applied(index, term uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.index, l.of = index, term
+	for _, f := range l.peers {
+		l.rouse(f)
+	}
+}
+
+// Ended says that this node no longer leads in the term, or in any up to it: no
+// more pushes of it. One that is under way ends with its request.
+func (l *leadership) Ended(term uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if term < l.term {
+		return
+	}
+	l.term, l.over = term, true
+	l.dismiss()
+}
+
+func (l *leadership) dismiss() {
+	for id, f := range l.peers {
+		close(f.stop)
+		delete(l.peers, id)
+	}
+}
+
+// acked notes an acknowledgement; match zero proves only that the peer lives.
+func (l *leadership) acked(id raft.ServerID, target raft.ServerAddress, term, match, commit uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if term < l.term || term == l.term && l.over {
+		return
+	}
+	if term > l.term {
+		l.dismiss()
+		l.term, l.over = term, false
+		l.peers = make(map[raft.ServerID]*follower)
+	}
+	f := l.peers[id]
+	if f == nil {
+		f = &follower{id: id, wake: make(chan struct{}, 1), stop: make(chan struct{})}
+		l.peers[id] = f
+		l.telling.Go(func() { l.tell(f, term) })
+	}
+	f.target, f.lastAck = target, time.Now()
+	f.match = max(f.match, match)
+	f.told = max(f.told, min(commit, match))
+	l.rouse(f)
+}
+
+// rouse wakes a follower's goroutine when there is something to tell.
+func (l *leadership) rouse(f *follower) {
+	if l.index > f.told && f.match >= l.index {
+		select {
+		case f.wake <- struct{}{}:
+		default:
+		}
+	}
+}
+
+func (l *leadership) tell(f *follower, term uint64) {
+	for {
+		select {
+		case <-f.stop:
+			return
+		case <-f.wake:
+		}
+		for {
+			target, req := l.next(f, term)
+			if req == nil {
+				break
+			}
+			// A failure is no news: Raft's own messages carry the commit index too.
+			var resp raft.AppendEntriesResponse
+			if err := l.send(f.id, target, req, &resp); err != nil || resp.Term > term {
+				break
+			}
+		}
+	}
+}
+
+// next is the push that is due to a follower, nil when there is none.
+func (l *leadership) next(f *follower, term uint64) (raft.ServerAddress, *raft.AppendEntriesRequest) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.term != term || l.over || l.index <= f.told || f.match < l.index || !l.leading(term) {
+		return "", nil
+	}
+	f.told = l.index
+	return f.target, &raft.AppendEntriesRequest{
+		RPCHeader:         l.header,
+		Term:              term,
+		PrevLogEntry:      l.index,
+		PrevLogTerm:       l.of,
+		LeaderCommitIndex: l.index,
+	}
+}

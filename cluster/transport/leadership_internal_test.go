@@ -1,0 +1,106 @@
+package transport
+
+import (
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+
+	"github.com/hashicorp/raft"
+)
+
+// pushes runs a leadership whose pushes are recorded instead of sent.
+type pushes struct {
+	leadership
+	lost bool
+	hold chan struct{} // when not nil, a push waits for it
+
+	mu   sync.Mutex
+	sent []uint64 // the pushed indexes
+	last raft.AppendEntriesRequest
+}
+
+func newPushes() *pushes {
+	p := &pushes{}
+	p.leadership.leading = func(uint64) bool { return !p.lost }
+	p.leadership.send = func(_ raft.ServerID, _ raft.ServerAddress, req *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
+		p.mu.Lock()
+		p.sent = append(p.sent, req.LeaderCommitIndex)
+		p.last = *req
+		p.mu.Unlock()
+		if p.hold != nil {
+			<-p.hold
+		}
+		resp.Term, resp.Success = req.Term, true
+		return nil
+	}
+	return p
+}
+
+// TestPush tells, step by step, when a follower is pushed what.
+func TestPush(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPushes()
+		defer func() { p.Ended(^uint64(0)); p.telling.Wait() }()
+		f := func(what string, want ...uint64) {
+			t.Helper()
+			synctest.Wait()
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			if !slices.Equal(p.sent, want) {
+				t.Fatalf("%s: pushed %v, want %v", what, p.sent, want)
+			}
+			p.sent = nil
+		}
+		p.Applied(10, 2)
+		f("nobody follows")
+		p.acked("b", "b:1", 3, 0, 0)
+		f("a heartbeat proves nothing of the log")
+		p.acked("b", "b:1", 3, 9, 0)
+		f("it is not there yet")
+		p.acked("b", "b:1", 3, 10, 0)
+		f("it is there", 10)
+		if p.last.Term != 3 || p.last.PrevLogEntry != 10 || p.last.PrevLogTerm != 2 || len(p.last.Entries) != 0 {
+			t.Fatalf("pushed %+v", p.last)
+		}
+		p.acked("b", "b:1", 3, 12, 10)
+		f("nothing new is applied")
+		p.Applied(11, 3)
+		f("applied later than acknowledged", 11)
+		p.acked("b", "b:1", 3, 12, 12)
+		p.Applied(12, 3)
+		f("it was told by Raft itself")
+
+		p.hold = make(chan struct{})
+		p.acked("b", "b:1", 3, 30, 12)
+		p.Applied(20, 3)
+		f("one is in flight", 20)
+		p.Applied(21, 3)
+		p.Applied(22, 3)
+		f("the others wait")
+		p.hold <- struct{}{}
+		f("the newest wins", 22)
+		p.hold <- struct{}{}
+		p.hold = nil
+
+		p.lost = true
+		p.Applied(23, 3)
+		f("leadership is lost, though nobody has said so")
+		p.lost = false
+		p.Ended(3)
+		p.acked("b", "b:1", 3, 30, 0)
+		f("the term has ended")
+		p.acked("b", "b:1", 5, 30, 0)
+		f("a new term", 23)
+		p.Ended(3)
+		p.acked("b", "b:1", 4, 40, 0)
+		p.Applied(24, 5)
+		f("late news of old terms change nothing", 24)
+		if got := p.Followers(5)["b"].Match; got != 30 {
+			t.Fatalf("b is at %d, want 30", got)
+		}
+		if got := p.Followers(4); got != nil {
+			t.Fatalf("of another term: %v", got)
+		}
+	})
+}

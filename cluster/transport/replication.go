@@ -1,0 +1,186 @@
+package transport
+
+import (
+	"io"
+	"math"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/raft"
+)
+
+// Replication is Raft's transport over the cluster port. It differs from
+// raft.NetworkTransport, which it embeds, in four points:
+//
+//   - every address is pinned to the node that is meant;
+//   - heartbeats take no fast path past the main loop (hashicorp/raft#695 is a
+//     safety bug in it), so they may queue behind a follower's disk;
+//   - it sees every acknowledgement, and so knows how far each follower is
+//     ([Replication.Followers]);
+//   - it pushes the commit index as soon as the leader has applied it
+//     ([Replication.Applied]).
+//
+// Embedding, rather than a field, keeps raft's optional interfaces (pre-vote,
+// leadership transfer, closing) visible.
+type Replication struct {
+	*raft.NetworkTransport
+	leadership
+	appends atomic.Uint64 // AppendEntries sent by Raft, heartbeats among them
+	pushes  atomic.Uint64 // commit pushes sent
+}
+
+// NewReplication makes Raft's transport. timeout bounds each request; that of a
+// snapshot grows with its size, by one timeout per 256 KiB. leading reports
+// whether this node leads in that term at this moment; it may not block.
+func NewReplication(p *Port, nodeID string, timeout time.Duration, leading func(term uint64) bool, log hclog.Logger) *Replication {
+	t := &Replication{
+		NetworkTransport: raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
+			Stream:                  streamLayer{p.raft},
+			MaxPool:                 4, // replication, heartbeat, push, votes
+			Timeout:                 timeout,
+			Logger:                  log,
+			MsgpackUseNewTimeFormat: true,
+		}),
+	}
+	t.leadership = leadership{
+		leading: leading,
+		send:    t.push,
+		header: raft.RPCHeader{
+			ProtocolVersion: raft.ProtocolVersionMax,
+			ID:              []byte(nodeID),
+			Addr:            []byte(p.cfg.Advertise),
+		},
+	}
+	return t
+}
+
+// SetHeartbeatHandler does nothing: there is no fast path.
+func (t *Replication) SetHeartbeatHandler(func(raft.RPC)) {}
+
+// EncodePeer is the plain address: names are pinned at dialling only.
+func (t *Replication) EncodePeer(_ raft.ServerID, address raft.ServerAddress) []byte {
+	return []byte(address)
+}
+
+// Close ends the transport; raft calls it too, in the end.
+func (t *Replication) Close() error {
+	t.Ended(math.MaxUint64)
+	return t.NetworkTransport.Close()
+}
+
+// Wait waits, after Close, for pushes that are under way. They end when the
+// port is closed.
+func (t *Replication) Wait() { t.telling.Wait() }
+
+// Counts returns how many AppendEntries Raft has sent (heartbeats included),
+// and how many commit pushes went out beside them.
+func (t *Replication) Counts() (appends, pushes uint64) { return t.appends.Load(), t.pushes.Load() }
+
+// AppendEntries sends one request and waits for its answer.
+func (t *Replication) AppendEntries(id raft.ServerID, target raft.ServerAddress, req *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
+	t.appends.Add(1)
+	err := t.NetworkTransport.AppendEntries(id, pinned(id, target), req, resp)
+	if err == nil {
+		t.answered(id, target, req, resp)
+	}
+	return err
+}
+
+// AppendEntriesPipeline opens a pipeline whose answers we see before Raft does.
+func (t *Replication) AppendEntriesPipeline(id raft.ServerID, target raft.ServerAddress) (raft.AppendPipeline, error) {
+	inner, err := t.NetworkTransport.AppendEntriesPipeline(id, pinned(id, target))
+	if err != nil {
+		return nil, err
+	}
+	p := &pipeline{AppendPipeline: inner, t: t, id: id, target: target, out: make(chan raft.AppendFuture), closed: make(chan struct{})}
+	p.wg.Go(p.relay)
+	return p, nil
+}
+
+// InstallSnapshot sends a snapshot.
+func (t *Replication) InstallSnapshot(id raft.ServerID, target raft.ServerAddress, req *raft.InstallSnapshotRequest, resp *raft.InstallSnapshotResponse, data io.Reader) error {
+	err := t.NetworkTransport.InstallSnapshot(id, pinned(id, target), req, resp, data)
+	if err == nil && resp.Success {
+		t.acked(id, target, req.Term, req.LastLogIndex, 0)
+	}
+	return err
+}
+
+// RequestVote asks for a vote.
+func (t *Replication) RequestVote(id raft.ServerID, target raft.ServerAddress, req *raft.RequestVoteRequest, resp *raft.RequestVoteResponse) error {
+	return t.NetworkTransport.RequestVote(id, pinned(id, target), req, resp)
+}
+
+// RequestPreVote asks whether a vote would be given.
+func (t *Replication) RequestPreVote(id raft.ServerID, target raft.ServerAddress, req *raft.RequestPreVoteRequest, resp *raft.RequestPreVoteResponse) error {
+	return t.NetworkTransport.RequestPreVote(id, pinned(id, target), req, resp)
+}
+
+// TimeoutNow tells a follower to take over.
+func (t *Replication) TimeoutNow(id raft.ServerID, target raft.ServerAddress, req *raft.TimeoutNowRequest, resp *raft.TimeoutNowResponse) error {
+	return t.NetworkTransport.TimeoutNow(id, pinned(id, target), req, resp)
+}
+
+func (t *Replication) push(id raft.ServerID, target raft.ServerAddress, req *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
+	t.pushes.Add(1)
+	return t.NetworkTransport.AppendEntries(id, pinned(id, target), req, resp)
+}
+
+// answered notes what an acknowledgement proves: the follower's log equals ours
+// up to its last entry.
+func (t *Replication) answered(id raft.ServerID, target raft.ServerAddress, req *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) {
+	if !resp.Success {
+		return
+	}
+	match := req.PrevLogEntry // zero in a heartbeat, which proves nothing about the log
+	if n := len(req.Entries); n > 0 {
+		match = req.Entries[n-1].Index
+	}
+	t.acked(id, target, req.Term, match, req.LeaderCommitIndex)
+}
+
+// pipeline relays the answers of raft's own pipeline.
+type pipeline struct {
+	raft.AppendPipeline
+	t      *Replication
+	id     raft.ServerID
+	target raft.ServerAddress
+	out    chan raft.AppendFuture
+	closed chan struct{}
+	once   sync.Once
+	wg     sync.WaitGroup
+}
+
+func (p *pipeline) AppendEntries(req *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) (raft.AppendFuture, error) {
+	p.t.appends.Add(1)
+	return p.AppendPipeline.AppendEntries(req, resp)
+}
+
+func (p *pipeline) Consumer() <-chan raft.AppendFuture { return p.out }
+
+func (p *pipeline) Close() error {
+	p.once.Do(func() { close(p.closed) })
+	err := p.AppendPipeline.Close()
+	p.wg.Wait()
+	return err
+}
+
+func (p *pipeline) relay() {
+	for {
+		select {
+		case future := <-p.AppendPipeline.Consumer():
+			if future.Error() == nil {
+				p.t.answered(p.id, p.target, future.Request(), future.Response())
+			}
+			select {
+			case p.out <- future:
+			case <-p.closed:
+				return
+			}
+		case <-p.closed:
+			return
+		}
+	}
+}
