@@ -52,8 +52,9 @@ type Module interface {
 
 	// MAC returns the HMAC-SHA-256 of message under the record MAC key (32 bytes).
 	MAC(ctx context.Context, message []byte) ([]byte, error)
-	// VerifyMAC compares in constant time, inside the module where it can;
-	// a difference is [ErrMAC].
+	// VerifyMAC compares in constant time, inside the module where it can. A
+	// MAC by the record MAC key of any generation held is good, so that
+	// records stay valid while roots are rotated; else [ErrMAC].
 	VerifyMAC(ctx context.Context, message, mac []byte) error
 
 	// Random fills p from the module's own generator.

@@ -27,6 +27,8 @@ type Pool struct {
 	source Source
 
 	mu     sync.Mutex
+	health health
+	failed error  // what health said, for good
 	drawn  []byte // Invariant: drawn[:next] is used up and zeroed
 	next   int
 	closed bool
@@ -37,33 +39,68 @@ func NewPool(source Source) *Pool {
 	return &Pool{source: source, drawn: make([]byte, DrawBytes), next: DrawBytes}
 }
 
-// Read fills p, at most DrawBytes, with bytes that nobody else gets.
+// Read fills dst, at most [DrawBytes], with bytes that nobody else gets: the
+// module's XORed with the operating system's. Errors: [ErrGenerator], and what
+// the module says.
 func (p *Pool) Read(ctx context.Context, dst []byte) error {
+	return p.take(ctx, dst, func(share []byte) {
+		rand.Read(dst) // never fails: it ends the process instead
+		subtle.XORBytes(dst, dst, share)
+	})
+}
+
+// Draw is [Pool.Read] with the module's own bytes as they are.
+func (p *Pool) Draw(ctx context.Context, dst []byte) error {
+	return p.take(ctx, dst, func(share []byte) { copy(dst, share) })
+}
+
+// Healthy returns what the health tests found wrong with the generator.
+func (p *Pool) Healthy() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.failed
+}
+
+// take hands the module's share of dst to use and wipes it.
+func (p *Pool) take(ctx context.Context, dst []byte, use func(share []byte)) error {
 	if len(dst) > DrawBytes {
 		return fmt.Errorf("drawing random bytes: %d asked for, %d is the most", len(dst), DrawBytes)
 	}
-	// The operating system's share needs no lock; rand.Read never fails (it
-	// ends the process instead).
-	rand.Read(dst)
-
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.closed {
+	switch {
+	case p.closed:
 		return fmt.Errorf("drawing random bytes: the pool is closed")
-	}
-	if len(dst) > len(p.drawn)-p.next {
-		clear(p.drawn[p.next:])
-		p.next = len(p.drawn)
-		if err := p.source.Random(ctx, p.drawn); err != nil {
-			clear(p.drawn)
-			return fmt.Errorf("drawing random bytes from the module: %w", err)
+	case p.failed != nil:
+		return p.failed
+	case len(dst) > len(p.drawn)-p.next:
+		if err := p.refill(ctx); err != nil {
+			return err
 		}
-		p.next = 0
 	}
 	share := p.drawn[p.next : p.next+len(dst)]
-	subtle.XORBytes(dst, dst, share)
+	use(share)
 	clear(share)
 	p.next += len(dst)
+	return nil
+}
+
+// refill draws from the module. What fails a health test is not used.
+func (p *Pool) refill(ctx context.Context) error {
+	clear(p.drawn)
+	p.next = len(p.drawn)
+	err := p.source.Random(ctx, p.drawn)
+	if err != nil {
+		err = fmt.Errorf("drawing random bytes from the module: %w", err)
+	} else {
+		p.failed = p.health.check(p.drawn)
+		err = p.failed
+	}
+	if err != nil {
+		clear(p.drawn)
+		return err
+	}
+	p.next = 0
 	return nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	mrand "math/rand/v2"
 	"sync"
 	"testing"
 
@@ -25,11 +26,17 @@ func (c *counting) Random(_ context.Context, p []byte) error {
 		return c.err
 	}
 	c.draws++
-	for i := range p {
-		p[i] = 0xA5
-	}
+	copy(p, stream)
 	return nil
 }
+
+// stream is what the generator of these tests gives, time after time: it looks
+// random and is known.
+var stream = func() []byte {
+	p := make([]byte, entropy.DrawBytes)
+	mrand.NewChaCha8([32]byte{1}).Read(p)
+	return p
+}()
 
 func TestReadDrawsInBulk(t *testing.T) {
 	source := &counting{}
@@ -61,9 +68,75 @@ func TestReadAddsTheOperatingSystemsShare(t *testing.T) {
 	if bytes.Equal(a, b) {
 		t.Error("two clones drew the same data key")
 	}
-	if bytes.Equal(a, bytes.Repeat([]byte{0xA5}, 32)) {
+	if bytes.Equal(a, stream[:32]) {
 		t.Error("the module's bytes came out as they were")
 	}
+	if err := first.Draw(t.Context(), b); err != nil || !bytes.Equal(b, stream[32:64]) {
+		t.Errorf("Draw is not the module's next bytes (error %v)", err)
+	}
+}
+
+func TestSickGeneratorIsNotUsed(t *testing.T) {
+	f := func(name string, spoil func(p []byte), sick bool) {
+		t.Helper()
+		source := &spoiled{spoil: spoil}
+		pool := entropy.NewPool(source)
+		defer pool.Close()
+		buf := make([]byte, 32)
+		err := pool.Read(t.Context(), buf)
+		if sick != errors.Is(err, entropy.ErrGenerator) {
+			t.Errorf("%s: error %v", name, err)
+		}
+		if !sick {
+			return
+		}
+		if !bytes.Equal(buf, make([]byte, 32)) {
+			t.Errorf("%s: bytes came out beside the error", name)
+		}
+		source.spoil = func([]byte) {}
+		if err := pool.Draw(t.Context(), buf); !errors.Is(err, entropy.ErrGenerator) {
+			t.Errorf("%s: the failure is forgotten: %v", name, err)
+		}
+		if pool.Healthy() == nil {
+			t.Errorf("%s: the pool calls itself healthy", name)
+		}
+	}
+	fill := func(at, n int, b byte) func([]byte) {
+		return func(p []byte) { copy(p[at:], bytes.Repeat([]byte{b}, n)) }
+	}
+	every := func(n int) func([]byte) {
+		return func(p []byte) { // the first byte of the window again, n times in all, never two in a row
+			for i := range n {
+				p[2*i] = p[0]
+				p[2*i+1] = p[0] + 1 + byte(i%100)
+			}
+		}
+	}
+	f("a healthy one", func([]byte) {}, false)
+	f("stuck at zero", fill(0, entropy.DrawBytes, 0), true)
+	f("nine in a row", func(p []byte) { fill(100, 9, p[99]+1)(p); p[109] = p[99] }, true)
+	f("eight in a row", func(p []byte) { fill(100, 8, p[99]+1)(p); p[108] = p[99] }, false)
+	f("thirty of a window", every(30), true)
+	f("twenty of a window", every(20), false)
+	f("alternating", func(p []byte) {
+		for i := range p {
+			p[i] = byte(i & 1)
+		}
+	}, true)
+}
+
+// spoiled is the known generator, with a fault.
+type spoiled struct {
+	counting
+	spoil func([]byte)
+}
+
+func (s *spoiled) Random(ctx context.Context, p []byte) error {
+	if err := s.counting.Random(ctx, p); err != nil {
+		return err
+	}
+	s.spoil(p)
+	return nil
 }
 
 func TestReadSaysWhenTheModuleFails(t *testing.T) {

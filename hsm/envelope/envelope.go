@@ -49,16 +49,22 @@ func (k *Key) subkey() xaes.Subkey {
 	return k.k1
 }
 
-// seal and open are those of package xaes with this key; a message that does
-// not authenticate is ErrAuthentication.
-func (k *Key) seal(ctx context.Context, dst, nonce, plaintext, aad []byte) ([]byte, error) {
+// seal and open are those of package xaes with this key and the additional
+// data in w; a message that does not authenticate is ErrAuthentication.
+func (k *Key) seal(ctx context.Context, w *work, dst, nonce, plaintext []byte) ([]byte, error) {
 	k1 := k.subkey()
-	return xaes.Seal(ctx, k.key, &k1, dst, nonce, plaintext, aad)
+	if err := xaes.Derive(ctx, k.key, &k1, w.derived[:], nonce); err != nil {
+		return nil, err
+	}
+	return xaes.SealDerived(dst, w.derived[:], nonce, plaintext, w.aad), nil
 }
 
-func (k *Key) open(ctx context.Context, dst, nonce, ciphertext, aad []byte) ([]byte, error) {
+func (k *Key) open(ctx context.Context, w *work, dst, nonce, ciphertext []byte) ([]byte, error) {
 	k1 := k.subkey()
-	out, err := xaes.Open(ctx, k.key, &k1, dst, nonce, ciphertext, aad)
+	if err := xaes.Derive(ctx, k.key, &k1, w.derived[:], nonce); err != nil {
+		return nil, err
+	}
+	out, err := xaes.OpenDerived(dst, w.derived[:], nonce, ciphertext, w.aad)
 	if errors.Is(err, xaes.ErrOpen) {
 		return nil, ErrAuthentication
 	}
@@ -99,7 +105,10 @@ func AppendOpen(ctx context.Context, dst []byte, key *Key, h Header, b []byte, c
 	if found != h {
 		return nil, ErrAuthentication
 	}
-	out, err := key.open(ctx, dst, h.Nonce[:], b[HeaderSize:], additionalData(h, c))
+	w := takeWork()
+	defer w.giveBack()
+	w.aad = c.appendTo(append(w.aad, b[:HeaderSize]...))
+	out, err := key.open(ctx, w, dst, b[HeaderSize-xaes.NonceSize:HeaderSize], b[HeaderSize:])
 	if err != nil {
 		return nil, fmt.Errorf("opening an envelope: %w", err)
 	}
@@ -123,17 +132,16 @@ func sealWithNonce(ctx context.Context, dst []byte, key *Key, f Fields, nonce [x
 	dst = slices.Grow(dst, HeaderSize+paddedSize(len(plaintext))+xaes.Overhead)
 	dst = h.appendTo(dst)
 	padded := appendPadded(dst, plaintext)[len(dst):]
-	out, err := key.seal(ctx, dst, nonce[:], padded, additionalData(h, c))
+	w := takeWork()
+	defer w.giveBack()
+	header := dst[len(dst)-HeaderSize:]
+	w.aad = c.appendTo(append(w.aad, header...))
+	out, err := key.seal(ctx, w, dst, header[HeaderSize-xaes.NonceSize:], padded)
 	if err != nil {
 		clear(padded)
 		return nil, fmt.Errorf("sealing an envelope: %w", err)
 	}
 	return out, nil
-}
-
-func additionalData(h Header, c Context) []byte {
-	aad := make([]byte, 0, HeaderSize+1+len(c.encoded))
-	return c.appendTo(h.appendTo(aad))
 }
 
 // paddedSize is the one permitted size of n bytes with their padding.

@@ -58,7 +58,10 @@ func OpenSecret(ctx context.Context, key *Key, b, label []byte) ([]byte, error) 
 		return nil, ErrAuthentication // nothing was ever sealed under it
 	}
 	header := b[:secretHeaderSize]
-	secret, err := key.open(ctx, nil, header[5:], b[secretHeaderSize:], secretData(header, label))
+	w := takeWork()
+	defer w.giveBack()
+	w.setSecret(header, label)
+	secret, err := key.open(ctx, w, nil, header[5:], b[secretHeaderSize:])
 	if err != nil {
 		return nil, fmt.Errorf("opening a secret: %w", err)
 	}
@@ -76,15 +79,18 @@ func sealSecretWithNonce(ctx context.Context, key *Key, generation hsm.RootGener
 	b = append(b, formatNumber)
 	b = binary.BigEndian.AppendUint32(b, uint32(generation))
 	b = append(b, nonce[:]...)
-	b, err := key.seal(ctx, b, nonce[:], secret, secretData(b, label))
+	w := takeWork()
+	defer w.giveBack()
+	w.setSecret(b, label)
+	b, err := key.seal(ctx, w, b, b[5:secretHeaderSize], secret)
 	if err != nil {
 		return nil, fmt.Errorf("sealing a secret: %w", err)
 	}
 	return b, nil
 }
 
-// secretData is the additional data of a sealed secret: header, then label.
+// setSecret sets the additional data of a sealed secret: header, then label.
 // The header has a fixed size, so the two cannot be shifted against each other.
-func secretData(header, label []byte) []byte {
-	return append(append(make([]byte, 0, len(header)+len(label)), header...), label...)
+func (w *work) setSecret(header, label []byte) {
+	w.aad = append(append(w.aad, header...), label...)
 }

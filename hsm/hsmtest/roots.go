@@ -79,6 +79,8 @@ func (s *suite) rootsGenerations(t *testing.T) {
 		generation := hsm.RootGeneration(2*i + 2) // 2, then 4
 		old, oldKey := generate(t, m, level)
 		expectOld := encrypt(t, oldKey, blocks(1))
+		oldMAC, err := m.MAC(ctx, []byte("a record"))
+		ok(t, err)
 		ok(t, m.CreateRoots(ctx, home, generation))
 		young, youngKey := generate(t, m, level)
 		expectYoung := encrypt(t, youngKey, blocks(1))
@@ -95,6 +97,7 @@ func (s *suite) rootsGenerations(t *testing.T) {
 		if !bytes.Equal(encrypt(t, load(t, m, old), blocks(1)), expectOld) {
 			t.Error("the older generation no longer opens its keys")
 		}
+		ok(t, m.VerifyMAC(ctx, []byte("a record"), oldMAC))
 		borrowed := old
 		borrowed.Generation = generation
 		if _, err := m.Load(ctx, borrowed); !errors.Is(err, hsm.ErrUnwrap) {
@@ -104,6 +107,9 @@ func (s *suite) rootsGenerations(t *testing.T) {
 		ok(t, m.DestroyRoots(ctx, home, old.Generation))
 		if _, err := m.Load(ctx, old); !errors.Is(err, hsm.ErrNoRoots) {
 			t.Errorf("Load under a destroyed generation: %v", err)
+		}
+		if err := m.VerifyMAC(ctx, []byte("a record"), oldMAC); !errors.Is(err, hsm.ErrMAC) {
+			t.Errorf("a MAC of a destroyed generation: %v", err)
 		}
 		if !bytes.Equal(encrypt(t, load(t, m, young), blocks(1)), expectYoung) {
 			t.Error("destroying one generation took the other along")

@@ -6,6 +6,10 @@ package pkcs11
 #include <stdlib.h>
 
 typedef unsigned long ulong_t; // CK_ULONG, CK_RV and all handles
+// Memory of the caller is passed as bytes, never as void *: behind that cgo
+// looks for Go pointers in the whole object that a slice is part of, and ends
+// the program when it finds one.
+typedef unsigned char byte_t; // CK_BYTE
 
 // The function list of PKCS#11 v2.40, section 5.1: a version, then pointers in
 // an order that the standard fixes. The indexes below count from C_Initialize.
@@ -29,23 +33,23 @@ static const char *direct_open(const char *path, functions_t **functions) {
 	return "it has no C_GetFunctionList: this is no PKCS#11 library";
 }
 
-static ulong_t direct_login(functions_t *f, ulong_t session, ulong_t user, void *pin, ulong_t length) {
-	return ((ulong_t (*)(ulong_t, ulong_t, void *, ulong_t))f->call[C_LOGIN])(session, user, pin, length);
+static ulong_t direct_login(functions_t *f, ulong_t session, ulong_t user, byte_t *pin, ulong_t length) {
+	return ((ulong_t (*)(ulong_t, ulong_t, byte_t *, ulong_t))f->call[C_LOGIN])(session, user, pin, length);
 }
 
-static ulong_t direct_read(functions_t *f, ulong_t session, ulong_t object, ulong_t type, void *value, ulong_t *length) {
+static ulong_t direct_read(functions_t *f, ulong_t session, ulong_t object, ulong_t type, byte_t *value, ulong_t *length) {
 	attribute_t a = {type, value, *length};
 	ulong_t rv = ((ulong_t (*)(ulong_t, ulong_t, attribute_t *, ulong_t))f->call[C_GET_ATTRIBUTE_VALUE])(session, object, &a, 1);
 	*length = a.length;
 	return rv;
 }
 
-static ulong_t direct_encrypt(functions_t *f, ulong_t session, void *src, ulong_t length, void *dst, ulong_t *room) {
-	return ((ulong_t (*)(ulong_t, void *, ulong_t, void *, ulong_t *))f->call[C_ENCRYPT])(session, src, length, dst, room);
+static ulong_t direct_encrypt(functions_t *f, ulong_t session, byte_t *src, ulong_t length, byte_t *dst, ulong_t *room) {
+	return ((ulong_t (*)(ulong_t, byte_t *, ulong_t, byte_t *, ulong_t *))f->call[C_ENCRYPT])(session, src, length, dst, room);
 }
 
-static ulong_t direct_random(functions_t *f, ulong_t session, void *p, ulong_t length) {
-	return ((ulong_t (*)(ulong_t, void *, ulong_t))f->call[C_GENERATE_RANDOM])(session, p, length);
+static ulong_t direct_random(functions_t *f, ulong_t session, byte_t *p, ulong_t length) {
+	return ((ulong_t (*)(ulong_t, byte_t *, ulong_t))f->call[C_GENERATE_RANDOM])(session, p, length);
 }
 */
 import "C"
@@ -108,8 +112,8 @@ func (d *direct) RandomInto(s p11.SessionHandle, p []byte) error {
 	return result(C.direct_random(d.functions, C.ulong_t(s), pointer(p), C.ulong_t(len(p))))
 }
 
-func pointer(b []byte) unsafe.Pointer {
-	return unsafe.Pointer(unsafe.SliceData(b))
+func pointer(b []byte) *C.byte_t {
+	return (*C.byte_t)(unsafe.SliceData(b))
 }
 
 func result(rv C.ulong_t) error {

@@ -44,10 +44,16 @@ func FindSoftHSM() (string, error) {
 // set, so nothing else should change or read the environment from C.
 func CreateSoftHSMToken(dir, label string, officerPIN, userPIN []byte) (env map[string]string, err error) {
 	path, err := FindSoftHSM()
-	if err == nil {
-		env, err = createSoftHSMToken(path, dir, label, officerPIN, userPIN)
-	}
 	if err != nil {
+		return nil, fmt.Errorf("creating a SoftHSM token: %w", err)
+	}
+	return CreateSoftHSMTokenWith(path, dir, label, officerPIN, userPIN)
+}
+
+// CreateSoftHSMTokenWith is [CreateSoftHSMToken] with SoftHSM's library at a
+// path of the caller's.
+func CreateSoftHSMTokenWith(library, dir, label string, officerPIN, userPIN []byte) (env map[string]string, err error) {
+	if env, err = createSoftHSMToken(library, dir, label, officerPIN, userPIN); err != nil {
 		return nil, fmt.Errorf("creating a SoftHSM token: %w", err)
 	}
 	return env, nil

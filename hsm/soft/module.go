@@ -164,11 +164,13 @@ func (m *Module) MAC(ctx context.Context, message []byte) ([]byte, error) {
 
 // VerifyMAC implements [hsm.Module].
 func (m *Module) VerifyMAC(ctx context.Context, message, mac []byte) error {
-	return m.use(ctx, 0, func(s *rootSet) error {
-		if !hmac.Equal(s.mac(message), mac) {
-			return hsm.ErrMAC
+	return m.use(ctx, 0, func(*rootSet) error {
+		for _, s := range m.sets {
+			if hmac.Equal(s.mac(message), mac) {
+				return nil
+			}
 		}
-		return nil
+		return hsm.ErrMAC
 	})
 }
 

@@ -35,7 +35,8 @@ const (
 var ErrOpen = errors.New("message authentication failed")
 
 // BlockEncrypter encrypts whole AES blocks, each by itself, under an AES-256
-// key. hsm.Key is one.
+// key. hsm.Key is one. It touches neither slice once it has returned, whatever
+// it returned: both serve again at once.
 type BlockEncrypter interface {
 	EncryptBlocks(ctx context.Context, dst, src []byte) error
 }
@@ -103,8 +104,8 @@ func OpenDerived(dst, derived, nonce, ciphertext, aad []byte) ([]byte, error) {
 // Seal derives and encrypts in one go: it appends ciphertext and tag to dst.
 // A nonce must never serve two messages under one key.
 func Seal(ctx context.Context, key BlockEncrypter, k1 *Subkey, dst, nonce, plaintext, aad []byte) ([]byte, error) {
-	derived, err := derive(ctx, key, k1, nonce)
-	if err != nil {
+	derived := make([]byte, DerivationSize)
+	if err := Derive(ctx, key, k1, derived, nonce); err != nil {
 		return nil, err
 	}
 	return SealDerived(dst, derived, nonce, plaintext, aad), nil
@@ -117,23 +118,26 @@ func Open(ctx context.Context, key BlockEncrypter, k1 *Subkey, dst, nonce, ciphe
 	if len(ciphertext) < Overhead {
 		return nil, ErrOpen
 	}
-	derived, err := derive(ctx, key, k1, nonce)
-	if err != nil {
+	derived := make([]byte, DerivationSize)
+	if err := Derive(ctx, key, k1, derived, nonce); err != nil {
 		return nil, err
 	}
 	return OpenDerived(dst, derived, nonce, ciphertext, aad)
 }
 
-func derive(ctx context.Context, key BlockEncrypter, k1 *Subkey, nonce []byte) ([]byte, error) {
-	if len(nonce) != NonceSize {
-		return nil, fmt.Errorf("deriving a one-time key: a nonce of %d bytes, not %d", len(nonce), NonceSize)
+// Derive makes the one-time key of the message with that nonce, in memory of
+// the caller that may come from a pool: derived has [DerivationSize] bytes,
+// which [SealDerived] or [OpenDerived] wipe. On an error it is wiped here.
+func Derive(ctx context.Context, key BlockEncrypter, k1 *Subkey, derived, nonce []byte) error {
+	if len(derived) != DerivationSize || len(nonce) != NonceSize {
+		return fmt.Errorf("deriving a one-time key: room for %d bytes, a nonce of %d", len(derived), len(nonce))
 	}
-	blocks := AppendDerivation(make([]byte, 0, DerivationSize), k1, nonce)
-	if err := key.EncryptBlocks(ctx, blocks, blocks); err != nil {
-		clear(blocks)
-		return nil, fmt.Errorf("deriving a one-time key: %w", err)
+	AppendDerivation(derived[:0], k1, nonce)
+	if err := key.EncryptBlocks(ctx, derived, derived); err != nil {
+		clear(derived)
+		return fmt.Errorf("deriving a one-time key: %w", err)
 	}
-	return blocks, nil
+	return nil
 }
 
 func oneTime(derived, nonce []byte) cipher.AEAD {

@@ -186,6 +186,15 @@ func TestKeyErrors(t *testing.T) {
 	if _, err := xaes.Open(ctx, k, k1, nil, make([]byte, 24), make([]byte, 16), nil); !errors.Is(err, context.Canceled) || errors.Is(err, xaes.ErrOpen) {
 		t.Errorf("Open: %v", err)
 	}
+	derived := bytes.Repeat([]byte{7}, xaes.DerivationSize)
+	if err := xaes.Derive(ctx, k, k1, derived, make([]byte, 24)); !errors.Is(err, context.Canceled) || !bytes.Equal(derived, make([]byte, xaes.DerivationSize)) {
+		t.Errorf("Derive: %v, left %x", err, derived)
+	}
+	for _, n := range []int{0, 16, 31, 33} {
+		if err := xaes.Derive(context.Background(), k, k1, make([]byte, n), make([]byte, 24)); err == nil {
+			t.Errorf("derived into %d bytes", n)
+		}
+	}
 }
 
 func BenchmarkSeal(b *testing.B) {
