@@ -73,7 +73,8 @@ type Key interface {
 	// EncryptBlocks encrypts src, whole AES blocks of 16 bytes each, into dst
 	// of the same length, each block by itself (CKM_AES_ECB). One call may
 	// carry the blocks of many derivations (see package xaes); that is why it
-	// takes a slice. dst and src overlap entirely or not at all.
+	// takes a slice. dst and src overlap entirely or not at all, and neither is
+	// touched after the call has returned.
 	EncryptBlocks(ctx context.Context, dst, src []byte) error
 	// Close gives the object back to the device or wipes the memory.
 	Close() error
@@ -144,11 +145,14 @@ type RootBundle struct {
 // Description is what the operator and the joining protocol need to know of a module.
 type Description struct {
 	Kind         string // "soft" or "pkcs11"; every node of a cluster has the same
-	Hardware     bool   // whether LevelHSM means a device boundary
+	Device       bool   // LevelHSM keys are objects of a device outside this process: the default level, and worth batching
+	Hardware     bool   // the device says of itself that it is hardware
 	Manufacturer string
 	Model        string
 	Serial       string
 	Firmware     string
+	// Sessions is how many calls may be inside a device at once; 0 without one.
+	Sessions int
 	// MaxBlocks is the largest EncryptBlocks input, in blocks, that the device takes in one call.
 	MaxBlocks int
 	// Notes are sentences for the operator, e.g. an attribute that the device does not keep.

@@ -108,7 +108,9 @@ func (m *Module) start(ctx context.Context, t token, cfg Config) error {
 	}
 	m.about = hsm.Description{
 		Kind:         "pkcs11",
+		Device:       true,
 		Hardware:     t.hardware,
+		Sessions:     cfg.Sessions,
 		Manufacturer: t.info.ManufacturerID,
 		Model:        t.info.Model,
 		Serial:       t.info.SerialNumber,

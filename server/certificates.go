@@ -1,0 +1,185 @@
+package server
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"github.com/fxamacker/cbor/v2"
+
+	"github.com/raftkms/raftkms/cluster/pki"
+	"github.com/raftkms/raftkms/fsm/command"
+)
+
+// The CA's private key is in the replicated state, sealed under root-seal, so
+// every node whose module holds the roots can sign: custody of the CA is
+// custody of the roots. Node certificates run for a year and are renewed by
+// their node when a third of that is left; the API and cluster ports take the
+// new one without a restart.
+
+const (
+	callRenew     = "certificate.renew"
+	renewalPeriod = 12 * time.Hour
+	renewalPause  = time.Minute // after an attempt that did not succeed
+)
+
+// certificateRequest asks for a certificate for the key of a signing request.
+type certificateRequest struct {
+	CSR   []byte   `cbor:"1,keyasint"` // DER
+	Hosts []string `cbor:"2,keyasint"`
+}
+
+// certificateReply carries the certificate and every CA that is trusted.
+type certificateReply struct {
+	Certificate []byte   `cbor:"1,keyasint"` // DER
+	Authorities [][]byte `cbor:"2,keyasint"` // DER
+}
+
+// newNodeKey makes a node's key pair and a request to sign it.
+func newNodeKey() (keyPKCS8, csr []byte, err error) {
+	if keyPKCS8, err = pki.NewNodeKey(); err != nil {
+		return nil, nil, fmt.Errorf("making this node's key: %w", err)
+	}
+	if csr, err = pki.CSR(keyPKCS8); err != nil {
+		return nil, nil, fmt.Errorf("making this node's certificate request: %w", err)
+	}
+	return keyPKCS8, csr, nil
+}
+
+// nodeInfo is what this node says of itself when it is admitted.
+func (s *Server) nodeInfo(certificate, transportKey []byte) (command.NodeInfo, error) {
+	parsed, err := x509.ParseCertificate(certificate)
+	if err != nil {
+		return command.NodeInfo{}, fmt.Errorf("reading this node's certificate: %w", err)
+	}
+	return s.nodeInfoOfKey(parsed.RawSubjectPublicKeyInfo, transportKey), nil
+}
+
+func (s *Server) nodeInfoOfKey(publicKey, transportKey []byte) command.NodeInfo {
+	tlsKey := sha256.Sum256(publicKey)
+	info := command.NodeInfo{
+		ID:             s.cfg.NodeID,
+		TLSKey:         tlsKey[:],
+		ClusterAddress: s.cfg.ClusterAdvertise,
+		APIURL:         s.cfg.APIURL,
+		GossipAddress:  s.cfg.GossipAdvertise,
+		ModuleKind:     s.cfg.Module.Describe().Kind,
+	}
+	if transportKey != nil {
+		fingerprint := sha256.Sum256(transportKey)
+		info.TransportKey = fingerprint[:]
+	}
+	return info
+}
+
+// sign makes a certificate for an admitted node. The CA's key is in the clear
+// only while this runs.
+func (s *Server) sign(ctx context.Context, m *member, nodeID string, csr []byte, hosts []string) (*certificateReply, error) {
+	c := s.machine.State().Cluster()
+	if c == nil {
+		return nil, errors.New("the cluster is not initialised")
+	}
+	caKey, err := m.seal.open(ctx, sealCAKey, c.ID, c.SealedCAKey)
+	if err != nil {
+		return nil, fmt.Errorf("opening the CA's key: %w", err)
+	}
+	defer clear(caKey)
+	certificate, err := pki.SignNode(c.CACertificates[0], caKey, csr, nodeID, hosts, time.Now(), nodeLifetime)
+	if err != nil {
+		return nil, fmt.Errorf("signing the certificate of node %s: %w", nodeID, err)
+	}
+	return &certificateReply{Certificate: certificate, Authorities: c.CACertificates}, nil
+}
+
+// answerRenewal signs anew for a member that already has a certificate. It
+// goes on the peer's proved identity and signs only for the key it was
+// admitted with.
+func (s *Server) answerRenewal(ctx context.Context, m *member, peer string, body []byte) ([]byte, error) {
+	var req certificateRequest
+	if err := cbor.Unmarshal(body, &req); err != nil {
+		return nil, fmt.Errorf("decoding a certificate request: %w", err)
+	}
+	parsed, err := x509.ParseCertificateRequest(req.CSR)
+	if err != nil {
+		return nil, fmt.Errorf("reading a certificate request: %w", err)
+	}
+	key := sha256.Sum256(parsed.RawSubjectPublicKeyInfo)
+	node, ok := s.machine.State().Node(peer)
+	if !ok || string(node.TLSKey) != string(key[:]) {
+		return nil, fmt.Errorf("node %s asks for a certificate for a key it was not admitted with", peer)
+	}
+	reply, err := s.sign(ctx, m, peer, req.CSR, req.Hosts)
+	if err != nil {
+		return nil, err
+	}
+	return cbor.Marshal(reply)
+}
+
+// renewCertificate keeps this node's certificate from running out.
+func (s *Server) renewCertificate(ctx context.Context, m *member) {
+	for {
+		pause := renewalPeriod
+		if due, err := s.renewalDue(); err != nil || due {
+			if err == nil {
+				err = s.renewOnce(ctx, m)
+			}
+			if err != nil {
+				s.cfg.Logger.Warn("renewing this node's certificate", "error", err)
+				pause = renewalPause
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(pause):
+		}
+	}
+}
+
+// renewalDue says whether less than a third of the certificate's life is left.
+func (s *Server) renewalDue() (bool, error) {
+	der, err := readPEM(filepath.Join(s.cfg.DataDir, nodeCertFile), "CERTIFICATE")
+	if err != nil {
+		return false, err
+	}
+	certificate, err := x509.ParseCertificate(der[0])
+	if err != nil {
+		return false, fmt.Errorf("reading this node's certificate: %w", err)
+	}
+	life := certificate.NotAfter.Sub(certificate.NotBefore)
+	return time.Until(certificate.NotAfter) < life/3, nil
+}
+
+func (s *Server) renewOnce(ctx context.Context, m *member) error {
+	ctx, cancel := context.WithTimeout(ctx, foundingTimeout)
+	defer cancel()
+	creds, err := loadCredentials(s.cfg.DataDir)
+	if err != nil {
+		return err
+	}
+	csr, err := pki.CSR(creds.keyPKCS8)
+	if err != nil {
+		return fmt.Errorf("making a certificate request: %w", err)
+	}
+	body, err := cbor.Marshal(certificateRequest{CSR: csr, Hosts: certificateHosts(s.cfg.APIURL, s.cfg.ClusterAdvertise)})
+	if err != nil {
+		return fmt.Errorf("encoding a certificate request: %w", err)
+	}
+	raw, err := m.node.CallLeader(ctx, callRenew, body)
+	if err != nil {
+		return fmt.Errorf("asking the leader to sign: %w", err)
+	}
+	var reply certificateReply
+	if err := cbor.Unmarshal(raw, &reply); err != nil {
+		return fmt.Errorf("decoding the leader's answer: %w", err)
+	}
+	creds.certificate, creds.authorities = reply.Certificate, reply.Authorities
+	if err := m.identity.Replace(creds.certificate, creds.keyPKCS8, creds.authorities...); err != nil {
+		return fmt.Errorf("taking the new certificate: %w", err)
+	}
+	return creds.save(s.cfg.DataDir)
+}

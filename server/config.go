@@ -1,0 +1,109 @@
+package server
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"path/filepath"
+	"regexp"
+	"time"
+
+	"github.com/raftkms/raftkms/hsm"
+)
+
+// Config is what one node is made of. Zero values are usable where a sentence
+// says what they mean.
+type Config struct {
+	// NodeID names the node in its cluster for ever: 1 to 64 of a-z 0-9 and -.
+	NodeID string
+	// DataDir holds the node's identity and its copy of the state.
+	DataDir string
+	// AuditDir holds the traces; empty: DataDir/audit.
+	AuditDir string
+	// AdminSocket is the operator's Unix socket; empty: DataDir/admin.sock.
+	AdminSocket string
+	// Version of the program, as status and metrics show it.
+	Version string
+
+	// APIListen is the host:port of the API.
+	APIListen string
+	// APIURL is where clients find it; empty: https:// and APIListen.
+	APIURL string
+	// APICertificateFile and APIKeyFile are PEM; empty: the certificate that
+	// the cluster's own CA gave this node.
+	APICertificateFile string
+	APIKeyFile         string
+	// APIMinTLS is tls.VersionTLS12 or tls.VersionTLS13; 0: 1.2.
+	APIMinTLS uint16
+
+	// ClusterListen is the host:port on which members meet (Raft and calls).
+	ClusterListen string
+	// ClusterAdvertise is where other members find it; empty: ClusterListen.
+	ClusterAdvertise string
+	// GossipListen is the host:port of memberlist, TCP and UDP.
+	GossipListen string
+	// GossipAdvertise is where other members find it; empty: GossipListen.
+	GossipAdvertise string
+
+	// JoinToken has a node without a cluster join one at start.
+	JoinToken string
+
+	// Module is the node's HSM; whoever opened it closes it after Run.
+	Module hsm.Module
+	// Logger takes what an operator should see; never a secret.
+	Logger *slog.Logger
+	// DrainDelay is how long /readyz says no before connections are closed, so
+	// that balancers look elsewhere; 0: not at all.
+	DrainDelay time.Duration
+	// ShutdownTimeout bounds the clean part of a stop; 0: 10 s.
+	ShutdownTimeout time.Duration
+}
+
+var nodeIDPattern = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,62}[a-z0-9])?$`)
+
+// withDefaults fills what is empty and refuses what cannot be.
+func (c Config) withDefaults() (Config, error) {
+	if !nodeIDPattern.MatchString(c.NodeID) {
+		return c, fmt.Errorf("node id %q is not 1 to 64 of a-z, 0-9 and inner hyphens", c.NodeID)
+	}
+	switch {
+	case c.DataDir == "":
+		return c, errors.New("no data directory is given")
+	case c.APIListen == "" || c.ClusterListen == "" || c.GossipListen == "":
+		return c, errors.New("the API, cluster and gossip ports each need an address to listen on")
+	case c.Module == nil:
+		return c, errors.New("no module is given")
+	case (c.APICertificateFile == "") != (c.APIKeyFile == ""):
+		return c, errors.New("the API's certificate file and key file are given together or not at all")
+	}
+	if c.AuditDir == "" {
+		c.AuditDir = filepath.Join(c.DataDir, "audit")
+	}
+	if c.AdminSocket == "" {
+		c.AdminSocket = filepath.Join(c.DataDir, adminSocketFile)
+	}
+	if c.APIURL == "" {
+		c.APIURL = "https://" + c.APIListen
+	}
+	if u, err := url.Parse(c.APIURL); err != nil || u.Scheme != "https" || u.Host == "" {
+		return c, fmt.Errorf("the API's advertised address %q is not an https URL", c.APIURL)
+	}
+	if c.APIMinTLS == 0 {
+		c.APIMinTLS = tls.VersionTLS12
+	}
+	if c.ClusterAdvertise == "" {
+		c.ClusterAdvertise = c.ClusterListen
+	}
+	if c.GossipAdvertise == "" {
+		c.GossipAdvertise = c.GossipListen
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.ShutdownTimeout == 0 {
+		c.ShutdownTimeout = 10 * time.Second
+	}
+	return c, nil
+}

@@ -1,0 +1,185 @@
+package server
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/valyala/fasthttp"
+
+	"github.com/raftkms/raftkms/server/huawei"
+)
+
+// incoming is one request on the API port.
+type incoming struct {
+	rc        *fasthttp.RequestCtx
+	requestID string
+	project   string
+}
+
+// handler answers a request and returns the operation's name for the metrics.
+type handler func(ctx context.Context, in incoming) (operation string)
+
+const (
+	// requestTimeout bounds a call from the first byte of its handling: long
+	// enough for an election and a retried write, shorter than SDKs wait.
+	requestTimeout = 20 * time.Second
+	readTimeout    = 15 * time.Second
+	writeTimeout   = 15 * time.Second
+	idleTimeout    = 90 * time.Second
+	headerLimit    = 16 << 10
+	// maxConnections bounds memory; a balancer needs far fewer.
+	maxConnections = 16384
+)
+
+// serveAPI answers on the API port until it is shut down.
+func (s *Server) serveAPI(m *member) error {
+	tlsConfig, err := s.apiTLS(m)
+	if err != nil {
+		return err
+	}
+	table := newRouteTable(s.routes(m))
+	s.metrics.watch(s, m)
+	s.api = &fasthttp.Server{
+		Handler:                      func(rc *fasthttp.RequestCtx) { s.answer(table, rc) },
+		ErrorHandler:                 huawei.WriteProtocolError,
+		ReadTimeout:                  readTimeout,
+		WriteTimeout:                 writeTimeout,
+		IdleTimeout:                  idleTimeout,
+		ReadBufferSize:               headerLimit,
+		MaxRequestBodySize:           table.largestBody(),
+		Concurrency:                  maxConnections,
+		NoDefaultServerHeader:        true,
+		NoDefaultContentType:         true,
+		DisablePreParseMultipartForm: true,
+		SecureErrorLogMessage:        true,
+		CloseOnShutdown:              true,
+		Logger:                       quietLogger{},
+	}
+	listener := tls.NewListener(s.apiListener, tlsConfig)
+	s.tasks.Go(func() {
+		if err := s.api.Serve(listener); err != nil && !s.draining.Load() {
+			s.fail(fmt.Errorf("serving the API port: %w", err))
+		}
+	})
+	return nil
+}
+
+// answer gives every request an id, a deadline and, whatever happens, an answer.
+func (s *Server) answer(table routeTable, rc *fasthttp.RequestCtx) {
+	started := time.Now()
+	in := incoming{rc: rc, requestID: uuid.NewString()}
+	rc.Response.Header.Set("X-Request-Id", in.requestID)
+	operation := "unknown"
+	defer func() {
+		if cause := recover(); cause != nil {
+			// The stack names functions and lines; the cause may quote input, so
+			// only its type is logged.
+			s.cfg.Logger.Error("a request handler panicked", "request_id", in.requestID, "operation", operation,
+				"cause", fmt.Sprintf("%T", cause), "stack", string(debug.Stack()))
+			rc.Response.ResetBody()
+			huawei.WriteInternal(rc, in.requestID)
+			rc.SetConnectionClose()
+		}
+		s.metrics.observe(operation, rc.Response.StatusCode(), time.Since(started))
+	}()
+
+	methods, project := table.find(string(rc.Path()))
+	if methods == nil {
+		huawei.WriteNotFound(rc, in.requestID)
+		return
+	}
+	r, ok := methods[string(rc.Method())]
+	if !ok {
+		rc.Response.Header.Set("Allow", strings.Join(slices.Sorted(maps.Keys(methods)), ", "))
+		huawei.WriteMethodNotAllowed(rc, in.requestID)
+		return
+	}
+	if len(rc.Request.Body()) > r.body {
+		huawei.WriteTooLarge(rc, in.requestID)
+		return
+	}
+	in.project = project
+	ctx, cancel := context.WithTimeout(s.running, requestTimeout)
+	defer cancel()
+	operation = r.handler(ctx, in)
+}
+
+// dialect answers through the Huawei-style dialect.
+func (s *Server) dialect(m *member, e huawei.Endpoint) handler {
+	return func(ctx context.Context, in incoming) string {
+		e.Serve(ctx, m.dialect, in.rc, in.requestID, in.project)
+		return e.Operation.Name
+	}
+}
+
+// plain answers with a document that is the same for everybody.
+func plain(write func(rc *fasthttp.RequestCtx)) handler {
+	return func(_ context.Context, in incoming) string {
+		write(in.rc)
+		return "version"
+	}
+}
+
+// livez says that the process runs.
+func livez(_ context.Context, in incoming) string {
+	in.rc.SetContentType("text/plain")
+	in.rc.SetBodyString("ok\n")
+	return "livez"
+}
+
+// readyz says whether a balancer should send requests here. It asks nobody.
+func readyz(m *member) handler {
+	return func(_ context.Context, in incoming) string {
+		in.rc.SetContentType("text/plain")
+		if err := m.ready.now(); err != nil {
+			in.rc.SetStatusCode(fasthttp.StatusServiceUnavailable)
+			in.rc.Response.Header.Set("Retry-After", "1")
+			in.rc.SetBodyString(err.Error() + "\n")
+			return "readyz"
+		}
+		in.rc.SetBodyString("ok\n")
+		return "readyz"
+	}
+}
+
+// leader says who leads, with 200 on the leader itself and 503 elsewhere, so
+// that a balancer can find it.
+func (s *Server) leader(m *member) handler {
+	return func(_ context.Context, in incoming) string {
+		var reply struct {
+			Leader string `json:"leader"` // node id; empty when unknown
+			URL    string `json:"url"`
+		}
+		reply.Leader, _ = m.node.Leader()
+		if node, ok := s.machine.State().Node(reply.Leader); ok {
+			reply.URL = node.APIURL
+		}
+		if !m.node.IsLeader() {
+			in.rc.SetStatusCode(fasthttp.StatusServiceUnavailable)
+		}
+		in.rc.SetContentType("application/json")
+		_ = json.NewEncoder(in.rc).Encode(reply) // writes to memory
+		return "leader"
+	}
+}
+
+// scrape prints the metrics.
+func (s *Server) scrape(_ context.Context, in incoming) string {
+	in.rc.SetContentType("text/plain; version=0.0.4")
+	s.metrics.write(in.rc)
+	return "metrics"
+}
+
+// quietLogger drops what fasthttp would print: it quotes requests.
+type quietLogger struct{}
+
+// Printf implements [fasthttp.Logger].
+func (quietLogger) Printf(string, ...any) {}

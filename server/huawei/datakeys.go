@@ -1,0 +1,145 @@
+package huawei
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"strconv"
+
+	"github.com/raftkms/raftkms/server/kms"
+	"github.com/raftkms/raftkms/server/wire"
+)
+
+// CreateDataKey is create-datakey: a data key in the clear and sealed.
+var CreateDataKey = endpoint(kms.OpCreateDataKey, func(ctx context.Context, x *exchange, req *wire.CreateDataKeyRequest) (wire.CreateDataKeyReply, error) {
+	return x.createDataKey(ctx, req, true)
+}).with(nil, dataKeySpec)
+
+// CreateDataKeyWithoutPlaintext is create-datakey-without-plaintext.
+var CreateDataKeyWithoutPlaintext = endpoint(kms.OpCreateDataKeyWithoutPlaintext, func(ctx context.Context, x *exchange, req *wire.CreateDataKeyRequest) (wire.CreateDataKeyReply, error) {
+	return x.createDataKey(ctx, req, false)
+}).with(nil, dataKeySpec)
+
+// dataKeySpec is the code of a data key's spec, which is not that of a key's.
+var dataKeySpec = map[string]string{"key_spec": "KMS.1902"}
+
+func (x *exchange) createDataKey(ctx context.Context, req *wire.CreateDataKeyRequest, plaintext bool) (reply wire.CreateDataKeyReply, err error) {
+	ref, err := x.keyRef(req.KeyID)
+	if err != nil {
+		return reply, err
+	}
+	size, err := dataKeyBytes(req)
+	if err != nil {
+		return reply, err
+	}
+	bound, err := associated(&req.Associated)
+	if err != nil {
+		return reply, err
+	}
+	sealed, err := x.CreateDataKey(ctx, x.call, kms.CreateDataKeyRequest{Key: ref, Bytes: size, Context: bound, Plaintext: plaintext})
+	if err != nil {
+		return reply, err
+	}
+	return wire.CreateDataKeyReply{KeyID: sealed.KeyID, PlainText: sealed.Plaintext, CipherText: sealed.Ciphertext}, nil
+}
+
+// dataKeyBytes is the length of the data key that is asked for: 32 bytes
+// unless datakey_length (bits) or else key_spec says otherwise.
+func dataKeyBytes(req *wire.CreateDataKeyRequest) (int, error) {
+	if length := req.DatakeyLength; length.Set {
+		switch {
+		case length.Value < 8 || length.Value > 8*kms.MaxDataKeyBytes:
+			return 0, invalid("datakey_length", "must be 8 to 8192 bits")
+		case length.Value%8 != 0:
+			return 0, refuse("KMS.1903", "The parameter datakey_length must be a multiple of 8 bits.")
+		}
+		return int(length.Value / 8), nil
+	}
+	switch req.KeySpec {
+	case "", "AES_256":
+		return 32, nil
+	case "AES_128":
+		return 16, nil
+	}
+	return 0, invalid("key_spec", "must be AES_256 or AES_128")
+}
+
+// EncryptDataKey is encrypt-datakey: it seals a data key of the client's. The
+// plaintext carries its own SHA-256.
+var EncryptDataKey = endpoint(kms.OpEncryptDataKey, func(ctx context.Context, x *exchange, req *wire.EncryptDataKeyRequest) (reply wire.EncryptDataKeyReply, err error) {
+	defer clear(req.PlainText)
+	ref, err := x.keyRef(req.KeyID)
+	if err != nil {
+		return reply, err
+	}
+	dataKey, err := checkedDataKey(req)
+	if err != nil {
+		return reply, err
+	}
+	bound, err := associated(&req.Associated)
+	if err != nil {
+		return reply, err
+	}
+	sealed, err := x.EncryptDataKey(ctx, x.call, kms.EncryptRequest{Key: ref, Plaintext: dataKey, Context: bound})
+	if err != nil {
+		return reply, err
+	}
+	return wire.EncryptDataKeyReply{KeyID: sealed.KeyID, CipherText: sealed.Ciphertext, DatakeyLength: strconv.Itoa(len(dataKey))}, nil
+}).with(nil, map[string]string{"plain_text": "KMS.2101"})
+
+// checkedDataKey is the data key in front of its digest, if they fit.
+func checkedDataKey(req *wire.EncryptDataKeyRequest) ([]byte, error) {
+	switch {
+	case len(req.PlainText) == 0:
+		return nil, missing("plain_text")
+	case !req.DatakeyPlainLength.Set:
+		return nil, missing("datakey_plain_length")
+	}
+	length := req.DatakeyPlainLength.Value
+	if length < 1 || length > kms.MaxDataKeyBytes {
+		return nil, invalid("datakey_plain_length", "must be 1 to 1024 bytes")
+	}
+	if int64(len(req.PlainText)) != length+sha256.Size {
+		return nil, refuse("KMS.2104", "The parameter plain_text must be datakey_plain_length bytes and their SHA-256.")
+	}
+	dataKey, digest := req.PlainText[:length], req.PlainText[length:]
+	if sum := sha256.Sum256(dataKey); subtle.ConstantTimeCompare(sum[:], digest) != 1 {
+		return nil, refuse("KMS.2103", "The SHA-256 at the end of plain_text is not that of the data key.")
+	}
+	return dataKey, nil
+}
+
+// DecryptDataKey is decrypt-datakey.
+var DecryptDataKey = endpoint(kms.OpDecryptDataKey, func(ctx context.Context, x *exchange, req *wire.DecryptDataKeyRequest) (reply wire.DecryptDataKeyReply, err error) {
+	ref, err := x.keyRef(req.KeyID)
+	if err != nil {
+		return reply, err
+	}
+	length := req.DatakeyCipherLength
+	switch {
+	case len(req.CipherText) == 0:
+		return reply, missing("cipher_text")
+	case !length.Set:
+		return reply, missing("datakey_cipher_length")
+	case length.Value < 1 || length.Value > kms.MaxDataKeyBytes:
+		return reply, invalid("datakey_cipher_length", "must be 1 to 1024 bytes, the length of the data key in the clear")
+	}
+	bound, err := associated(&req.Associated)
+	if err != nil {
+		return reply, err
+	}
+	opened, err := x.DecryptDataKey(ctx, x.call, kms.DecryptRequest{Key: ref, Ciphertext: req.CipherText, Context: bound})
+	if err != nil {
+		return reply, err
+	}
+	if int64(len(opened.Plaintext)) != length.Value {
+		opened.Wipe()
+		return reply, refuse("KMS.2204", "The parameter datakey_cipher_length is not the length of the data key in the ciphertext.")
+	}
+	digest := sha256.Sum256(opened.Plaintext)
+	return wire.DecryptDataKeyReply{
+		DataKey:       opened.Plaintext,
+		DatakeyLength: strconv.Itoa(len(opened.Plaintext)),
+		DatakeyDgst:   digest[:],
+	}, nil
+})

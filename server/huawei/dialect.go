@@ -1,0 +1,148 @@
+package huawei
+
+import (
+	"context"
+
+	"github.com/valyala/fasthttp"
+
+	"github.com/raftkms/raftkms/fsm/state"
+	"github.com/raftkms/raftkms/server/iam"
+	"github.com/raftkms/raftkms/server/kms"
+	"github.com/raftkms/raftkms/server/wire"
+)
+
+// Service is what the dialect needs of [kms.Service].
+type Service interface {
+	Run(ctx context.Context, in kms.Incoming, do func(ctx context.Context, c *kms.Call) error) error
+	CreateKey(ctx context.Context, c *kms.Call, req kms.CreateKeyRequest) (*state.Key, error)
+	DescribeKey(ctx context.Context, c *kms.Call, ref string) (*state.Key, error)
+	EnableKey(ctx context.Context, c *kms.Call, ref string) (*state.Key, error)
+	DisableKey(ctx context.Context, c *kms.Call, ref string) (*state.Key, error)
+	ListKeys(ctx context.Context, c *kms.Call, req kms.ListKeysRequest) (kms.KeyPage, error)
+	CreateDataKey(ctx context.Context, c *kms.Call, req kms.CreateDataKeyRequest) (*kms.Sealed, error)
+	EncryptDataKey(ctx context.Context, c *kms.Call, req kms.EncryptRequest) (*kms.Sealed, error)
+	DecryptDataKey(ctx context.Context, c *kms.Call, req kms.DecryptRequest) (*kms.Sealed, error)
+	EncryptData(ctx context.Context, c *kms.Call, req kms.EncryptRequest) (*kms.Sealed, error)
+	DecryptData(ctx context.Context, c *kms.Call, req kms.DecryptRequest) (*kms.Sealed, error)
+	GenerateRandom(ctx context.Context, c *kms.Call, bytes int) ([]byte, error)
+}
+
+// Dialect answers requests. It is safe for concurrent use.
+type Dialect struct {
+	service  Service
+	verifier *iam.Verifier
+	pool     buffers
+}
+
+// New returns a dialect over a service, for requests that verifier accepts.
+func New(service Service, verifier *iam.Verifier) *Dialect {
+	return &Dialect{service: service, verifier: verifier}
+}
+
+// Endpoint is one operation of the dialect.
+type Endpoint struct {
+	// Operation is what it is called in traces, and the permission it needs.
+	Operation kms.Operation
+
+	// kinds and members are the codes of this operation where they are not
+	// those of errors.go: for what the service refuses, and for members of the
+	// request.
+	kinds   map[kms.Kind]string
+	members map[string]string
+
+	serve func(ctx context.Context, d *Dialect, e *Endpoint, rc *fasthttp.RequestCtx, in kms.Incoming)
+}
+
+// Serve answers one request of the operation. requestID goes into the response
+// and the trace; projectID is the one of the path.
+func (e Endpoint) Serve(ctx context.Context, d *Dialect, rc *fasthttp.RequestCtx, requestID, projectID string) {
+	defer clear(rc.Request.Body())
+	e.serve(ctx, d, &e, rc, kms.Incoming{
+		Operation: e.Operation,
+		RequestID: requestID,
+		Source:    rc.RemoteIP().String(),
+		UserAgent: string(rc.UserAgent()),
+		Project:   projectID,
+		Status: func(err error) (int, string) {
+			a := e.answerTo(err)
+			return a.status, a.code
+		},
+	})
+}
+
+// exchange is what an operation has to work with.
+type exchange struct {
+	Service
+	call   *kms.Call
+	caller iam.Principal
+}
+
+// region is the region of the state that the call is decided from.
+func (x *exchange) region() string { return x.call.Root.Cluster().Region }
+
+// endpoint makes an Endpoint of an operation: Q is the request's type, A the
+// reply's. Everything the generic handler does is in the function below, in
+// the order in which it happens.
+func endpoint[Q any, R interface {
+	*Q
+	wire.Request
+}, A wire.Reply](op kms.Operation, do func(ctx context.Context, x *exchange, req *Q) (A, error)) Endpoint {
+	serve := func(ctx context.Context, d *Dialect, e *Endpoint, rc *fasthttp.RequestCtx, in kms.Incoming) {
+		body := d.pool.get()
+		err := d.service.Run(ctx, in, func(ctx context.Context, c *kms.Call) error {
+			caller, err := d.identify(ctx, c, rc)
+			if err != nil {
+				return err
+			}
+			req := new(Q)
+			if err := wire.Decode(rc.Request.Body(), R(req)); err != nil {
+				return err
+			}
+			if err := checkSequence(R(req).ClientSequence()); err != nil {
+				return err
+			}
+			reply, err := do(ctx, &exchange{Service: d.service, call: c, caller: caller}, req)
+			if err != nil {
+				return err
+			}
+			body.bytes = reply.AppendJSON(body.bytes)
+			if secret, ok := any(reply).(interface{ Wipe() }); ok {
+				secret.Wipe()
+			}
+			return nil
+		})
+		if err != nil {
+			body.Close()
+			writeAnswer(rc, in.RequestID, e.answerTo(err))
+			return
+		}
+		writeBody(rc, in.RequestID, body)
+	}
+	return Endpoint{Operation: op, serve: serve}
+}
+
+// with sets the codes of an operation that differ from those of all.
+func (e Endpoint) with(kinds map[kms.Kind]string, members map[string]string) Endpoint {
+	e.kinds, e.members = kinds, members
+	return e
+}
+
+// identify finds out who asks, from the request as it was received.
+func (d *Dialect) identify(ctx context.Context, c *kms.Call, rc *fasthttp.RequestCtx) (iam.Principal, error) {
+	uri := rc.Request.URI()
+	request := iam.Request{
+		Method:  rc.Method(),
+		Path:    uri.PathOriginal(),
+		Query:   uri.QueryString(),
+		Headers: make([]iam.Header, 0, 24),
+		Body:    rc.Request.Body(),
+	}
+	for name, value := range rc.Request.Header.All() {
+		request.Headers = append(request.Headers, iam.Header{Name: name, Value: value})
+	}
+	caller, err := d.verifier.Verify(ctx, c.Root, &request)
+	if err != nil {
+		return iam.Principal{}, err
+	}
+	return caller, c.Identify(caller)
+}

@@ -1,0 +1,345 @@
+package huawei_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/huaweicloud/huaweicloud-sdk-go-v3/core/auth/signer"
+	"github.com/huaweicloud/huaweicloud-sdk-go-v3/core/request"
+	"github.com/valyala/fasthttp"
+	"github.com/valyala/fasthttp/fasthttputil"
+
+	"github.com/raftkms/raftkms/fsm"
+	"github.com/raftkms/raftkms/fsm/command"
+	"github.com/raftkms/raftkms/fsm/fsmtest"
+	"github.com/raftkms/raftkms/fsm/state"
+	"github.com/raftkms/raftkms/hsm"
+	"github.com/raftkms/raftkms/hsm/soft"
+	"github.com/raftkms/raftkms/server/audit"
+	"github.com/raftkms/raftkms/server/huawei"
+	"github.com/raftkms/raftkms/server/iam"
+	"github.com/raftkms/raftkms/server/kms"
+)
+
+const (
+	secretKey = "0123456789abcdefghijABCDEFGHIJ0123456789"
+	endpoint  = "http://kms.example.com"
+	bodyLimit = 64 << 10
+)
+
+var endpoints = map[string]huawei.Endpoint{
+	"create-key":                       huawei.CreateKey,
+	"describe-key":                     huawei.DescribeKey,
+	"list-keys":                        huawei.ListKeys,
+	"enable-key":                       huawei.EnableKey,
+	"disable-key":                      huawei.DisableKey,
+	"create-datakey":                   huawei.CreateDataKey,
+	"create-datakey-without-plaintext": huawei.CreateDataKeyWithoutPlaintext,
+	"encrypt-datakey":                  huawei.EncryptDataKey,
+	"decrypt-datakey":                  huawei.DecryptDataKey,
+	"encrypt-data":                     huawei.EncryptData,
+	"decrypt-data":                     huawei.DecryptData,
+	"gen-random":                       huawei.GenerateRandom,
+}
+
+// single is a replica of a cluster of one: what is proposed is applied at once.
+type single struct {
+	mu      sync.Mutex
+	machine *fsm.Machine
+	index   uint64
+	now     int64
+}
+
+func (r *single) Barrier(context.Context) error { return nil }
+func (r *single) Root() *state.Root             { return r.machine.State() }
+
+func (r *single) Propose(_ context.Context, data []byte) (fsm.Result, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.index++
+	r.now++
+	stamped, err := command.Stamp(data, r.now)
+	if err != nil {
+		return fsm.Result{}, err
+	}
+	results, err := r.machine.Apply([]fsm.Entry{{Index: r.index, Term: 1, Data: stamped}})
+	if err != nil {
+		return fsm.Result{}, err
+	}
+	return results[0], nil
+}
+
+// traces keeps what was traced.
+type traces struct {
+	mu      sync.Mutex
+	records []*audit.Record
+	err     error
+}
+
+func (l *traces) Append(_ context.Context, r *audit.Record) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.err != nil {
+		return l.err
+	}
+	l.records = append(l.records, r)
+	return nil
+}
+
+func (l *traces) last(t *testing.T) *audit.Record {
+	t.Helper()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.records) == 0 {
+		t.Fatal("nothing was traced")
+	}
+	return l.records[len(l.records)-1]
+}
+
+// world is the dialect over the real service, state machine and module, and
+// behind a real HTTP server on a listener in memory.
+type world struct {
+	t        testing.TB
+	service  *scripted
+	traces   *traces
+	listener *fasthttputil.InmemoryListener
+	client   *http.Client
+	dialect  *huawei.Dialect
+	// before and seen are given the request's context before the dialect gets
+	// it, and after it has answered.
+	before, seen func(rc *fasthttp.RequestCtx)
+}
+
+// scripted is the real service, unless it is told to fail.
+type scripted struct {
+	*kms.Service
+	err error
+}
+
+func (s *scripted) DescribeKey(ctx context.Context, c *kms.Call, ref string) (*state.Key, error) {
+	if s.err != nil {
+		return nil, s.err
+	}
+	return s.Service.DescribeKey(ctx, c, ref)
+}
+
+func (s *scripted) EnableKey(ctx context.Context, c *kms.Call, ref string) (*state.Key, error) {
+	if s.err != nil {
+		return nil, s.err
+	}
+	return s.Service.EnableKey(ctx, c, ref)
+}
+
+func (s *scripted) DisableKey(ctx context.Context, c *kms.Call, ref string) (*state.Key, error) {
+	if s.err != nil {
+		return nil, s.err
+	}
+	return s.Service.DisableKey(ctx, c, ref)
+}
+
+func newWorld(t testing.TB) *world {
+	t.Helper()
+	dir := t.TempDir()
+	module, err := soft.Open(t.Context(), soft.Config{
+		RootsFile: filepath.Join(dir, "roots"), PrivateKeyFile: filepath.Join(dir, "private"), UnlockKeyFile: filepath.Join(dir, "unlock"),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := module.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := module.CreateRoots(t.Context(), hsm.ClusterID(uuid.MustParse(fsmtest.ClusterID)), 1); err != nil {
+		t.Fatal(err)
+	}
+	w := &world{t: t, traces: &traces{}, listener: fasthttputil.NewInmemoryListener()}
+	w.service = &scripted{Service: kms.New(kms.Config{
+		NodeID: fsmtest.NodeID, Replica: &single{machine: fsm.New(), now: fsmtest.Start}, Module: module, Traces: w.traces, Logger: slog.New(slog.DiscardHandler),
+	})}
+	t.Cleanup(w.service.Close)
+	if err := w.service.Bootstrap(t.Context(), fsmtest.Bootstrap(), "test"); err != nil {
+		t.Fatal(err)
+	}
+	secrets := iam.NewSecrets(func(context.Context, *state.AccessKey) ([]byte, error) { return []byte(secretKey), nil })
+	t.Cleanup(func() {
+		if err := secrets.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	w.dialect = huawei.New(w.service, iam.NewVerifier(secrets, time.Now))
+	w.serve(w.dialect)
+	return w
+}
+
+// serve answers as the front end does.
+func (w *world) serve(d *huawei.Dialect) {
+	server := &fasthttp.Server{
+		ErrorHandler:       huawei.WriteProtocolError,
+		MaxRequestBodySize: bodyLimit,
+		ReadTimeout:        10 * time.Second,
+		Logger:             slog.NewLogLogger(slog.DiscardHandler, slog.LevelInfo),
+		Handler: func(rc *fasthttp.RequestCtx) {
+			requestID := uuid.NewString()
+			if w.before != nil {
+				w.before(rc)
+			}
+			project, verb, _ := strings.Cut(strings.TrimPrefix(string(rc.Path()), "/v1.0/"), "/kms/")
+			switch e, ok := endpoints[verb]; {
+			case string(rc.Path()) == "/":
+				huawei.Versions(rc)
+			case string(rc.Path()) == "/v1.0":
+				huawei.Version(rc)
+			case string(rc.Path()) == "/panic":
+				huawei.WriteInternal(rc, requestID)
+			case !ok:
+				huawei.WriteNotFound(rc, requestID)
+			case !rc.IsPost():
+				huawei.WriteMethodNotAllowed(rc, requestID)
+			default:
+				e.Serve(rc, d, rc, requestID, project)
+			}
+			if w.seen != nil {
+				w.seen(rc)
+			}
+		},
+	}
+	done := make(chan error, 1)
+	go func() { done <- server.Serve(w.listener) }()
+	transport := &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) { return w.listener.Dial() }}
+	w.client = &http.Client{Transport: transport}
+	w.t.Cleanup(func() {
+		transport.CloseIdleConnections()
+		if err := w.listener.Close(); err != nil {
+			w.t.Error(err)
+		}
+		if err := <-done; err != nil {
+			w.t.Error(err)
+		}
+	})
+}
+
+// answered is a response.
+type answered struct {
+	status int
+	header http.Header
+	body   string
+}
+
+// code is the error code in the body, which must be in all of its places.
+func (a answered) code(t *testing.T) string {
+	t.Helper()
+	var e struct {
+		Error struct {
+			Code    string `json:"error_code"`
+			Message string `json:"error_msg"`
+		} `json:"error"`
+		Code      string `json:"error_code"`
+		Message   string `json:"error_msg"`
+		RequestID string `json:"request_id"`
+	}
+	if err := json.Unmarshal([]byte(a.body), &e); err != nil {
+		t.Fatalf("%q: %v", a.body, err)
+	}
+	if e.Code != e.Error.Code || e.Message != e.Error.Message || e.Message == "" || e.RequestID == "" || e.RequestID != a.header.Get("X-Request-Id") {
+		t.Errorf("the error is not the same in all places: %s, X-Request-Id %s", a.body, a.header.Get("X-Request-Id"))
+	}
+	return e.Code
+}
+
+// asking changes a request after it has been signed.
+type asking func(r *http.Request)
+
+// ask signs a request as the vendor's SDK does, sends it and checks what is the
+// same for all answers.
+func (w *world) ask(verb, body string, alter ...asking) answered {
+	w.t.Helper()
+	return w.askIn(fsmtest.ProjectID, fsmtest.AccessKeyID, secretKey, time.Now(), verb, body, alter...)
+}
+
+func (w *world) askIn(project, ak, sk string, at time.Time, verb, body string, alter ...asking) answered {
+	w.t.Helper()
+	path := "/v1.0/" + project + "/kms/" + verb
+	b := request.NewHttpRequestBuilder().WithEndpoint(endpoint).WithMethod("POST").WithPath(path).
+		AddHeaderParam("Content-Type", "application/json").AddHeaderParam("X-Sdk-Date", at.UTC().Format("20060102T150405Z"))
+	if body != "" {
+		b = b.WithBody("body", body)
+	}
+	signed := b.Build()
+	headers, err := signer.Sign(signed, ak, sk)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	r, err := http.NewRequestWithContext(w.t.Context(), "POST", endpoint+path, bytes.NewReader([]byte(body)))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	r.Header.Set("Content-Type", "application/json")
+	r.Header.Set("User-Agent", "test/1.0")
+	for name, value := range headers {
+		r.Header.Set(name, value)
+	}
+	for _, f := range alter {
+		f(r)
+	}
+	return w.send(r)
+}
+
+func (w *world) send(r *http.Request) answered {
+	w.t.Helper()
+	response, err := w.client.Do(r)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if got := response.Header.Get("Content-Type"); got != "application/json" {
+		w.t.Errorf("Content-Type %q", got)
+	}
+	if _, err := uuid.Parse(response.Header.Get("X-Request-Id")); err != nil {
+		w.t.Errorf("X-Request-Id: %v", err)
+	}
+	return answered{response.StatusCode, response.Header, string(body)}
+}
+
+// must asks for what succeeds and decodes the reply.
+func (w *world) must(verb, body string, reply any) string {
+	w.t.Helper()
+	a := w.ask(verb, body)
+	if a.status != 200 {
+		w.t.Fatalf("%s %.200s: %d %s", verb, body, a.status, a.body)
+	}
+	if reply != nil {
+		if err := json.Unmarshal([]byte(a.body), reply); err != nil {
+			w.t.Fatalf("%s: %s: %v", verb, a.body, err)
+		}
+	}
+	return a.body
+}
+
+// createKey makes a key and returns its id.
+func (w *world) createKey(name string) string {
+	w.t.Helper()
+	var reply struct {
+		KeyInfo struct {
+			KeyID string `json:"key_id"`
+		} `json:"key_info"`
+	}
+	w.must("create-key", `{"key_alias":"`+name+`"}`, &reply)
+	return reply.KeyInfo.KeyID
+}

@@ -1,0 +1,229 @@
+package iam
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"maps"
+	"net/url"
+	"slices"
+	"strings"
+)
+
+// The headers that take part in every signature.
+const (
+	headerAuthorization = "authorization"
+	headerDate          = "x-sdk-date"
+	headerPayload       = "x-sdk-content-sha256"
+	headerToken         = "x-auth-token"
+)
+
+// unsignedPayload in place of the body's hash says that the body is not signed.
+const unsignedPayload = "UNSIGNED-PAYLOAD"
+
+// Request is a request as it was received: nothing in it is normalised. Its
+// slices are only read, and not kept.
+type Request struct {
+	Method  []byte
+	Path    []byte // as in the request line, without the query
+	Query   []byte // as in the request line, without the question mark
+	Headers []Header
+	Body    []byte
+}
+
+// Header is one header line; names are compared without regard to case.
+type Header struct {
+	Name, Value []byte
+}
+
+// header returns a header that is there once; n is how often it is there.
+func (r *Request) header(name string) (value []byte, n int) {
+	for i := range r.Headers {
+		if len(r.Headers[i].Name) == len(name) && bytes.EqualFold(r.Headers[i].Name, []byte(name)) {
+			value = r.Headers[i].Value
+			n++
+		}
+	}
+	return value, n
+}
+
+// appendCanonical appends the canonical request that the signature covers.
+// reason is empty when there is one.
+func appendCanonical(dst []byte, r *Request, sig *signature) (canonical []byte, reason string) {
+	dst = append(append(dst, r.Method...), '\n')
+	dst, ok := appendPath(dst, r.Path)
+	if !ok {
+		return dst, reasonURL
+	}
+	dst = append(dst, '\n')
+
+	body := sha256.Sum256(r.Body)
+	if len(r.Query) > 0 {
+		query, err := url.ParseQuery(string(r.Query))
+		if err != nil {
+			return dst, reasonURL
+		}
+		if sig.layout == scoped && len(r.Body) == 0 && string(r.Method) == "POST" {
+			// Clients of this layout sign the query of a POST without a body
+			// in the place of the body.
+			body = sha256.Sum256([]byte(query.Encode()))
+		} else if dst, ok = appendQuery(dst, query, sig.layout); !ok {
+			return dst, reasonURL
+		}
+	}
+	dst = append(dst, '\n')
+
+	if dst, ok = appendHeaders(dst, r, sig); !ok {
+		return dst, reasonHeader
+	}
+	dst = append(append(append(dst, '\n'), sig.signedHeaders...), '\n')
+	return appendPayload(dst, r, body)
+}
+
+// appendPath appends the path decoded and encoded again, with a slash at its end.
+func appendPath(dst, path []byte) ([]byte, bool) {
+	for i := 0; i < len(path); i++ {
+		c := path[i]
+		if c == '%' {
+			if i+3 > len(path) {
+				return dst, false
+			}
+			var decoded [1]byte
+			if _, err := hex.Decode(decoded[:], path[i+1:i+3]); err != nil {
+				return dst, false
+			}
+			c = decoded[0]
+			i += 2
+		}
+		if c == '/' {
+			dst = append(dst, c)
+		} else {
+			dst = appendEncoded(dst, c)
+		}
+	}
+	if dst[len(dst)-1] != '/' {
+		dst = append(dst, '/')
+	}
+	return dst, true
+}
+
+// appendQuery appends the query with keys, and values of one key, in order.
+// Layout B signs the first value of a key only, so there a second one, which
+// nobody vouches for, is refused.
+func appendQuery(dst []byte, query url.Values, l layout) ([]byte, bool) {
+	keys := slices.Sorted(maps.Keys(query))
+	if l == scoped {
+		slices.SortStableFunc(keys, func(a, b string) int { return strings.Compare(strings.ToLower(a), strings.ToLower(b)) })
+	}
+	first := true
+	for _, key := range keys {
+		values := query[key]
+		if l == scoped && len(values) > 1 {
+			return dst, false
+		}
+		slices.Sort(values)
+		for _, value := range values {
+			if !first {
+				dst = append(dst, '&')
+			}
+			first = false
+			dst = append(appendEncodedText(dst, key), '=')
+			dst = appendEncodedText(dst, value)
+		}
+	}
+	return dst, true
+}
+
+// appendHeaders appends the signed headers in the order they are listed in,
+// each with a line's end.
+func appendHeaders(dst []byte, r *Request, sig *signature) ([]byte, bool) {
+	for rest, more := sig.signedHeaders, true; more; {
+		var name []byte
+		name, rest, more = bytes.Cut(rest, []byte(";"))
+		found := -1
+		for i := range r.Headers {
+			if bytes.EqualFold(r.Headers[i].Name, name) {
+				if found >= 0 {
+					return dst, false
+				}
+				found = i
+			}
+		}
+		if found < 0 {
+			return dst, false
+		}
+		for _, c := range name {
+			if 'A' <= c && c <= 'Z' {
+				c += 'a' - 'A'
+			}
+			dst = append(dst, c)
+		}
+		dst = append(dst, ':')
+		value := bytes.Trim(r.Headers[found].Value, " \t")
+		if sig.layout == scoped {
+			dst = appendCollapsed(dst, value)
+		} else {
+			dst = append(dst, value...)
+		}
+		dst = append(dst, '\n')
+	}
+	return dst, true
+}
+
+// appendCollapsed appends a header's value with runs of white space as one space.
+func appendCollapsed(dst, value []byte) []byte {
+	space := false
+	for _, c := range value {
+		if c == ' ' || c == '\t' {
+			if !space {
+				dst = append(dst, ' ')
+			}
+			space = true
+			continue
+		}
+		space = false
+		dst = append(dst, c)
+	}
+	return dst
+}
+
+// appendPayload appends the hash of the body. A client may send it in a header
+// of its own; then it has to be right. Every body of the API is JSON, for
+// which no client leaves the body unsigned, so only an empty one may be.
+func appendPayload(dst []byte, r *Request, body [sha256.Size]byte) ([]byte, string) {
+	sent, n := r.header(headerPayload)
+	switch {
+	case n == 0:
+		return hex.AppendEncode(dst, body[:]), ""
+	case n > 1:
+		return dst, reasonHeader
+	case string(sent) == unsignedPayload:
+		if len(r.Body) > 0 {
+			return dst, reasonPayload
+		}
+		return append(dst, sent...), ""
+	}
+	var claimed [sha256.Size]byte
+	if len(sent) != hex.EncodedLen(len(claimed)) {
+		return dst, reasonPayload
+	}
+	if _, err := hex.Decode(claimed[:], sent); err != nil || claimed != body {
+		return dst, reasonPayload
+	}
+	return append(dst, sent...), ""
+}
+
+func appendEncodedText(dst []byte, s string) []byte {
+	for i := range len(s) {
+		dst = appendEncoded(dst, s[i])
+	}
+	return dst
+}
+
+func appendEncoded(dst []byte, c byte) []byte {
+	if isUnreserved(c) {
+		return append(dst, c)
+	}
+	const upper = "0123456789ABCDEF"
+	return append(dst, '%', upper[c>>4], upper[c&15])
+}

@@ -1,0 +1,52 @@
+package iam
+
+import "github.com/raftkms/raftkms/fsm/state"
+
+// Principal is who asks, as proved by a credential.
+type Principal struct {
+	UserID      string
+	UserName    string
+	DomainID    string // the account
+	AccessKeyID string // the credential; empty for others than AK/SK
+	MFA         bool   // whether a second factor was shown; never with AK/SK
+}
+
+// Identities is what a credential is looked up in: one state root, the same
+// that the rest of the call is decided from.
+type Identities interface {
+	AccessKey(id string) (*state.AccessKey, bool)
+	User(id string) (*state.User, bool)
+	Domain(id string) (*state.Domain, bool)
+}
+
+// Error says why a request is not authenticated, in the words of the vendor's
+// gateway. It holds nothing secret: what it tells of the state (that an access
+// key does not exist) that gateway tells as well.
+type Error struct {
+	Reason string
+}
+
+// Error returns the gateway's message.
+func (e *Error) Error() string { return "Incorrect IAM authentication information: " + e.Reason }
+
+// The reasons.
+const (
+	reasonNoCredential = "x-auth-token not found"
+	reasonToken        = "decrypt token fail"
+	reasonSignature    = "verify aksk signature fail"
+	reasonMalformed    = "verify aksk signature fail, the Authorization header is malformed"
+	reasonAlgorithm    = "verify aksk signature fail, the signature algorithm is not supported"
+	reasonDate         = "verify aksk signature fail, X-Sdk-Date is missing or malformed"
+	reasonExpired      = "verify aksk signature fail, X-Sdk-Date is more than 15 minutes from the server's time"
+	reasonHeader       = "verify aksk signature fail, a signed header is missing or there more than once"
+	reasonPayload      = "verify aksk signature fail, X-Sdk-Content-Sha256 is not the hash of the body"
+	reasonURL          = "verify aksk signature fail, the URL is malformed"
+)
+
+func refuse(reason string) error { return &Error{Reason: reason} }
+
+// refuseKey is a refusal that names the access key; the parser has made sure
+// that it holds letters and digits only.
+func refuseKey(accessKey, problem string) error {
+	return &Error{Reason: "Get secretKey failed,ak:" + accessKey + ",err:" + problem}
+}

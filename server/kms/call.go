@@ -1,0 +1,116 @@
+package kms
+
+import (
+	"strconv"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/raftkms/raftkms/fsm"
+	"github.com/raftkms/raftkms/fsm/command"
+	"github.com/raftkms/raftkms/fsm/state"
+	"github.com/raftkms/raftkms/server/audit"
+	"github.com/raftkms/raftkms/server/iam"
+)
+
+// Incoming is what is known of a request before anybody has looked into it.
+type Incoming struct {
+	Operation Operation
+	RequestID string
+	Source    string // client IP address
+	UserAgent string
+	Project   string // project named by the request; empty for cluster operations
+	// Status says how the dialect will answer an error (nil: success): the HTTP
+	// status and the code that the trace carries.
+	Status func(err error) (status int, code string)
+}
+
+// Call is one request under way: the state it may see and its trace.
+type Call struct {
+	// Root is the state the whole call is decided from.
+	Root *state.Root
+
+	in        Incoming
+	started   time.Time
+	principal iam.Principal
+	caller    command.Caller
+	key       *state.Key // the key the call turned out to be about
+}
+
+// Identify says who is asking. It refuses with KindWrongProject when the
+// request names a project that is not one of the principal's account.
+func (c *Call) Identify(p iam.Principal) error {
+	c.principal = p
+	c.caller = command.Caller{
+		Kind:         command.CallerUser,
+		UserID:       p.UserID,
+		CredentialID: p.AccessKeyID,
+		ProjectID:    c.in.Project,
+		Source:       c.in.Source,
+		MFA:          p.MFA,
+		RequestID:    c.in.RequestID,
+	}
+	project, ok := c.Root.Project(c.in.Project)
+	if !ok || project.DomainID != p.DomainID || !project.Enabled {
+		return Refuse(KindWrongProject, "the project in the path is not a project of this credential")
+	}
+	return nil
+}
+
+// Operator says that the request came through the node's admin socket.
+func (c *Call) Operator() {
+	c.caller = command.Caller{Kind: command.CallerOperator, Source: c.in.Source, RequestID: c.in.RequestID}
+}
+
+// JoiningNode says that the request came through the joining protocol.
+func (c *Call) JoiningNode() {
+	c.caller = command.Caller{Kind: command.CallerNode, Source: c.in.Source, RequestID: c.in.RequestID}
+}
+
+// authorise asks whether the caller may do this call's operation in its project.
+func (c *Call) authorise() error {
+	if refusal := fsm.Authorize(c.Root, c.caller, c.in.Operation.Action, c.in.Project); refusal != nil {
+		return fromRefusal(refusal)
+	}
+	return nil
+}
+
+// trace is the record of the call, made when it is over. Only what is named
+// here gets into the log.
+func (c *Call) trace(nodeID string, err error) *audit.Record {
+	now := time.Now()
+	r := &audit.Record{
+		TraceID:      uuid.NewString(),
+		TraceName:    c.in.Operation.Name,
+		Rating:       audit.RatingNormal,
+		ResourceType: c.in.Operation.Resource,
+		SourceIP:     c.in.Source,
+		RequestID:    c.in.RequestID,
+		UserAgent:    c.in.UserAgent,
+		NodeID:       nodeID,
+		ProjectID:    c.in.Project,
+		User: audit.User{
+			ID:          c.principal.UserID,
+			Name:        c.principal.UserName,
+			DomainID:    c.principal.DomainID,
+			AccessKeyID: c.principal.AccessKeyID,
+		},
+		Code:       "200",
+		Time:       c.started,
+		RecordTime: now,
+		Duration:   now.Sub(c.started),
+	}
+	if c.key != nil {
+		r.ResourceID, r.ResourceName = c.key.ID, c.key.Name
+	}
+	if err != nil {
+		r.Rating = audit.RatingWarning
+		r.Code = "500"
+		if c.in.Status != nil {
+			var status int
+			status, r.ErrorCode = c.in.Status(err)
+			r.Code = strconv.Itoa(status)
+		}
+	}
+	return r
+}

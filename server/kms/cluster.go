@@ -1,0 +1,49 @@
+package kms
+
+import (
+	"context"
+
+	"github.com/google/uuid"
+
+	"github.com/raftkms/raftkms/fsm/command"
+)
+
+// Bootstrap writes a new cluster's first command.
+func (s *Service) Bootstrap(ctx context.Context, body command.Bootstrap, source string) error {
+	in := Incoming{Operation: OpBootstrap, RequestID: uuid.NewString(), Source: source}
+	return s.run(ctx, in, func(ctx context.Context, c *Call) error {
+		c.Operator()
+		_, err := s.propose(ctx, c, body, body.ClusterID)
+		return err
+	})
+}
+
+// CreateJoinToken registers a one-time token by the hash of its secret.
+func (s *Service) CreateJoinToken(ctx context.Context, requestID string, body command.CreateJoinToken) error {
+	in := Incoming{Operation: OpCreateJoinToken, RequestID: requestID, Source: "admin socket"}
+	return s.Run(ctx, in, func(ctx context.Context, c *Call) error {
+		c.Operator()
+		_, err := s.propose(ctx, c, body, body.ID)
+		return err
+	})
+}
+
+// AdmitNode spends a join token on a node.
+func (s *Service) AdmitNode(ctx context.Context, source string, body command.AdmitNode) error {
+	in := Incoming{Operation: OpAdmitNode, RequestID: uuid.NewString(), Source: source}
+	return s.Run(ctx, in, func(ctx context.Context, c *Call) error {
+		c.JoiningNode()
+		_, err := s.propose(ctx, c, body, body.TokenID, body.Node.ID)
+		return err
+	})
+}
+
+// ApproveRoots records an operator's leave to send the roots to a node.
+func (s *Service) ApproveRoots(ctx context.Context, requestID string, body command.ApproveRoots) error {
+	in := Incoming{Operation: OpApproveRoots, RequestID: requestID, Source: "admin socket"}
+	return s.Run(ctx, in, func(ctx context.Context, c *Call) error {
+		c.Operator()
+		_, err := s.propose(ctx, c, body, body.NodeID)
+		return err
+	})
+}

@@ -1,0 +1,183 @@
+package kms
+
+import (
+	"context"
+	"errors"
+
+	"github.com/google/uuid"
+
+	"github.com/raftkms/raftkms/fsm/state"
+	"github.com/raftkms/raftkms/hsm/envelope"
+)
+
+// CreateDataKey draws a fresh data key and seals it under a key.
+func (s *Service) CreateDataKey(ctx context.Context, c *Call, req CreateDataKeyRequest) (*Sealed, error) {
+	key, err := c.usable(req.Key)
+	if err != nil {
+		return nil, err
+	}
+	if req.Bytes < 1 || req.Bytes > MaxDataKeyBytes {
+		return nil, &Error{Kind: KindInvalid, Parameter: "bytes", Message: "a data key has 1 to 1024 bytes"}
+	}
+	fresh := make([]byte, req.Bytes)
+	if err := s.entropy.Read(ctx, fresh); err != nil {
+		return nil, moduleError("drawing the data key", err)
+	}
+	sealed, err := s.seal(ctx, c, key, envelope.PurposeDataKey, fresh, req.Context)
+	if err != nil || !req.Plaintext {
+		clear(fresh)
+		return sealed, err
+	}
+	sealed.Plaintext = fresh
+	return sealed, nil
+}
+
+// EncryptDataKey seals a data key that the caller has.
+func (s *Service) EncryptDataKey(ctx context.Context, c *Call, req EncryptRequest) (*Sealed, error) {
+	return s.encrypt(ctx, c, req, envelope.PurposeDataKey, MaxDataKeyBytes)
+}
+
+// EncryptData seals up to MaxDataBytes of the caller's data.
+func (s *Service) EncryptData(ctx context.Context, c *Call, req EncryptRequest) (*Sealed, error) {
+	return s.encrypt(ctx, c, req, envelope.PurposeData, MaxDataBytes)
+}
+
+func (s *Service) encrypt(ctx context.Context, c *Call, req EncryptRequest, purpose envelope.Purpose, most int) (*Sealed, error) {
+	key, err := c.usable(req.Key)
+	if err != nil {
+		return nil, err
+	}
+	if len(req.Plaintext) < 1 || len(req.Plaintext) > most {
+		return nil, Refuse(KindInvalid, "the plaintext has 1 to %d bytes", most)
+	}
+	return s.seal(ctx, c, key, purpose, req.Plaintext, req.Context)
+}
+
+// DecryptDataKey opens a sealed data key.
+func (s *Service) DecryptDataKey(ctx context.Context, c *Call, req DecryptRequest) (*Sealed, error) {
+	return s.decrypt(ctx, c, req, envelope.PurposeDataKey)
+}
+
+// DecryptData opens sealed data.
+func (s *Service) DecryptData(ctx context.Context, c *Call, req DecryptRequest) (*Sealed, error) {
+	return s.decrypt(ctx, c, req, envelope.PurposeData)
+}
+
+// decrypt opens an envelope. The envelope's purpose must be the operation's:
+// the purpose decides which permission opening needs, whatever the endpoint.
+// The permission is asked for before anything about the key is told.
+func (s *Service) decrypt(ctx context.Context, c *Call, req DecryptRequest, purpose envelope.Purpose) (*Sealed, error) {
+	if err := c.authorise(); err != nil {
+		return nil, err
+	}
+	header, err := envelope.ParseHeader(req.Ciphertext)
+	if err != nil || header.Purpose != purpose {
+		return nil, errCiphertext(err)
+	}
+	keyID := uuid.UUID(header.KeyID).String()
+	if req.Key != "" {
+		named, err := c.find(req.Key)
+		if err != nil {
+			return nil, err
+		}
+		if named.ID != keyID {
+			return nil, errCiphertext(nil)
+		}
+	}
+	key, err := c.find(keyID)
+	if err != nil {
+		return nil, err
+	}
+	if err := mayDoCrypto(key); err != nil {
+		return nil, err
+	}
+	version, ok := c.Root.Version(key.ID, header.KeyVersion)
+	if !ok {
+		return nil, errCiphertext(nil)
+	}
+	loaded, release, err := s.keys.use(ctx, key, version)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	plaintext, err := envelope.Open(ctx, loaded, header, req.Ciphertext, req.Context)
+	switch {
+	case errors.Is(err, envelope.ErrMalformed), errors.Is(err, envelope.ErrAuthentication):
+		return nil, errCiphertext(err)
+	case err != nil:
+		return nil, moduleError("opening the ciphertext", err)
+	}
+	return &Sealed{KeyID: key.ID, Plaintext: plaintext}, nil
+}
+
+// errCiphertext is the one answer to everything wrong with a ciphertext.
+func errCiphertext(cause error) error {
+	return &Error{Kind: KindCiphertext, Message: "the ciphertext is not one of this key, or it or its context was altered", Err: cause}
+}
+
+// seal makes an envelope under the key's primary version.
+func (s *Service) seal(ctx context.Context, c *Call, key *state.Key, purpose envelope.Purpose, plaintext []byte, encContext envelope.Context) (*Sealed, error) {
+	version, ok := c.Root.Version(key.ID, key.PrimaryVersion)
+	if !ok {
+		return nil, Refuse(KindInternal, "the key's primary version is missing")
+	}
+	loaded, release, err := s.keys.use(ctx, key, version)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	id, err := uuid.Parse(key.ID)
+	if err != nil {
+		return nil, &Error{Kind: KindInternal, Message: "reading the id of a stored key", Err: err}
+	}
+	ciphertext, err := envelope.Seal(ctx, loaded, envelope.Fields{Purpose: purpose, KeyID: id, KeyVersion: version.Number}, plaintext, encContext)
+	if err != nil {
+		return nil, moduleError("sealing under the key", err)
+	}
+	return &Sealed{KeyID: key.ID, Ciphertext: ciphertext}, nil
+}
+
+// usable finds a key that may do crypto for the caller now.
+func (c *Call) usable(ref string) (*state.Key, error) {
+	key, err := c.findAuthorised(ref)
+	if err != nil {
+		return nil, err
+	}
+	return key, mayDoCrypto(key)
+}
+
+// mayDoCrypto asks whether a key's state and usage allow its use.
+func mayDoCrypto(key *state.Key) error {
+	switch key.State {
+	case state.Enabled:
+	case state.Disabled:
+		return Refuse(KindKeyDisabled, "the key is disabled; enable it first")
+	case state.PendingDeletion:
+		return Refuse(KindKeyPendingDeletion, "the key waits for its deletion")
+	default:
+		return Refuse(KindKeyPendingImport, "the key has no material")
+	}
+	if key.Usage != UsageEncryptDecrypt {
+		return Refuse(KindUsage, "the key's usage is %s", key.Usage)
+	}
+	return nil
+}
+
+// GenerateRandom returns bytes of the module's own generator.
+func (s *Service) GenerateRandom(ctx context.Context, c *Call, n int) ([]byte, error) {
+	if err := c.authorise(); err != nil {
+		return nil, err
+	}
+	if n < 1 || n > MaxRandomBytes {
+		return nil, &Error{Kind: KindInvalid, Parameter: "bytes", Message: "1 to 1024 random bytes at a time"}
+	}
+	p := make([]byte, n)
+	if err := s.entropy.Draw(ctx, p); err != nil {
+		return nil, moduleError("drawing random bytes", err)
+	}
+	return p, nil
+}
+
+func isContextError(err error) bool {
+	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
+}

@@ -1,0 +1,78 @@
+package kms
+
+import (
+	"errors"
+	"fmt"
+)
+
+// Kind says what went wrong in a way that a dialect can map to its own codes.
+type Kind uint8
+
+// The kinds of error. Whatever is not one of them is KindInternal to a client,
+// with its detail kept for the log.
+const (
+	KindInternal           Kind = iota
+	KindInvalid                 // a parameter breaks a rule; Error.Parameter names it
+	KindUnauthenticated         // who is asking could not be established
+	KindForbidden               // the caller lacks the permission
+	KindWrongProject            // the path's project is not the credential's
+	KindNotFound                // no such key (or one that the caller may not know of)
+	KindNameTaken               // another key of the project has that name
+	KindQuota                   // the project has as many keys as it may have
+	KindNotEnabled              // the operation needs an Enabled key
+	KindNotDisabled             // the operation needs a Disabled key
+	KindKeyDisabled             // crypto with a Disabled key
+	KindKeyPendingDeletion      // anything with a key that waits for its deletion
+	KindKeyPendingImport        // crypto with a key without material
+	KindUsage                   // the key's usage or spec does not allow the operation
+	KindCiphertext              // malformed, altered, of another key or another context: one error for all
+	KindUnsupported             // a value that is defined but not offered here
+	KindConflict                // the same client token was used for another request
+	KindUnavailable             // try again or try another node: no leader, no module, not ready
+	KindOutcomeUnknown          // the write may or may not have happened
+	KindTraceFailed             // the trace could not be written, so nothing is answered
+)
+
+// Error is a refusal or a failure of an operation. Message is for the person
+// who called: what was refused, why, and what to do. It never holds a secret.
+type Error struct {
+	Kind      Kind
+	Parameter string // for KindInvalid: the field, in the core's words
+	Message   string
+	Err       error // cause, for the log only
+}
+
+// Error returns the message and the cause.
+func (e *Error) Error() string {
+	if e.Err != nil {
+		return fmt.Sprintf("%s: %v", e.Message, e.Err)
+	}
+	return e.Message
+}
+
+// Unwrap returns the cause.
+func (e *Error) Unwrap() error { return e.Err }
+
+// KindOf returns the kind of the first *Error in err's chain, KindInternal without one.
+func KindOf(err error) Kind {
+	if e, ok := errors.AsType[*Error](err); ok {
+		return e.Kind
+	}
+	return KindInternal
+}
+
+// Refuse makes an error of a kind with a formatted message.
+func Refuse(kind Kind, format string, args ...any) *Error {
+	return &Error{Kind: kind, Message: fmt.Sprintf(format, args...)}
+}
+
+// IsRefusal says whether a kind means that the request was understood and
+// refused, so that repeating it elsewhere changes nothing.
+func IsRefusal(kind Kind) bool {
+	switch kind {
+	case KindInternal, KindUnavailable, KindOutcomeUnknown, KindTraceFailed:
+		return false
+	default:
+		return true
+	}
+}

@@ -1,0 +1,217 @@
+package kms
+
+import (
+	"container/list"
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	"golang.org/x/sync/singleflight"
+
+	"github.com/raftkms/raftkms/fsm/state"
+	"github.com/raftkms/raftkms/hsm"
+	"github.com/raftkms/raftkms/hsm/batch"
+	"github.com/raftkms/raftkms/hsm/envelope"
+)
+
+// defaultLoadedKeys bounds the keyring where the configuration says nothing.
+const defaultLoadedKeys = 4096
+
+// spareSessions of a device are left to what is not batched: loading keys,
+// record MACs, randomness.
+const spareSessions = 2
+
+// keyring keeps key versions loaded in the module. An entry names the record
+// it came from and counts only while the caller's state still holds that very
+// record, so nothing here relies on being told of a change.
+type keyring struct {
+	module hsm.Module
+	device *batch.Device // nil where keys are in this process
+	limit  int
+	flight singleflight.Group
+
+	mu      sync.Mutex
+	entries map[versionID]*list.Element // of *loadedKey
+	recent  *list.List                  // front: used last
+	closed  bool
+}
+
+type versionID struct {
+	keyID  string
+	number uint32
+}
+
+// loadedKey is one version in use. Invariant: users counts who holds it; it
+// is closed when it is out of the ring and nobody does.
+type loadedKey struct {
+	record  *state.Version
+	key     *envelope.Key
+	users   int
+	retired bool
+}
+
+func newKeyring(module hsm.Module, limit int) *keyring {
+	if limit <= 0 {
+		limit = defaultLoadedKeys
+	}
+	k := &keyring{module: module, limit: limit, entries: make(map[versionID]*list.Element), recent: list.New()}
+	if d := module.Describe(); d.Device {
+		k.device = batch.New(batch.Config{MaxBlocks: d.MaxBlocks, Sessions: max(1, d.Sessions-spareSessions)})
+	}
+	return k
+}
+
+// use returns the loaded key of a version and what gives it back.
+func (k *keyring) use(ctx context.Context, key *state.Key, version *state.Version) (*envelope.Key, func(), error) {
+	if l := k.take(version); l != nil {
+		return l.key, func() { k.release(l) }, nil
+	}
+	// One load serves all who wait for the same record. Its context is the
+	// first caller's; a caller that finds it cancelled loads for itself.
+	flightName := fmt.Sprintf("%p", version)
+	for {
+		_, err, shared := k.flight.Do(flightName, func() (any, error) { return nil, k.load(ctx, key, version) })
+		if err != nil && shared && ctx.Err() == nil && isContextError(err) {
+			continue
+		}
+		if err != nil {
+			return nil, nil, err
+		}
+		if l := k.take(version); l != nil {
+			return l.key, func() { k.release(l) }, nil
+		}
+		if ctx.Err() != nil { // evicted at once by others, again and again
+			return nil, nil, moduleError("loading the key took too long", ctx.Err())
+		}
+	}
+}
+
+// take returns the entry of exactly this record, in use, or nil.
+func (k *keyring) take(version *state.Version) *loadedKey {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	element, ok := k.entries[versionID{version.KeyID, version.Number}]
+	if !ok {
+		return nil
+	}
+	l := element.Value.(*loadedKey)
+	if l.record != version {
+		return nil
+	}
+	k.recent.MoveToFront(element)
+	l.users++
+	return l
+}
+
+func (k *keyring) release(l *loadedKey) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	l.users--
+	k.closeUnused(l)
+}
+
+// load verifies that the record is whole and brings its material into use.
+func (k *keyring) load(ctx context.Context, key *state.Key, version *state.Version) error {
+	binding, err := bindingOf(key, version)
+	if err != nil {
+		return err
+	}
+	if err := hsm.VerifyBinding(ctx, k.module, binding, version.MAC); err != nil {
+		return moduleError("the key's record does not verify", err)
+	}
+	raw, err := k.module.Load(ctx, hsm.Wrapped{
+		Level: binding.Level, Spec: binding.Spec, Generation: binding.Generation, Blob: version.Blob,
+	})
+	if err != nil {
+		return moduleError("loading the key into the module", err)
+	}
+	if k.device != nil && binding.Level == hsm.LevelHSM {
+		raw = k.device.Key(raw)
+	}
+	loaded, err := envelope.NewKey(ctx, raw)
+	if err != nil {
+		raw.Close()
+		return moduleError("loading the key into the module", err)
+	}
+	return k.put(&loadedKey{record: version, key: loaded})
+}
+
+func (k *keyring) put(l *loadedKey) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.closed {
+		l.key.Close()
+		return Refuse(KindUnavailable, "this node is stopping; try another node")
+	}
+	id := versionID{l.record.KeyID, l.record.Number}
+	if old, ok := k.entries[id]; ok {
+		k.retire(old)
+	}
+	k.entries[id] = k.recent.PushFront(l)
+	for k.recent.Len() > k.limit {
+		k.retire(k.recent.Back())
+	}
+	return nil
+}
+
+// retire takes an entry out of the ring. The caller holds mu.
+func (k *keyring) retire(element *list.Element) {
+	l := k.recent.Remove(element).(*loadedKey)
+	delete(k.entries, versionID{l.record.KeyID, l.record.Number})
+	l.retired = true
+	k.closeUnused(l)
+}
+
+// closeUnused gives a retired key's object back. The caller holds mu.
+func (k *keyring) closeUnused(l *loadedKey) {
+	if l.retired && l.users == 0 {
+		l.key.Close()
+	}
+}
+
+// batches counts what was sent to the device together; zero without a device.
+func (k *keyring) batches() batch.Stats {
+	if k.device == nil {
+		return batch.Stats{}
+	}
+	return k.device.Stats()
+}
+
+// closeTimeout bounds the wait for calls inside the device.
+const closeTimeout = 5 * time.Second
+
+// close retires everything. It comes before the module is closed.
+func (k *keyring) close() {
+	if k.device != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+		defer cancel()
+		_ = k.device.Close(ctx) // who waited has been told; a call that hangs in the device is the module's to end
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.closed = true
+	for k.recent.Len() > 0 {
+		k.retire(k.recent.Back())
+	}
+}
+
+// bindingOf is what the record MAC of a version speaks about.
+func bindingOf(key *state.Key, version *state.Version) (hsm.Binding, error) {
+	id, err := uuid.Parse(key.ID)
+	if err != nil {
+		return hsm.Binding{}, fmt.Errorf("reading the id of a stored key: %w", err)
+	}
+	return hsm.Binding{
+		KeyID:      id,
+		Version:    version.Number,
+		Spec:       hsm.Spec(key.Spec),
+		Usage:      key.Usage,
+		Origin:     key.Origin,
+		Level:      hsm.Level(key.Level),
+		Generation: hsm.RootGeneration(version.RootGeneration),
+		Blob:       version.Blob,
+		PublicKey:  version.PublicKey,
+	}, nil
+}

@@ -1,0 +1,187 @@
+package kms
+
+import (
+	"context"
+	"strings"
+
+	"github.com/google/uuid"
+
+	"github.com/raftkms/raftkms/fsm/command"
+	"github.com/raftkms/raftkms/fsm/state"
+	"github.com/raftkms/raftkms/hsm"
+)
+
+// What a key can be in this version of raftkms.
+const (
+	SpecAES256          = "AES_256"
+	UsageEncryptDecrypt = "ENCRYPT_DECRYPT"
+	OriginKMS           = "kms"
+)
+
+// aliasPrefix marks a key reference as a name.
+const aliasPrefix = "alias/"
+
+// CreateKey makes a key in the caller's project. Its material is made in this
+// node's module and replicated wrapped.
+func (s *Service) CreateKey(ctx context.Context, c *Call, req CreateKeyRequest) (*state.Key, error) {
+	if err := c.authorise(); err != nil {
+		return nil, err
+	}
+	if req.Spec == "" {
+		req.Spec = SpecAES256
+	}
+	if req.Usage == "" {
+		req.Usage = UsageEncryptDecrypt
+	}
+	if req.Origin == "" {
+		req.Origin = OriginKMS
+	}
+	switch {
+	case req.Spec != SpecAES256:
+		return nil, &Error{Kind: KindUnsupported, Parameter: "spec", Message: "this key spec is not offered; use " + SpecAES256}
+	case req.Usage != UsageEncryptDecrypt:
+		return nil, &Error{Kind: KindUnsupported, Parameter: "usage", Message: "this key usage does not fit the key spec; use " + UsageEncryptDecrypt}
+	case req.Origin != OriginKMS:
+		return nil, &Error{Kind: KindUnsupported, Parameter: "origin", Message: "this origin is not offered; use " + OriginKMS}
+	}
+	// Checked here only to fail before the module is bothered; apply decides.
+	if _, taken := c.Root.KeyByName(c.in.Project, req.Name); taken {
+		return nil, Refuse(KindNameTaken, "another key of the project is called %q", req.Name)
+	}
+
+	body, err := s.makeKey(ctx, c, req)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := s.propose(ctx, c, body, req.Name, req.Description, req.Spec, req.Usage, req.Origin); err != nil {
+		return nil, err
+	}
+	key, ok := s.replica.Root().Key(body.KeyID)
+	if !ok { // a proposal that was applied before under its id made another key id; ids are drawn per call, so this is a bug
+		return nil, Refuse(KindInternal, "the key that was made cannot be found")
+	}
+	c.key = key
+	return key, nil
+}
+
+// makeKey draws an id and has the module make and bind the first version.
+func (s *Service) makeKey(ctx context.Context, c *Call, req CreateKeyRequest) (command.CreateKey, error) {
+	id := uuid.New()
+	level := hsm.LevelSoftware
+	if s.module.Describe().Device {
+		level = hsm.LevelHSM
+	}
+	wrapped, err := s.module.Generate(ctx, level, hsm.Spec(req.Spec))
+	if err != nil {
+		return command.CreateKey{}, moduleError("making the key in the module", err)
+	}
+	mac, err := hsm.Bind(ctx, s.module, hsm.Binding{
+		KeyID: id, Version: 1, Spec: wrapped.Spec, Usage: req.Usage, Origin: req.Origin,
+		Level: level, Generation: wrapped.Generation, Blob: wrapped.Blob,
+	})
+	if err != nil {
+		return command.CreateKey{}, moduleError("binding the key to its record", err)
+	}
+	return command.CreateKey{
+		KeyID:          id.String(),
+		ProjectID:      c.in.Project,
+		Name:           req.Name,
+		Description:    req.Description,
+		Spec:           req.Spec,
+		Usage:          req.Usage,
+		Origin:         req.Origin,
+		Level:          uint8(level),
+		RootGeneration: uint32(wrapped.Generation),
+		Blob:           wrapped.Blob,
+		MAC:            mac,
+	}, nil
+}
+
+// DescribeKey returns a key's metadata.
+func (s *Service) DescribeKey(_ context.Context, c *Call, ref string) (*state.Key, error) {
+	if err := c.authorise(); err != nil {
+		return nil, err
+	}
+	return c.find(ref)
+}
+
+// EnableKey takes a key from Disabled to Enabled and returns it so.
+func (s *Service) EnableKey(ctx context.Context, c *Call, ref string) (*state.Key, error) {
+	key, err := c.findAuthorised(ref)
+	if err != nil {
+		return nil, err
+	}
+	return s.changeState(ctx, c, command.EnableKey{ProjectID: key.ProjectID, KeyID: key.ID}, key, state.Enabled)
+}
+
+// DisableKey takes a key from Enabled to Disabled and returns it so. Once it
+// has returned, no node serves the key any more.
+func (s *Service) DisableKey(ctx context.Context, c *Call, ref string) (*state.Key, error) {
+	key, err := c.findAuthorised(ref)
+	if err != nil {
+		return nil, err
+	}
+	return s.changeState(ctx, c, command.DisableKey{ProjectID: key.ProjectID, KeyID: key.ID}, key, state.Disabled)
+}
+
+func (s *Service) changeState(ctx context.Context, c *Call, body command.Body, key *state.Key, to state.KeyState) (*state.Key, error) {
+	if _, err := s.propose(ctx, c, body, key.ID); err != nil {
+		return nil, err
+	}
+	// What this command did, not what others may have done since.
+	changed := *key
+	changed.State = to
+	return &changed, nil
+}
+
+// ListKeys returns one page of the project's keys, newest first.
+func (s *Service) ListKeys(_ context.Context, c *Call, req ListKeysRequest) (KeyPage, error) {
+	if err := c.authorise(); err != nil {
+		return KeyPage{}, err
+	}
+	var filter func(*state.Key) bool
+	if req.State != 0 || req.Spec != "" {
+		filter = func(key *state.Key) bool {
+			return (req.State == 0 || key.State == req.State) && (req.Spec == "" || key.Spec == req.Spec)
+		}
+	}
+	most := c.Root.KeyCount(c.in.Project)
+	page := KeyPage{Total: most}
+	if filter != nil {
+		page.Total = len(c.Root.Keys(c.in.Project, 0, most, filter))
+	}
+	if req.Offset >= page.Total {
+		return page, nil
+	}
+	end := min(req.Offset+req.Limit, page.Total)
+	page.Keys = c.Root.Keys(c.in.Project, 0, end, filter)[req.Offset:]
+	if end < page.Total {
+		page.Next = end
+	}
+	return page, nil
+}
+
+// findAuthorised is find behind the permission check.
+func (c *Call) findAuthorised(ref string) (*state.Key, error) {
+	if err := c.authorise(); err != nil {
+		return nil, err
+	}
+	return c.find(ref)
+}
+
+// find resolves a key id or alias/NAME within the call's project. A key of
+// another project is told apart from an absent one by nobody.
+func (c *Call) find(ref string) (*state.Key, error) {
+	var key *state.Key
+	var ok bool
+	if name, isName := strings.CutPrefix(ref, aliasPrefix); isName {
+		key, ok = c.Root.KeyByName(c.in.Project, name)
+	} else {
+		key, ok = c.Root.Key(ref)
+	}
+	if !ok || key.ProjectID != c.in.Project {
+		return nil, Refuse(KindNotFound, "the key does not exist")
+	}
+	c.key = key
+	return key, nil
+}

@@ -1,0 +1,79 @@
+package kms
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/raftkms/raftkms/cluster"
+	"github.com/raftkms/raftkms/fsm"
+	"github.com/raftkms/raftkms/fsm/command"
+)
+
+// retryPause is how long a proposal waits before it is tried again after its
+// outcome became unknown: about an election.
+const retryPause = 200 * time.Millisecond
+
+// propose makes a change. It is applied at most once, however often it is
+// sent: every attempt carries one proposal id, so an attempt whose outcome is
+// unknown (the leader died on it) is simply repeated until the context ends.
+//
+// meaning are the parts of the request that say what the client asked for;
+// what this node drew at random for it is not among them.
+func (s *Service) propose(ctx context.Context, c *Call, body command.Body, meaning ...string) (fsm.Result, error) {
+	typ := body.Type()
+	cmd, err := command.New(typ, body)
+	if err != nil {
+		return fsm.Result{}, fmt.Errorf("encoding a %v command: %w", typ, err)
+	}
+	cmd.Caller = c.caller
+	cmd.Caller.NodeID = s.nodeID
+	cmd.Proposal = command.Proposal{ID: uuid.NewString(), Hash: hashRequest(typ, c.in.Project, meaning)}
+
+	first := time.Now()
+	for {
+		data, err := command.Encode(cmd)
+		if err != nil {
+			return fsm.Result{}, fmt.Errorf("encoding a %v command: %w", typ, err)
+		}
+		result, err := s.replica.Propose(ctx, data)
+		switch {
+		case err == nil && result.Refusal != nil:
+			return result, fromRefusal(result.Refusal)
+		case err == nil:
+			return result, nil
+		case !errors.Is(err, cluster.ErrOutcomeUnknown):
+			return fsm.Result{}, proposeError(err)
+		}
+		// From the second attempt on the command says when the first one was,
+		// so that apply refuses it should the reply cache have forgotten that.
+		cmd.Proposal.First = first.UnixMilli()
+		select {
+		case <-ctx.Done():
+			return fsm.Result{}, proposeError(err)
+		case <-time.After(retryPause):
+		}
+	}
+}
+
+// hashRequest names what was asked for, unambiguously.
+func hashRequest(typ command.Type, project string, meaning []string) [32]byte {
+	h := sha256.New()
+	var n [8]byte
+	write := func(part string) {
+		binary.BigEndian.PutUint64(n[:], uint64(len(part)))
+		h.Write(n[:])
+		h.Write([]byte(part))
+	}
+	write(typ.String())
+	write(project)
+	for _, part := range meaning {
+		write(part)
+	}
+	return [32]byte(h.Sum(nil))
+}

@@ -1,0 +1,27 @@
+package kms
+
+import "github.com/raftkms/raftkms/fsm"
+
+// fromRefusal gives what the state machine refused its kind. Messages of
+// refusals are written for the caller, so they are kept.
+func fromRefusal(r *fsm.Refusal) error {
+	kinds := map[fsm.Code]Kind{
+		fsm.CodeNotFound:         KindNotFound,
+		fsm.CodeAlreadyExists:    KindNameTaken,
+		fsm.CodeNotEnabled:       KindNotEnabled,
+		fsm.CodeNotDisabled:      KindNotDisabled,
+		fsm.CodePendingDeletion:  KindKeyPendingDeletion,
+		fsm.CodeQuotaExceeded:    KindQuota,
+		fsm.CodeUnauthenticated:  KindUnauthenticated,
+		fsm.CodeForbidden:        KindForbidden,
+		fsm.CodeInvalid:          KindInvalid,
+		fsm.CodeProposalConflict: KindConflict,
+		fsm.CodeOutcomeUnknown:   KindOutcomeUnknown,
+		fsm.CodeNotBootstrapped:  KindUnavailable,
+	}
+	kind, known := kinds[r.Code]
+	if !known {
+		kind = KindInvalid
+	}
+	return &Error{Kind: kind, Message: r.Message, Err: r}
+}

@@ -1,0 +1,72 @@
+package kms
+
+import (
+	"github.com/raftkms/raftkms/fsm/state"
+	"github.com/raftkms/raftkms/hsm/envelope"
+)
+
+// Sizes that every dialect keeps to, in bytes.
+const (
+	MaxDataBytes    = 4096 // plaintext of EncryptData
+	MaxDataKeyBytes = 1024 // a data key
+	MaxRandomBytes  = 1024 // one GenerateRandom
+)
+
+// CreateKeyRequest asks for a key with its first version.
+type CreateKeyRequest struct {
+	Name        string
+	Description string
+	Spec        string // empty: AES_256
+	Usage       string // empty: ENCRYPT_DECRYPT
+	Origin      string // empty: kms
+}
+
+// ListKeysRequest asks for one page of the project's keys, newest first.
+type ListKeysRequest struct {
+	Limit  int            // 1–1000
+	Offset int            // keys to skip
+	State  state.KeyState // 0: every state
+	Spec   string         // empty: every spec
+}
+
+// KeyPage is one page of keys.
+type KeyPage struct {
+	Keys  []*state.Key
+	Total int // matching keys in all
+	Next  int // offset of the next page; 0 on the last one
+}
+
+// CreateDataKeyRequest asks for a fresh data key.
+type CreateDataKeyRequest struct {
+	Key       string // id or alias/NAME
+	Bytes     int    // 1–MaxDataKeyBytes
+	Context   envelope.Context
+	Plaintext bool // whether the answer carries the data key itself
+}
+
+// EncryptRequest asks for the encryption of a data key or of data.
+type EncryptRequest struct {
+	Key       string
+	Plaintext []byte // the caller wipes it
+	Context   envelope.Context
+}
+
+// DecryptRequest asks for the plaintext of an envelope. Key may be empty:
+// the envelope names its key; where it is given it must be the same one.
+type DecryptRequest struct {
+	Key        string
+	Ciphertext []byte
+	Context    envelope.Context
+}
+
+// Sealed is a ciphertext and what it was made with. Plaintext is set only by
+// CreateDataKey, when asked for, and by the decrypting operations.
+// Wipe zeroes it.
+type Sealed struct {
+	KeyID      string
+	Ciphertext []byte
+	Plaintext  []byte
+}
+
+// Wipe zeroes the plaintext.
+func (s *Sealed) Wipe() { clear(s.Plaintext) }

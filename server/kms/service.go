@@ -1,0 +1,158 @@
+package kms
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/raftkms/raftkms/cluster"
+	"github.com/raftkms/raftkms/fsm"
+	"github.com/raftkms/raftkms/fsm/state"
+	"github.com/raftkms/raftkms/hsm"
+	"github.com/raftkms/raftkms/hsm/batch"
+	"github.com/raftkms/raftkms/hsm/entropy"
+	"github.com/raftkms/raftkms/server/audit"
+)
+
+// Replica is this node's copy of the replicated state.
+type Replica interface {
+	// Barrier returns when this node has applied everything that was
+	// committed before the call.
+	Barrier(ctx context.Context) error
+	// Root returns the newest state applied here.
+	Root() *state.Root
+	// Propose returns the result of a command once it is applied on the leader
+	// and here. Its errors are those of [cluster.Node.Propose].
+	Propose(ctx context.Context, command []byte) (fsm.Result, error)
+}
+
+// Traces is where the trace of every call goes before its answer.
+type Traces interface {
+	Append(ctx context.Context, record *audit.Record) error
+}
+
+// Config is what a Service is made of.
+type Config struct {
+	NodeID  string
+	Replica Replica
+	Module  hsm.Module
+	Traces  Traces
+	Logger  *slog.Logger
+	// LoadedKeys is how many key versions are kept loaded; 0 means 4096.
+	LoadedKeys int
+}
+
+// Service is every operation of raftkms, once. It is safe for concurrent use.
+type Service struct {
+	nodeID  string
+	replica Replica
+	module  hsm.Module
+	traces  Traces
+	logger  *slog.Logger
+	keys    *keyring
+	entropy *entropy.Pool
+}
+
+// New returns a service. Close it before the module.
+func New(cfg Config) *Service {
+	return &Service{
+		nodeID:  cfg.NodeID,
+		replica: cfg.Replica,
+		module:  cfg.Module,
+		traces:  cfg.Traces,
+		logger:  cfg.Logger,
+		keys:    newKeyring(cfg.Module, cfg.LoadedKeys),
+		entropy: entropy.NewPool(cfg.Module),
+	}
+}
+
+// Close unloads every key and wipes what was drawn for data keys. Calls still
+// under way fail; none gets a wrong answer.
+func (s *Service) Close() {
+	s.keys.close()
+	s.entropy.Close()
+}
+
+// Healthy returns why this node must not make keys; nil while it may.
+func (s *Service) Healthy() error { return s.entropy.Healthy() }
+
+// Batches counts the derivations that went to the HSM and the calls that
+// carried them; zero where keys are in this process.
+func (s *Service) Batches() batch.Stats { return s.keys.batches() }
+
+// Region names the cluster's region; empty before the cluster is bootstrapped.
+func (s *Service) Region() string {
+	if c := s.replica.Root().Cluster(); c != nil {
+		return c.Region
+	}
+	return ""
+}
+
+// Run is the only way to a [Call]. It waits until this node has applied
+// everything that was acknowledged before the request arrived, hands the state
+// to do, and has the trace written, whatever do returned, before it returns
+// itself. When the trace cannot be written the error is of KindTraceFailed
+// and the caller must not answer with what do produced.
+func (s *Service) Run(ctx context.Context, in Incoming, do func(ctx context.Context, c *Call) error) error {
+	return s.run(ctx, in, func(ctx context.Context, c *Call) error {
+		if c.Root.Cluster() == nil {
+			return Refuse(KindUnavailable, "the cluster is not initialised")
+		}
+		return do(ctx, c)
+	})
+}
+
+// run is Run without asking for an initialised cluster.
+func (s *Service) run(ctx context.Context, in Incoming, do func(ctx context.Context, c *Call) error) error {
+	c := &Call{in: in, started: time.Now()}
+	err := s.Current(ctx)
+	if err == nil {
+		c.Root = s.replica.Root()
+		err = do(ctx, c)
+	}
+	if traceErr := s.traces.Append(ctx, c.trace(s.nodeID, err)); traceErr != nil {
+		s.logger.Error("writing a trace", "request_id", in.RequestID, "operation", in.Operation.Name, "error", traceErr)
+		return &Error{Kind: KindTraceFailed, Message: "the trace of this call could not be written, so it is not answered; try another node", Err: traceErr}
+	}
+	if err != nil && in.Status != nil {
+		// The client is told no detail of what went wrong here; the log is.
+		if status, code := in.Status(err); status >= 500 {
+			s.logger.Error("a call failed", "request_id", in.RequestID, "operation", in.Operation.Name, "code", code, "error", err)
+		}
+	}
+	return err
+}
+
+// currentTimeout bounds the wait for current state: longer than an election,
+// shorter than a client should wait to be told to try another node.
+const currentTimeout = 5 * time.Second
+
+// Current returns when this node has applied everything that was committed
+// before the call.
+func (s *Service) Current(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, currentTimeout)
+	defer cancel()
+	if err := s.replica.Barrier(ctx); err != nil {
+		return &Error{Kind: KindUnavailable, Message: "this node cannot prove that its state is current; try again or try another node", Err: err}
+	}
+	return nil
+}
+
+// moduleError gives a failure of the HSM its kind.
+func moduleError(doing string, err error) error {
+	kind := KindInternal
+	if errors.Is(err, hsm.ErrUnavailable) || errors.Is(err, entropy.ErrGenerator) || errors.Is(err, hsm.ErrNoRoots) ||
+		errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
+		kind = KindUnavailable
+	}
+	return &Error{Kind: kind, Message: doing, Err: err}
+}
+
+// proposeError gives a failure of replication its kind.
+func proposeError(err error) error {
+	if errors.Is(err, cluster.ErrOutcomeUnknown) {
+		return &Error{Kind: KindOutcomeUnknown, Message: "the change may or may not have been made: ask for its state before trying again", Err: err}
+	}
+	return &Error{Kind: KindUnavailable, Message: "the change was not made: the cluster has no leader that could be reached; try again", Err: err}
+}

@@ -1,0 +1,219 @@
+package server
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/raftkms/raftkms/cluster"
+	"github.com/raftkms/raftkms/cluster/membership"
+	"github.com/raftkms/raftkms/cluster/transport"
+	"github.com/raftkms/raftkms/fsm/state"
+	"github.com/raftkms/raftkms/hsm"
+	"github.com/raftkms/raftkms/hsm/envelope"
+	"github.com/raftkms/raftkms/server/huawei"
+	"github.com/raftkms/raftkms/server/iam"
+	"github.com/raftkms/raftkms/server/kms"
+)
+
+// member is the part of a node that runs once it has a cluster.
+type member struct {
+	clusterID hsm.ClusterID
+	node      *cluster.Node
+	identity  *transport.Identity
+	service   *kms.Service
+	secrets   *iam.Secrets
+	dialect   *huawei.Dialect
+	seal      *sealer
+	roots     *rootKeeper
+	ready     *readiness
+}
+
+// resume starts the member of a node that already has a cluster, after its
+// module has shown that it holds what it held before.
+func (s *Server) resume(ctx context.Context, id identity) error {
+	if id.NodeID != s.cfg.NodeID {
+		return fmt.Errorf("the data directory belongs to node %s, but this node is configured as %s", id.NodeID, s.cfg.NodeID)
+	}
+	if kind := s.cfg.Module.Describe().Kind; id.ModuleKind != kind {
+		return fmt.Errorf("this node's cluster uses %s modules, but a %s module is configured", id.ModuleKind, kind)
+	}
+	clusterID, err := id.cluster()
+	if err != nil {
+		return err
+	}
+	if err := s.openRoots(ctx, id, clusterID); err != nil {
+		return err
+	}
+	creds, err := loadCredentials(s.cfg.DataDir)
+	if err != nil {
+		return err
+	}
+	return s.start(ctx, id, creds)
+}
+
+// openRoots has the module find the cluster's roots and prove them. A node
+// that never had them goes on without: it replicates, and waits for approval.
+func (s *Server) openRoots(ctx context.Context, id identity, clusterID hsm.ClusterID) error {
+	_, err := s.cfg.Module.OpenRoots(ctx, clusterID)
+	switch {
+	case errors.Is(err, hsm.ErrNoRoots) && !id.hasRoots():
+		return nil
+	case errors.Is(err, hsm.ErrNoRoots):
+		return fmt.Errorf("this node's module holds no root keys of its cluster %s although it did before: attach the module or files it had, or empty the data directory and join again: %w", id.ClusterID, err)
+	case errors.Is(err, hsm.ErrForeignRoots):
+		return fmt.Errorf("this node's module belongs to another cluster than %s: attach the module it had: %w", id.ClusterID, err)
+	case err != nil:
+		return fmt.Errorf("opening the root keys: %w", err)
+	case !id.hasRoots():
+		return nil // received, but not yet proved: rootKeeper does that
+	}
+	canary, err := id.canary()
+	if err != nil {
+		return err
+	}
+	if err := canary.Verify(ctx, s.cfg.Module); err != nil {
+		return fmt.Errorf("this node's module holds root keys that are not those of its cluster %s: attach the module it had: %w", id.ClusterID, err)
+	}
+	return nil
+}
+
+// start runs the node as a member of its cluster. A new cluster is
+// bootstrapped by its founder after this.
+func (s *Server) start(ctx context.Context, id identity, creds credentials) error {
+	clusterID, err := id.cluster()
+	if err != nil {
+		return err
+	}
+	tlsIdentity, err := transport.NewIdentity(id.ClusterID, s.cfg.NodeID, creds.certificate, creds.keyPKCS8, creds.authorities...)
+	if err != nil {
+		return fmt.Errorf("loading this node's certificate: %w", err)
+	}
+	m := &member{clusterID: clusterID, identity: tlsIdentity, seal: &sealer{module: s.cfg.Module}}
+	m.node, err = cluster.Open(ctx, cluster.Config{
+		NodeID:           s.cfg.NodeID,
+		ClusterID:        id.ClusterID,
+		DataDir:          s.cfg.DataDir,
+		Identity:         tlsIdentity,
+		ListenAddress:    s.cfg.ClusterListen,
+		AdvertiseAddress: s.cfg.ClusterAdvertise,
+		Gossip: membership.Config{
+			ListenAddress:    s.cfg.GossipListen,
+			AdvertiseAddress: s.cfg.GossipAdvertise,
+			Key:              creds.gossipKey,
+			APIURL:           s.cfg.APIURL,
+		},
+		Prepare:    stateMachine{s.machine}.prepare,
+		Admitted:   s.admitted,
+		Promotable: func(nodeID string) bool { return s.holdsRoots(ctx, nodeID) },
+		Fatal:      s.fail,
+		Logger:     s.cfg.Logger,
+	}, stateMachine{s.machine})
+	if err != nil {
+		return fmt.Errorf("starting replication: %w", err)
+	}
+	m.service = kms.New(kms.Config{
+		NodeID:  s.cfg.NodeID,
+		Replica: replica{m.node, s.machine},
+		Module:  s.cfg.Module,
+		Traces:  s.traces,
+		Logger:  s.cfg.Logger,
+	})
+	m.secrets = iam.NewSecrets(m.seal.openAccessKey)
+	m.dialect = huawei.New(m.service, iam.NewVerifier(m.secrets, time.Now))
+	m.roots = newRootKeeper(s, m, id)
+	m.ready = &readiness{server: s, member: m}
+	s.handleCalls(m)
+	if err := s.serveAPI(m); err != nil {
+		m.close(ctx)
+		return err
+	}
+	s.member.Store(m)
+	s.tasks.Go(func() { m.roots.run(ctx) })
+	s.tasks.Go(func() { m.ready.run(ctx) })
+	s.tasks.Go(func() { s.reconcileMembers(ctx, m) })
+	s.tasks.Go(func() { s.renewCertificate(ctx, m) })
+	return nil
+}
+
+// admitted is the cluster port's doorkeeper: a certificate is good while the
+// state has its node with that very key. A node that has no state yet takes
+// whoever its CA vouches for, or it could never be sent any.
+func (s *Server) admitted(nodeID string, key [sha256.Size]byte) bool {
+	root := s.machine.State()
+	if root.Cluster() == nil {
+		return true
+	}
+	node, ok := root.Node(nodeID)
+	return ok && string(node.TLSKey) == string(key[:])
+}
+
+// close stops the member; the API no longer takes requests.
+func (m *member) close(ctx context.Context) {
+	_ = m.node.Close(ctx) // what it could report is in the log already
+	m.service.Close()
+	_ = m.secrets.Close() // unmapping wiped memory; there is nothing left to do about a failure
+}
+
+// apiTLS is the TLS configuration of the API port.
+func (s *Server) apiTLS(m *member) (*tls.Config, error) {
+	cfg := &tls.Config{MinVersion: s.cfg.APIMinTLS, GetCertificate: m.identity.GetCertificate}
+	if s.cfg.APICertificateFile != "" {
+		certificate, err := tls.LoadX509KeyPair(s.cfg.APICertificateFile, s.cfg.APIKeyFile)
+		if err != nil {
+			return nil, fmt.Errorf("loading the API's certificate: %w", err)
+		}
+		cfg.GetCertificate = func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return &certificate, nil }
+	}
+	return cfg, nil
+}
+
+// sealer opens and makes the seals of secrets in the replicated state.
+type sealer struct {
+	module hsm.Module
+}
+
+// What a seal is bound to: its purpose and the record it belongs to, so that
+// one record's seal cannot be moved to another.
+func sealLabel(purpose, record string) []byte { return []byte(purpose + "\x00" + record) }
+
+func (s *sealer) key(ctx context.Context) (*envelope.Key, error) {
+	raw, err := s.module.Seal(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("reaching root-seal: %w", err)
+	}
+	return envelope.NewKey(ctx, raw)
+}
+
+func (s *sealer) seal(ctx context.Context, generation hsm.RootGeneration, purpose, record string, secret []byte) ([]byte, error) {
+	key, err := s.key(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer key.Close()
+	return envelope.SealSecret(ctx, key, generation, secret, sealLabel(purpose, record))
+}
+
+func (s *sealer) open(ctx context.Context, purpose, record string, sealed []byte) ([]byte, error) {
+	key, err := s.key(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer key.Close()
+	return envelope.OpenSecret(ctx, key, sealed, sealLabel(purpose, record))
+}
+
+// openAccessKey returns a secret key; the caller wipes it.
+func (s *sealer) openAccessKey(ctx context.Context, ak *state.AccessKey) ([]byte, error) {
+	return s.open(ctx, sealAccessKey, ak.ID, ak.SealedSecret)
+}
+
+// The purposes of seals.
+const (
+	sealAccessKey = "access-key"
+	sealCAKey     = "ca-key"
+	sealGossipKey = "gossip-key"
+)

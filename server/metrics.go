@@ -1,0 +1,83 @@
+package server
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/VictoriaMetrics/metrics"
+)
+
+// nodeMetrics counts what an operator watches. Labels are operation names and
+// status codes, never anything that a client chose.
+type nodeMetrics struct {
+	set *metrics.Set
+
+	mu         sync.Mutex
+	operations map[operationStatus]*metrics.Counter
+	durations  map[string]*metrics.PrometheusHistogram
+}
+
+type operationStatus struct {
+	operation string
+	status    int
+}
+
+func newMetrics(version string) *nodeMetrics {
+	m := &nodeMetrics{set: metrics.NewSet(), operations: make(map[operationStatus]*metrics.Counter), durations: make(map[string]*metrics.PrometheusHistogram)}
+	version = strings.Map(func(r rune) rune {
+		if r == '"' || r == '\\' || r < ' ' {
+			return '_'
+		}
+		return r
+	}, version)
+	m.set.NewGauge(fmt.Sprintf(`kmsd_build_info{version="%s"}`, version), func() float64 { return 1 })
+	return m
+}
+
+// observe counts one answered request.
+func (m *nodeMetrics) observe(operation string, status int, took time.Duration) {
+	m.mu.Lock()
+	counter, ok := m.operations[operationStatus{operation, status}]
+	if !ok {
+		counter = m.set.NewCounter(fmt.Sprintf(`kmsd_requests_total{operation="%s",status="%d"}`, operation, status))
+		m.operations[operationStatus{operation, status}] = counter
+	}
+	duration, ok := m.durations[operation]
+	if !ok {
+		duration = m.set.NewPrometheusHistogram(fmt.Sprintf(`kmsd_request_duration_seconds{operation="%s"}`, operation))
+		m.durations[operation] = duration
+	}
+	m.mu.Unlock()
+	counter.Inc()
+	duration.Update(took.Seconds())
+}
+
+// watch adds what is read from the member when somebody scrapes.
+func (m *nodeMetrics) watch(s *Server, member *member) {
+	gauge := func(name string, read func() float64) { m.set.NewGauge(name, read) }
+	gauge("kmsd_raft_term", func() float64 { return float64(member.node.Status().Term) })
+	gauge("kmsd_raft_commit_index", func() float64 { return float64(member.node.Status().Commit) })
+	gauge("kmsd_raft_is_leader", func() float64 { return truth(member.node.IsLeader()) })
+	gauge("kmsd_applied_index", func() float64 { return float64(s.machine.State().Applied()) })
+	gauge("kmsd_ready", func() float64 { return truth(member.ready.now() == nil) })
+	gauge("kmsd_hsm_calls_total", func() float64 { return float64(member.service.Batches().Calls) })
+	gauge("kmsd_hsm_derivations_total", func() float64 { return float64(member.service.Batches().Requests) })
+	gauge("kmsd_hsm_waiting", func() float64 { return float64(member.service.Batches().Waiting) })
+	gauge("kmsd_hsm_roots", func() float64 { return truth(member.roots.held()) })
+}
+
+func truth(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// write prints everything in the Prometheus text format.
+func (m *nodeMetrics) write(w io.Writer) {
+	m.set.WritePrometheus(w)
+	metrics.WriteProcessMetrics(w)
+}

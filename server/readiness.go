@@ -1,0 +1,82 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+)
+
+// readiness answers /readyz from what a probe found out a moment ago, so that
+// asking never waits for a leader or for the module.
+type readiness struct {
+	server *Server
+	member *member
+
+	mu         sync.Mutex
+	replicated time.Time // of the last barrier that held
+	module     time.Time // of the last answer of the module
+	cause      error     // of the newest failure
+}
+
+const (
+	probePeriod  = 500 * time.Millisecond
+	probeTimeout = 1500 * time.Millisecond
+	// readyFor is how long a good probe counts: a leader may be replaced
+	// meanwhile without the node being taken out of a balancer.
+	readyFor = 3 * time.Second
+)
+
+// run probes until the context ends.
+func (r *readiness) run(ctx context.Context) {
+	ticker := time.NewTicker(probePeriod)
+	defer ticker.Stop()
+	for {
+		r.probe(ctx)
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+	}
+}
+
+func (r *readiness) probe(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
+	started := time.Now()
+	current := r.member.service.Current(ctx)
+	module := errors.New("its module does not hold the root keys yet")
+	if r.member.roots.held() {
+		module = errors.Join(r.server.cfg.Module.Check(ctx), r.member.service.Healthy())
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if current == nil {
+		r.replicated = started
+	} else {
+		r.cause = current
+	}
+	if module == nil {
+		r.module = started
+	} else {
+		r.cause = module
+	}
+}
+
+// now returns nil while the node can serve, and else why it cannot.
+func (r *readiness) now() error {
+	if r.server.draining.Load() {
+		return errors.New("this node is stopping")
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if time.Since(r.replicated) < readyFor && time.Since(r.module) < readyFor {
+		return nil
+	}
+	if r.cause == nil {
+		return errors.New("this node is starting")
+	}
+	return fmt.Errorf("this node cannot serve: %w", r.cause)
+}

@@ -1,0 +1,289 @@
+package server
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/fxamacker/cbor/v2"
+
+	"github.com/raftkms/raftkms/cluster"
+	"github.com/raftkms/raftkms/fsm/command"
+	"github.com/raftkms/raftkms/hsm"
+	"github.com/raftkms/raftkms/server/wire"
+)
+
+// The root keys on their way to a node that has joined: wrapped, module to
+// module, after an operator compared the fingerprint of the joiner's transport
+// key with what the joiner's own console shows. The joiner takes them only if
+// they open the canary in the replicated state.
+
+const (
+	callTransportKey = "root.transport-key"
+	callInstallRoots = "root.install"
+	callNodeStatus   = "node.status"
+
+	rootsPause    = time.Second
+	newcomerPause = 200 * time.Millisecond
+)
+
+// nodeStatus is what a member tells another about itself.
+type nodeStatus struct {
+	Roots bool `cbor:"1,keyasint"` // its module has proved to hold the roots
+}
+
+// rootKeeper knows whether this node's module holds the roots and takes them
+// when they come.
+type rootKeeper struct {
+	server *Server
+	member *member
+
+	mu       sync.Mutex
+	identity identity
+	proved   chan struct{} // closed when the roots are held
+}
+
+func newRootKeeper(s *Server, m *member, id identity) *rootKeeper {
+	k := &rootKeeper{server: s, member: m, identity: id, proved: make(chan struct{})}
+	if id.hasRoots() {
+		close(k.proved)
+	}
+	return k
+}
+
+// held says whether this node's module has proved to hold the roots.
+func (k *rootKeeper) held() bool {
+	select {
+	case <-k.proved:
+		return true
+	default:
+		return false
+	}
+}
+
+// run proves roots that came just before the process died. It ends when the
+// roots are held.
+func (k *rootKeeper) run(ctx context.Context) {
+	if !k.held() {
+		k.server.cfg.Logger.Info("this node waits for the root keys: `kmsctl root fingerprint` here, then `kmsctl root approve` on a node that has them")
+	}
+	for !k.held() {
+		if _, err := k.server.cfg.Module.OpenRoots(ctx, k.member.clusterID); err == nil {
+			if err := k.prove(ctx); err == nil {
+				return
+			} else if !errors.Is(err, errStateUnknown) {
+				k.server.cfg.Logger.Warn("proving the root keys in the module", "error", err)
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-k.proved:
+			return
+		case <-time.After(rootsPause):
+		}
+	}
+}
+
+// errStateUnknown means that no canary has been replicated to this node yet.
+var errStateUnknown = errors.New("this node has not received the cluster's state yet")
+
+// prove has the module's roots open the replicated canary; then they are held.
+// Roots that do not are destroyed: they are somebody else's.
+func (k *rootKeeper) prove(ctx context.Context) error {
+	c := k.server.machine.State().Cluster()
+	if c == nil {
+		return errStateUnknown
+	}
+	canary, err := hsm.DecodeCanary(c.Canary)
+	if err != nil {
+		return fmt.Errorf("reading the cluster's canary: %w", err)
+	}
+	module := k.server.cfg.Module
+	if err := canary.Verify(ctx, module); err != nil {
+		if errors.Is(err, hsm.ErrCanary) {
+			if destroyErr := module.DestroyRoots(ctx, k.member.clusterID, hsm.RootGeneration(c.RootGeneration)); destroyErr != nil {
+				return errors.Join(err, destroyErr)
+			}
+		}
+		return err
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.held() {
+		return nil
+	}
+	k.identity.Canary = hex.EncodeToString(c.Canary)
+	if err := k.identity.save(k.server.cfg.DataDir); err != nil {
+		return err
+	}
+	close(k.proved)
+	k.server.cfg.Logger.Info("this node's module holds the root keys", "generation", c.RootGeneration)
+	return nil
+}
+
+// install takes a root set that another member sent.
+func (k *rootKeeper) install(ctx context.Context, body []byte) error {
+	if k.held() {
+		return nil
+	}
+	var bundle hsm.RootBundle
+	if err := cbor.Unmarshal(body, &bundle); err != nil {
+		return refuseRemote("the wrapped root keys cannot be decoded")
+	}
+	if err := k.member.service.Current(ctx); err != nil {
+		return err
+	}
+	root := k.server.machine.State()
+	c, self := root.Cluster(), k.server.cfg.NodeID
+	if c == nil {
+		return refuseRemote("%s", errStateUnknown)
+	}
+	node, ok := root.Node(self)
+	if !ok || node.RootsApproved != uint32(bundle.Generation) || bundle.Cluster != k.member.clusterID {
+		return refuseRemote("no operator approved these root keys for node %s", self)
+	}
+	if err := k.server.cfg.Module.ImportRoots(ctx, bundle); err != nil {
+		return fmt.Errorf("taking the root keys into the module: %w", err)
+	}
+	if err := k.prove(ctx); errors.Is(err, hsm.ErrCanary) {
+		return refuseRemote("the root keys that were sent do not open the cluster's canary")
+	} else if err != nil {
+		return err
+	}
+	return nil
+}
+
+// approveRoots sends the root set to a node, once its fingerprint has been
+// compared by an operator.
+func (s *Server) approveRoots(ctx context.Context, requestID string, req wire.ApproveRootsRequest) error {
+	m := s.member.Load()
+	if m == nil {
+		return errNoCluster
+	}
+	if !m.roots.held() {
+		return errors.New("this node does not hold the root keys itself; approve on a node that does")
+	}
+	node, ok := s.machine.State().Node(req.NodeID)
+	if !ok {
+		return fmt.Errorf("the cluster has no node %q", req.NodeID)
+	}
+	if !strings.EqualFold(strings.ReplaceAll(req.Fingerprint, ":", ""), hex.EncodeToString(node.TransportKey)) {
+		return fmt.Errorf("the fingerprint is not that of the transport key with which node %s joined; compare again with what its own console shows", req.NodeID)
+	}
+	err := m.service.ApproveRoots(ctx, requestID, command.ApproveRoots{
+		NodeID:         req.NodeID,
+		TransportKey:   node.TransportKey,
+		RootGeneration: s.machine.State().Cluster().RootGeneration,
+	})
+	if err != nil {
+		return err
+	}
+	return s.sendRoots(ctx, m, req.NodeID, node.TransportKey, []byte(req.OfficerPIN))
+}
+
+func (s *Server) sendRoots(ctx context.Context, m *member, nodeID string, fingerprint, officerPIN []byte) error {
+	defer clear(officerPIN)
+	publicKey, err := callNewcomer(ctx, m, nodeID)
+	if err != nil {
+		return fmt.Errorf("asking node %s for its transport key: %w", nodeID, err)
+	}
+	if sum := sha256.Sum256(publicKey); string(sum[:]) != string(fingerprint) {
+		return fmt.Errorf("node %s has another transport key now than the one it joined with; have it join again", nodeID)
+	}
+	bundle, err := s.cfg.Module.ExportRoots(ctx, publicKey, officerPIN)
+	if err != nil {
+		return fmt.Errorf("wrapping the root keys: %w", err)
+	}
+	body, err := cbor.Marshal(bundle)
+	if err != nil {
+		return fmt.Errorf("encoding the wrapped root keys: %w", err)
+	}
+	if _, err := m.node.Call(ctx, nodeID, callInstallRoots, body); err != nil {
+		return fmt.Errorf("sending the root keys to node %s: %w", nodeID, err)
+	}
+	return nil
+}
+
+// callNewcomer asks a node for its transport key. An operator may approve a
+// node in the second after it was admitted, before it is a member that can be
+// called, so what certainly did not arrive is repeated for a while.
+func callNewcomer(ctx context.Context, m *member, nodeID string) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, joinTimeout)
+	defer cancel()
+	for {
+		publicKey, err := m.node.Call(ctx, nodeID, callTransportKey, nil)
+		if !errors.Is(err, cluster.ErrNotDone) {
+			return publicKey, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-time.After(newcomerPause):
+		}
+	}
+}
+
+// holdsRoots asks a member whether it could serve as leader.
+func (s *Server) holdsRoots(ctx context.Context, nodeID string) bool {
+	m := s.member.Load()
+	if m == nil {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	raw, err := m.node.Call(ctx, nodeID, callNodeStatus, nil)
+	if err != nil {
+		return false
+	}
+	var status nodeStatus
+	return cbor.Unmarshal(raw, &status) == nil && status.Roots
+}
+
+// handleCalls answers what members ask one another.
+func (s *Server) handleCalls(m *member) {
+	m.node.HandleJoin(func(ctx context.Context, remote string, body []byte) ([]byte, error) {
+		return s.answerJoin(ctx, m, remote, body)
+	})
+	m.node.Handle(callRenew, func(ctx context.Context, peer string, body []byte) ([]byte, error) {
+		return s.answerRenewal(ctx, m, peer, body)
+	})
+	m.node.Handle(callTransportKey, func(ctx context.Context, _ string, _ []byte) ([]byte, error) {
+		return s.cfg.Module.TransportKey(ctx)
+	})
+	m.node.Handle(callInstallRoots, func(ctx context.Context, _ string, body []byte) ([]byte, error) {
+		return nil, m.roots.install(ctx, body)
+	})
+	m.node.Handle(callNodeStatus, func(context.Context, string, []byte) ([]byte, error) {
+		return cbor.Marshal(nodeStatus{Roots: m.roots.held()})
+	})
+}
+
+// clusterID is the cluster this node belongs to.
+func (k *rootKeeper) clusterID() string {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.identity.ClusterID
+}
+
+// fingerprint is what this node's own console shows of its transport key while
+// it waits for the roots: lower-case hex SHA-256; empty afterwards.
+func (k *rootKeeper) fingerprint() string {
+	if k.held() {
+		return ""
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	publicKey, err := k.server.cfg.Module.TransportKey(ctx)
+	if err != nil {
+		k.server.cfg.Logger.Warn("reading the transport key", "error", err)
+		return ""
+	}
+	sum := sha256.Sum256(publicKey)
+	return hex.EncodeToString(sum[:])
+}

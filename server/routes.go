@@ -1,0 +1,93 @@
+package server
+
+import (
+	"strings"
+
+	"github.com/raftkms/raftkms/server/huawei"
+)
+
+// route is one endpoint: how it is asked for, how large a request may be, and
+// what answers.
+type route struct {
+	method  string
+	path    string // {project_id} stands for one segment
+	body    int    // most bytes of a request body
+	handler handler
+}
+
+// Sizes of request bodies, in bytes.
+const (
+	noBody    = 4 << 10  // SDKs send {} with a GET
+	smallBody = 16 << 10 // ids, names, contexts
+	dataBody  = 64 << 10 // plaintexts and ciphertexts with a context
+)
+
+// routes are all endpoints of the API port, on this page.
+func (s *Server) routes(m *member) []route {
+	kms := func(e huawei.Endpoint) handler { return s.dialect(m, e) }
+	return []route{
+		// Operations: for balancers and people; no credentials, nothing secret.
+		{"GET", "/livez", noBody, livez},
+		{"GET", "/readyz", noBody, readyz(m)},
+		{"GET", "/leader", noBody, s.leader(m)},
+		{"GET", "/metrics", noBody, s.scrape},
+
+		// Huawei-style dialect: versions.
+		{"GET", "/", noBody, plain(huawei.Versions)},
+		{"GET", "/v1.0", noBody, plain(huawei.Version)},
+
+		// Huawei-style dialect: keys.
+		{"POST", "/v1.0/{project_id}/kms/create-key", smallBody, kms(huawei.CreateKey)},
+		{"POST", "/v1.0/{project_id}/kms/describe-key", smallBody, kms(huawei.DescribeKey)},
+		{"POST", "/v1.0/{project_id}/kms/list-keys", smallBody, kms(huawei.ListKeys)},
+		{"POST", "/v1.0/{project_id}/kms/enable-key", smallBody, kms(huawei.EnableKey)},
+		{"POST", "/v1.0/{project_id}/kms/disable-key", smallBody, kms(huawei.DisableKey)},
+
+		// Huawei-style dialect: data keys, data, randomness.
+		{"POST", "/v1.0/{project_id}/kms/create-datakey", smallBody, kms(huawei.CreateDataKey)},
+		{"POST", "/v1.0/{project_id}/kms/create-datakey-without-plaintext", smallBody, kms(huawei.CreateDataKeyWithoutPlaintext)},
+		{"POST", "/v1.0/{project_id}/kms/encrypt-datakey", dataBody, kms(huawei.EncryptDataKey)},
+		{"POST", "/v1.0/{project_id}/kms/decrypt-datakey", dataBody, kms(huawei.DecryptDataKey)},
+		{"POST", "/v1.0/{project_id}/kms/encrypt-data", dataBody, kms(huawei.EncryptData)},
+		{"POST", "/v1.0/{project_id}/kms/decrypt-data", dataBody, kms(huawei.DecryptData)},
+		{"POST", "/v1.0/{project_id}/kms/gen-random", smallBody, kms(huawei.GenerateRandom)},
+	}
+}
+
+// routeTable finds a route by path, then by method.
+type routeTable map[string]map[string]route
+
+func newRouteTable(routes []route) routeTable {
+	table := make(routeTable, len(routes))
+	for _, r := range routes {
+		if table[r.path] == nil {
+			table[r.path] = make(map[string]route)
+		}
+		table[r.path][r.method] = r
+	}
+	return table
+}
+
+// largestBody is what the front end may read before it knows the route.
+func (t routeTable) largestBody() int {
+	largest := 0
+	for _, methods := range t {
+		for _, r := range methods {
+			largest = max(largest, r.body)
+		}
+	}
+	return largest
+}
+
+// find returns the methods of a path and the project that it names.
+func (t routeTable) find(path string) (methods map[string]route, project string) {
+	if rest, ok := strings.CutPrefix(path, "/v1.0/"); ok {
+		if project, verb, ok := strings.Cut(rest, "/"); ok && project != "" {
+			return t["/v1.0/{project_id}/"+verb], project
+		}
+	}
+	if len(path) > 1 {
+		path = strings.TrimSuffix(path, "/")
+	}
+	return t[path], ""
+}

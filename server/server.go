@@ -1,0 +1,156 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"github.com/raftkms/raftkms/fsm"
+	"github.com/raftkms/raftkms/server/audit"
+)
+
+// Server is one node.
+type Server struct {
+	cfg     Config
+	machine *fsm.Machine
+	traces  *audit.Log
+	metrics *nodeMetrics
+
+	apiListener   net.Listener
+	adminListener net.Listener
+	api           *fasthttp.Server
+
+	// change is held while the node founds or joins a cluster or takes roots.
+	change sync.Mutex
+	// member is what runs once the node has a cluster; set once.
+	member   atomic.Pointer[member]
+	joining  atomic.Bool
+	draining atomic.Bool
+
+	running context.Context // of Run; ends every goroutine that a request starts
+	fatal   chan error      // the first reason to end the process
+	tasks   sync.WaitGroup  // every goroutine of Run
+}
+
+// Open checks the configuration, takes the API port and the admin socket, and
+// opens the trace log. Run does the rest.
+func Open(ctx context.Context, cfg Config) (*Server, error) {
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return nil, fmt.Errorf("checking the configuration: %w", err)
+	}
+	if err := os.MkdirAll(cfg.DataDir, 0o700); err != nil {
+		return nil, fmt.Errorf("making the data directory: %w", err)
+	}
+	s := &Server{cfg: cfg, machine: fsm.New(), metrics: newMetrics(cfg.Version), fatal: make(chan error, 1)}
+	if err := s.listen(ctx); err != nil {
+		return nil, err
+	}
+	if s.traces, err = audit.Open(cfg.AuditDir, cfg.NodeID, cfg.Logger); err != nil {
+		s.apiListener.Close()
+		s.adminListener.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// listen takes the API port and the admin socket, so that a port in use is
+// found out before anything is written.
+func (s *Server) listen(ctx context.Context) error {
+	var lc net.ListenConfig
+	var err error
+	if s.apiListener, err = lc.Listen(ctx, "tcp", s.cfg.APIListen); err != nil {
+		return fmt.Errorf("taking the API port: %w", err)
+	}
+	if s.adminListener, err = listenAdmin(ctx, s.cfg.AdminSocket); err != nil {
+		s.apiListener.Close()
+		return err
+	}
+	return nil
+}
+
+// Run serves until ctx ends (then it returns nil) or until something happens
+// that a node must not survive (then it returns what).
+func (s *Server) Run(ctx context.Context) error {
+	running, stop := context.WithCancel(ctx)
+	defer stop()
+	s.running = running
+	admin := s.serveAdmin()
+
+	err := s.begin(running)
+	if err == nil {
+		select {
+		case <-ctx.Done():
+		case err = <-s.fatal:
+		}
+	} else if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		err = nil // stopped while it was still trying to join
+	}
+	s.shutDown(admin, stop, err == nil)
+	return err
+}
+
+// begin starts the member where the node has a cluster, joins where it has a
+// token, and otherwise leaves it to the operator.
+func (s *Server) begin(ctx context.Context) error {
+	id, found, err := loadIdentity(s.cfg.DataDir)
+	switch {
+	case err != nil:
+		return err
+	case found && s.foundingInterrupted():
+		return fmt.Errorf("the founding of this cluster was interrupted: empty %s and run `kmsctl cluster init` again", s.cfg.DataDir)
+	case found:
+		return s.resume(ctx, id)
+	case s.cfg.JoinToken != "":
+		return s.join(ctx, s.cfg.JoinToken)
+	default:
+		s.cfg.Logger.Info("this node has no cluster yet: `kmsctl cluster init` founds one, `kmsctl cluster join` joins one",
+			"admin_socket", s.cfg.AdminSocket)
+		return nil
+	}
+}
+
+// fail ends the process for a reason; the first one counts.
+func (s *Server) fail(err error) {
+	select {
+	case s.fatal <- err:
+	default:
+	}
+}
+
+// shutDown stops in the order in which clients and peers notice least:
+// readiness first, then connections, then leadership, then replication.
+func (s *Server) shutDown(admin adminServer, stop context.CancelFunc, clean bool) {
+	s.draining.Store(true)
+	ctx, cancel := context.WithTimeout(context.Background(), s.cfg.ShutdownTimeout)
+	defer cancel()
+	m := s.member.Load()
+	if clean && m != nil {
+		time.Sleep(s.cfg.DrainDelay)
+		if err := s.api.ShutdownWithContext(ctx); err != nil {
+			s.cfg.Logger.Warn("closing API connections", "error", err)
+		}
+		if m.node.IsLeader() {
+			if err := m.node.TransferLeadership(ctx); err != nil {
+				s.cfg.Logger.Warn("handing leadership on", "error", err)
+			}
+		}
+	}
+	admin.close(ctx)
+	s.apiListener.Close()
+	stop()
+	if m != nil {
+		m.close(ctx)
+	}
+	s.tasks.Wait()
+	if err := s.traces.Close(); err != nil {
+		s.cfg.Logger.Error("closing the trace log", "error", err)
+	}
+}

@@ -1,0 +1,95 @@
+package wire
+
+// The local admin socket: HTTP with JSON over a Unix socket in the node's data
+// directory, readable by the owner of the process alone. Who can open it is
+// the node's operator. Errors are an [AdminError] with status 4xx or 5xx.
+const (
+	AdminPathInit         = "/v1/cluster/init"       // POST InitRequest → InitReply
+	AdminPathJoinToken    = "/v1/cluster/join-token" // POST JoinTokenRequest → JoinTokenReply
+	AdminPathJoin         = "/v1/cluster/join"       // POST JoinRequest → {}
+	AdminPathStatus       = "/v1/cluster/status"     // GET → StatusReply
+	AdminPathApproveRoots = "/v1/root/approve"       // POST ApproveRootsRequest → {}
+)
+
+// AdminError is the body of every refusal on the admin socket.
+type AdminError struct {
+	Error string `json:"error"` // one sentence: what was refused, why, what to do
+}
+
+// InitRequest starts a new cluster on a node without one.
+type InitRequest struct {
+	Region     string `json:"region"`      // names the first project; [a-z0-9-]{1,64}
+	DomainName string `json:"domain_name"` // of the first account
+	UserName   string `json:"user_name"`   // of the first administrator
+}
+
+// InitReply carries the first administrator's credentials. They are shown
+// this once; the cluster keeps the password's hash and the sealed secret key.
+type InitReply struct {
+	ClusterID     string `json:"cluster_id"`
+	Region        string `json:"region"`
+	DomainID      string `json:"domain_id"`
+	DomainName    string `json:"domain_name"`
+	ProjectID     string `json:"project_id"`
+	ProjectName   string `json:"project_name"` // equals Region
+	UserID        string `json:"user_id"`
+	UserName      string `json:"user_name"`
+	Password      string `json:"password"`
+	AccessKey     string `json:"access_key"`
+	SecretKey     string `json:"secret_key"`
+	AWSAccountID  string `json:"aws_account_id"` // 12 digits, derived from the domain id
+	CACertificate string `json:"ca_certificate"` // PEM
+}
+
+// JoinTokenRequest asks for a token that admits one node.
+type JoinTokenRequest struct {
+	LifetimeSeconds int `json:"lifetime_seconds"` // 60 to 86400; 0: 3600
+}
+
+// JoinTokenReply carries the token, which is shown this once.
+type JoinTokenReply struct {
+	Token   string `json:"token"`
+	Expires string `json:"expires"` // RFC 3339
+}
+
+// JoinRequest has a node without a cluster join one.
+type JoinRequest struct {
+	Token string `json:"token"`
+}
+
+// StatusReply is what a node knows of itself and its cluster.
+type StatusReply struct {
+	NodeID      string       `json:"node_id"`
+	ClusterID   string       `json:"cluster_id"` // empty: neither initialised nor joined yet
+	Version     string       `json:"version"`
+	Phase       string       `json:"phase"` // empty | joining | waiting-for-roots | serving | draining
+	Ready       bool         `json:"ready"`
+	Module      string       `json:"module"`      // soft or pkcs11
+	Roots       bool         `json:"roots"`       // its module holds the root set
+	Fingerprint string       `json:"fingerprint"` // of its transport key, while it waits for the roots
+	Leader      string       `json:"leader"`      // node id, empty when unknown
+	Term        uint64       `json:"term"`
+	Commit      uint64       `json:"commit"`
+	Applied     uint64       `json:"applied"`
+	StateHash   string       `json:"state_hash"` // at Applied
+	Members     []MemberInfo `json:"members"`
+}
+
+// MemberInfo is one admitted node as seen by the node that answers.
+type MemberInfo struct {
+	ID             string `json:"id"`
+	Role           string `json:"role"` // voter, standby, or admitted (not in Raft's configuration yet)
+	ClusterAddress string `json:"cluster_address"`
+	APIURL         string `json:"api_url"`
+	Alive          bool   `json:"alive"` // gossip's opinion
+	RootsApproved  bool   `json:"roots_approved"`
+	Fingerprint    string `json:"fingerprint"` // of its transport key, for comparison
+}
+
+// ApproveRootsRequest lets the root set go to a node whose fingerprint the
+// operator has compared with what that node's own console shows.
+type ApproveRootsRequest struct {
+	NodeID      string `json:"node_id"`
+	Fingerprint string `json:"fingerprint"`
+	OfficerPIN  string `json:"officer_pin"` // pkcs11 modules; never stored
+}
