@@ -80,6 +80,22 @@ func loadIdentity(dir string) (id identity, found bool, err error) {
 	return id, true, nil
 }
 
+// checkIdentity refuses a configuration that is not of the node whose data
+// directory this is.
+func checkIdentity(cfg Config) error {
+	id, found, err := loadIdentity(cfg.DataDir)
+	if err != nil || !found {
+		return err
+	}
+	if id.NodeID != cfg.NodeID {
+		return fmt.Errorf("the data directory belongs to node %s, but this node is configured as %s", id.NodeID, cfg.NodeID)
+	}
+	if kind := cfg.Module.Describe().Kind; id.ModuleKind != kind {
+		return fmt.Errorf("this node's cluster uses %s modules, but a %s module is configured", id.ModuleKind, kind)
+	}
+	return nil
+}
+
 func (id identity) save(dir string) error {
 	raw, err := json.MarshalIndent(id, "", "  ")
 	if err != nil {

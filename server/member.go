@@ -35,12 +35,6 @@ type member struct {
 // resume starts the member of a node that already has a cluster, after its
 // module has shown that it holds what it held before.
 func (s *Server) resume(ctx context.Context, id identity) error {
-	if id.NodeID != s.cfg.NodeID {
-		return fmt.Errorf("the data directory belongs to node %s, but this node is configured as %s", id.NodeID, s.cfg.NodeID)
-	}
-	if kind := s.cfg.Module.Describe().Kind; id.ModuleKind != kind {
-		return fmt.Errorf("this node's cluster uses %s modules, but a %s module is configured", id.ModuleKind, kind)
-	}
 	clusterID, err := id.cluster()
 	if err != nil {
 		return err

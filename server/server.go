@@ -49,6 +49,9 @@ func Open(ctx context.Context, cfg Config) (*Server, error) {
 	if err := os.MkdirAll(cfg.DataDir, 0o700); err != nil {
 		return nil, fmt.Errorf("making the data directory: %w", err)
 	}
+	if err := checkIdentity(cfg); err != nil {
+		return nil, err
+	}
 	s := &Server{cfg: cfg, machine: fsm.New(), metrics: newMetrics(cfg.Version), fatal: make(chan error, 1)}
 	if err := s.listen(ctx); err != nil {
 		return nil, err

@@ -1,0 +1,125 @@
+// Command kmsctl is for people, operators and scripts: it sets up clusters
+// over a node's admin socket, and uses keys over the API.
+//
+// Results go to standard output, as a table or (-o json) as JSON; errors to
+// standard error. The exit status says what kind of error it was.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/raftkms/raftkms/client"
+)
+
+// version is set by the linker (-X main.version=...).
+var version = "0.1.0-dev"
+
+// Exit statuses.
+const (
+	exitFailed      = 1 // refused, or failed
+	exitUsage       = 2 // the command line is wrong
+	exitUnavailable = 3 // no node could serve; trying again may help
+	exitUnknown     = 4 // the outcome is unknown: look before trying again
+)
+
+const manual = `kmsctl sets up raftkms clusters and uses their keys.
+
+Commands of the cluster and of root keys speak to a node's admin socket (--socket, or --config with the
+node's kmsd.yaml, or RAFTKMS_SOCKET). All others speak to the API with an access key: --dev with the
+dev.json of kmsd dev, or --url, --ca-file, --access-key, --secret-key-file and --project; each has an
+environment variable (RAFTKMS_DEV, RAFTKMS_URL, RAFTKMS_CA_FILE, ...).
+
+Exit status: 0 done, 1 refused or failed, 2 wrong usage, 3 no node could serve, 4 outcome unknown.`
+
+func main() { os.Exit(run()) }
+
+func run() int {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	err := newRoot().ExecuteContext(ctx)
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "kmsctl: %s\n", oneLine(err))
+	}
+	return exitStatus(err)
+}
+
+func exitStatus(err error) int {
+	_, misused := errors.AsType[*usageError](err)
+	switch {
+	case err == nil:
+		return 0
+	case misused:
+		return exitUsage
+	case errors.Is(err, client.ErrOutcomeUnknown):
+		return exitUnknown
+	case errors.Is(err, client.ErrUnavailable):
+		return exitUnavailable
+	default:
+		return exitFailed
+	}
+}
+
+// usageError is a mistake on the command line.
+type usageError struct{ cause error }
+
+// Error returns the mistake.
+func (u *usageError) Error() string { return u.cause.Error() }
+
+// Unwrap returns the cause.
+func (u *usageError) Unwrap() error { return u.cause }
+
+func misuse(format string, args ...any) error { return &usageError{fmt.Errorf(format, args...)} }
+
+// exactly wants n arguments and names them when there are others.
+func exactly(names ...string) cobra.PositionalArgs {
+	return func(_ *cobra.Command, args []string) error {
+		if len(args) != len(names) {
+			if len(names) == 0 {
+				return misuse("no arguments are expected, but %d given", len(args))
+			}
+			return misuse("expected the arguments %v, but %d given", names, len(args))
+		}
+		return nil
+	}
+}
+
+// unknownCommand is how a command that only groups others refuses a name.
+func unknownCommand(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return misuse("unknown command %q for %q", args[0], cmd.CommandPath())
+	}
+	return cmd.Help()
+}
+
+func newRoot() *cobra.Command {
+	a := new(app)
+	root := &cobra.Command{
+		Use: "kmsctl", Short: "Set up raftkms clusters and use their keys", Long: manual, Version: version,
+		Args: cobra.ArbitraryArgs, RunE: unknownCommand,
+		SilenceErrors: true, SilenceUsage: true,
+		PersistentPreRunE: func(*cobra.Command, []string) error { return a.checkFlags() },
+	}
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
+	a.addFlags(root.PersistentFlags())
+	root.AddCommand(a.clusterCommands(), a.rootCommands(), a.keyCommands(), a.dataKeyCommands(),
+		a.encryptCommand(), a.decryptCommand(), a.randomCommand())
+	return root
+}
+
+// group is a command that only holds others.
+func group(use, short string, commands ...*cobra.Command) *cobra.Command {
+	g := &cobra.Command{Use: use, Short: short, Args: cobra.ArbitraryArgs, RunE: unknownCommand}
+	g.AddCommand(commands...)
+	return g
+}
+
+// oneLine puts joined errors behind one another.
+func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }

@@ -1,0 +1,135 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/raftkms/raftkms/client"
+	"github.com/raftkms/raftkms/client/devfile"
+	"github.com/raftkms/raftkms/server/wire"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"kmsctl": main})
+}
+
+// TestScripts plays the scripts of testdata against real nodes.
+func TestScripts(t *testing.T) {
+	programs := t.TempDir()
+	build := exec.Command("go", "build", "-o", filepath.Join(programs, "kmsd"), "../kmsd")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("building kmsd: %v\n%s", err, out)
+	}
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata",
+		Setup: func(e *testscript.Env) error {
+			e.Setenv("PATH", programs+string(filepath.ListSeparator)+e.Getenv("PATH"))
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"node": writeNode, "await": await, "setenv": setenv, "credentials": useCredentials, "status": wantStatus,
+		},
+		RequireExplicitExec: true,
+	})
+}
+
+// writeNode (node ID) writes ID.yaml, the configuration of a node on free ports.
+func writeNode(ts *testscript.TestScript, _ bool, args []string) {
+	port := 0
+	for port == 0 {
+		if p := 10000 + 10*rand.IntN(2000); free(p) && free(p+1) && free(p+2) {
+			port = p
+		}
+	}
+	text := fmt.Sprintf("node: {id: %[1]s, data_dir: %[2]q}\napi: {listen: \"127.0.0.1:%[3]d\"}\ncluster: {listen: \"127.0.0.1:%[4]d\"}\ngossip: {listen: \"127.0.0.1:%[5]d\"}\n",
+		args[0], ts.MkAbs(args[0]), port, port+1, port+2)
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]+".yaml"), []byte(text), 0o600))
+	ts.Setenv("URL_"+args[0], fmt.Sprintf("https://127.0.0.1:%d", port))
+}
+
+func free(port int) bool {
+	listener, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+	if err == nil {
+		listener.Close()
+	}
+	return err == nil
+}
+
+// await (await PATTERN COMMAND...) runs a command until its output matches.
+func await(ts *testscript.TestScript, _ bool, args []string) {
+	pattern := regexp.MustCompile("(?m)" + args[0])
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+		if err := ts.Exec(args[1], args[2:]...); err == nil && pattern.MatchString(ts.ReadFile("stdout")) {
+			return
+		}
+	}
+	ts.Fatalf("waited in vain for %s from %v; the last words:\n%s%s", args[0], args[1:], ts.ReadFile("stdout"), ts.ReadFile("stderr"))
+}
+
+// setenv (setenv NAME FILE [FIELD]) keeps a file's text, or a field of its
+// JSON, in the environment.
+func setenv(ts *testscript.TestScript, _ bool, args []string) {
+	text := ts.ReadFile(args[1])
+	if len(args) == 3 {
+		var object map[string]any
+		ts.Check(json.Unmarshal([]byte(text), &object))
+		text = fmt.Sprint(object[args[2]])
+	}
+	ts.Setenv(args[0], strings.TrimSpace(text))
+}
+
+// useCredentials (credentials FILE) sets the environment and writes the files
+// with which kmsctl uses what cluster init has shown.
+func useCredentials(ts *testscript.TestScript, _ bool, args []string) {
+	var reply wire.InitReply
+	ts.Check(json.Unmarshal([]byte(ts.ReadFile(args[0])), &reply))
+	ts.Check(devfile.WriteAtomic(ts.MkAbs("ca.pem"), []byte(reply.CACertificate)))
+	ts.Check(devfile.WriteAtomic(ts.MkAbs("secret-key"), []byte(reply.SecretKey)))
+	ts.Setenv("RAFTKMS_CA_FILE", ts.MkAbs("ca.pem"))
+	ts.Setenv("RAFTKMS_SECRET_KEY_FILE", ts.MkAbs("secret-key"))
+	ts.Setenv("RAFTKMS_ACCESS_KEY", reply.AccessKey)
+	ts.Setenv("RAFTKMS_PROJECT", reply.ProjectID)
+}
+
+// wantStatus (status N COMMAND...) wants an exit status.
+func wantStatus(ts *testscript.TestScript, _ bool, args []string) {
+	got := "0"
+	if err := ts.Exec(args[1], args[2:]...); err != nil {
+		exit, ok := errors.AsType[*exec.ExitError](err)
+		if !ok {
+			ts.Fatalf("%v: %v", args[1:], err)
+		}
+		got = fmt.Sprint(exit.ExitCode())
+	}
+	if got != args[0] {
+		ts.Fatalf("%v: exit status %s, want %s; it said:\n%s", args[1:], got, args[0], ts.ReadFile("stderr"))
+	}
+}
+
+func TestExitStatuses(t *testing.T) {
+	f := func(err error, want int) {
+		t.Helper()
+		if got := exitStatus(err); got != want {
+			t.Errorf("%v: %d, want %d", err, got, want)
+		}
+	}
+	f(nil, 0)
+	f(errors.New("x"), exitFailed)
+	f(misuse("x"), exitUsage)
+	f(fmt.Errorf("x: %w", client.ErrUnavailable), exitUnavailable)
+	f(&client.Error{Status: 503}, exitUnavailable)
+	f(fmt.Errorf("x: %w", client.ErrOutcomeUnknown), exitUnknown)
+	f(&client.Error{Status: 404, Code: "KMS.0207"}, exitFailed)
+}

@@ -1,0 +1,143 @@
+// Package config is the configuration of one kmsd node: a YAML file, the
+// environment over it, command-line flags over that.
+//
+// What it promises: a key that it does not know is an error with its line; no
+// value is changed silently; every refusal is one sentence that names the
+// field. An empty file is a working configuration of a node that can be
+// reached from its own machine only.
+//
+// What it never does: hold a secret. PINs, tokens and private keys are named by
+// file (or systemd credential) and read by [ReadSecret] when they are needed.
+package config
+
+import (
+	"crypto/tls"
+	"path/filepath"
+	"time"
+)
+
+// Config is one node's configuration. The help tag of a field is its
+// documentation: it is shown by kmsd serve --help, and says what absence means.
+type Config struct {
+	Node            Node          `yaml:"node,omitempty"`
+	API             API           `yaml:"api,omitempty"`
+	Cluster         Cluster       `yaml:"cluster,omitempty"`
+	Gossip          Gossip        `yaml:"gossip,omitempty"`
+	Module          Module        `yaml:"module,omitempty"`
+	Audit           Audit         `yaml:"audit,omitempty"`
+	Log             Log           `yaml:"log,omitempty"`
+	DrainDelay      time.Duration `yaml:"drain_delay,omitempty" help:"How long a stopping node answers no on /readyz before it closes connections, so that balancers look elsewhere, e.g. 5s; not at all when absent."`
+	ShutdownTimeout time.Duration `yaml:"shutdown_timeout,omitempty" help:"How long a stopping node may take to drain and to hand over leadership, e.g. 10s; 10s when absent."`
+}
+
+// Node says who the node is and where its state lives.
+type Node struct {
+	ID          string `yaml:"id,omitempty" help:"Name of the node, unique in the cluster and never changed: 1 to 64 lower-case letters, digits and inner hyphens; the host name up to its first dot when absent."`
+	DataDir     string `yaml:"data_dir,omitempty" help:"Directory of the node's state, made when missing; /var/lib/raftkms when absent."`
+	AdminSocket string `yaml:"admin_socket,omitempty" help:"Unix socket of the local operator (kmsctl), open to the owner of the process alone; admin.sock in the data directory when absent."`
+}
+
+// API is the port that applications use.
+type API struct {
+	Listen          string `yaml:"listen,omitempty" help:"Address and port of the API; 127.0.0.1:8440 when absent."`
+	Advertise       string `yaml:"advertise,omitempty" help:"The https URL by which clients and other nodes reach this node's API; built from the listen address when absent."`
+	CertificateFile string `yaml:"certificate_file,omitempty" help:"PEM file of the API's certificate chain; a certificate of the cluster's own CA when absent."`
+	KeyFile         string `yaml:"key_file,omitempty" help:"PEM file of the API certificate's private key, or credential:NAME; goes with certificate_file."`
+	MinTLS          string `yaml:"min_tls,omitempty" help:"Oldest TLS version that is accepted: 1.2 or 1.3; 1.2 when absent."`
+}
+
+// Cluster is the port over which nodes replicate and forward.
+type Cluster struct {
+	Listen        string `yaml:"listen,omitempty" help:"Address and port of the cluster port (Raft and forwarding, mutual TLS); 127.0.0.1:8441 when absent."`
+	Advertise     string `yaml:"advertise,omitempty" help:"Host and port by which other nodes reach the cluster port; the listen address when absent."`
+	JoinTokenFile string `yaml:"join_token_file,omitempty" help:"File with a one-time join token, or credential:NAME; read only while the node belongs to no cluster. When absent the node waits for kmsctl."`
+}
+
+// Gossip is the port over which nodes find one another.
+type Gossip struct {
+	Listen    string `yaml:"listen,omitempty" help:"Address and port of gossip (TCP and UDP, encrypted); 127.0.0.1:8442 when absent."`
+	Advertise string `yaml:"advertise,omitempty" help:"Host and port by which other nodes reach gossip; the listen address when absent."`
+}
+
+// Module chooses the HSM.
+type Module struct {
+	Kind   string `yaml:"kind,omitempty" help:"The node's HSM: soft (embedded) or pkcs11; every node of a cluster has the same; soft when absent."`
+	Soft   Soft   `yaml:"soft,omitempty"`
+	PKCS11 PKCS11 `yaml:"pkcs11,omitempty"`
+}
+
+// Soft names the three files of the embedded module. They protect the root
+// keys only as far as they are kept on separate media.
+type Soft struct {
+	RootsFile      string `yaml:"roots_file,omitempty" help:"File of the root keys, encrypted to the private key; module/roots in the data directory when absent."`
+	PrivateKeyFile string `yaml:"private_key_file,omitempty" help:"File of that private key, encrypted under the unlock key; module/private-key in the data directory when absent."`
+	UnlockKeyFile  string `yaml:"unlock_key_file,omitempty" help:"File of the unlock key, or credential:NAME; made when missing. Keep it on other media than the other two; module/unlock-key in the data directory when absent."`
+}
+
+// PKCS11 names a token and its library.
+type PKCS11 struct {
+	Library     string            `yaml:"library,omitempty" help:"Path of the vendor's PKCS #11 library; needed for module pkcs11."`
+	TokenLabel  string            `yaml:"token_label,omitempty" help:"Label of the token; needed for module pkcs11."`
+	PINFile     string            `yaml:"pin_file,omitempty" help:"File with the token's user PIN, or credential:NAME; needed for module pkcs11."`
+	Environment map[string]string `yaml:"environment,omitempty" help:"Environment variables that the library reads, e.g. SOFTHSM2_CONF=/etc/softhsm2.conf."`
+}
+
+// Audit is the trace log.
+type Audit struct {
+	Dir string `yaml:"dir,omitempty" help:"Directory of the trace files; audit in the data directory when absent."`
+}
+
+// Log is the process log on standard error.
+type Log struct {
+	Level  string `yaml:"level,omitempty" help:"Least severe level that is logged: debug, info, warn or error; info when absent."`
+	Format string `yaml:"format,omitempty" help:"Form of log lines: text or json; text when absent."`
+}
+
+// Values that stand in for absent fields.
+const (
+	defaultDataDir         = "/var/lib/raftkms"
+	defaultAPIListen       = "127.0.0.1:8440"
+	defaultClusterListen   = "127.0.0.1:8441"
+	defaultGossipListen    = "127.0.0.1:8442"
+	defaultShutdownTimeout = 10 * time.Second
+)
+
+// fill puts the documented value into every absent field. hostname stands in
+// for an absent node id.
+func (c *Config) fill(hostname string) {
+	or := func(field *string, value string) {
+		if *field == "" {
+			*field = value
+		}
+	}
+	or(&c.Node.ID, hostname)
+	or(&c.Node.DataDir, defaultDataDir)
+	or(&c.Node.AdminSocket, filepath.Join(c.Node.DataDir, "admin.sock"))
+	or(&c.API.Listen, defaultAPIListen)
+	or(&c.API.Advertise, "https://"+c.API.Listen)
+	or(&c.API.MinTLS, "1.2")
+	or(&c.Cluster.Listen, defaultClusterListen)
+	or(&c.Cluster.Advertise, c.Cluster.Listen)
+	or(&c.Gossip.Listen, defaultGossipListen)
+	or(&c.Gossip.Advertise, c.Gossip.Listen)
+	or(&c.Module.Kind, "soft")
+	if c.Module.Kind == "soft" {
+		or(&c.Module.Soft.RootsFile, filepath.Join(c.Node.DataDir, "module", "roots"))
+		or(&c.Module.Soft.PrivateKeyFile, filepath.Join(c.Node.DataDir, "module", "private-key"))
+		or(&c.Module.Soft.UnlockKeyFile, filepath.Join(c.Node.DataDir, "module", "unlock-key"))
+	}
+	or(&c.Audit.Dir, filepath.Join(c.Node.DataDir, "audit"))
+	or(&c.Log.Level, "info")
+	or(&c.Log.Format, "text")
+	if c.ShutdownTimeout == 0 {
+		c.ShutdownTimeout = defaultShutdownTimeout
+	}
+}
+
+// MinTLSVersion is the oldest TLS version as crypto/tls counts them.
+func (a API) MinTLSVersion() uint16 {
+	if a.MinTLS == "1.3" {
+		return tls.VersionTLS13
+	}
+	return tls.VersionTLS12
+}

@@ -1,0 +1,151 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"net/url"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"time"
+)
+
+// nodeID is what a node may be called: it becomes part of certificates, file
+// names and gossip.
+var nodeID = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,62}[a-z0-9])?$`)
+
+// maxSocketPath is what fits into a Unix socket address everywhere, in bytes.
+const maxSocketPath = 100
+
+// maxDrainDelay bounds how long a stop may be put off.
+const maxDrainDelay = 10 * time.Minute
+
+// validate returns the first rule that the filled configuration breaks.
+func (c *Config) validate() error {
+	checks := []func(*Config) error{
+		checkNode, checkAPI, checkPorts, checkModule, checkLog,
+	}
+	for _, check := range checks {
+		if err := check(c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func checkNode(c *Config) error {
+	if !nodeID.MatchString(c.Node.ID) {
+		return fmt.Errorf("node.id %q must be 1 to 64 lower-case letters, digits and inner hyphens", c.Node.ID)
+	}
+	for _, dir := range []struct{ name, path string }{
+		{"node.data_dir", c.Node.DataDir}, {"node.admin_socket", c.Node.AdminSocket}, {"audit.dir", c.Audit.Dir},
+	} {
+		if !filepath.IsAbs(dir.path) {
+			return fmt.Errorf("%s %q must be an absolute path", dir.name, dir.path)
+		}
+	}
+	if n := len(c.Node.AdminSocket); n > maxSocketPath {
+		return fmt.Errorf("node.admin_socket %q has %d bytes, and a Unix socket's path at most %d: name a shorter one", c.Node.AdminSocket, n, maxSocketPath)
+	}
+	if c.ShutdownTimeout < time.Second || c.ShutdownTimeout > 10*time.Minute {
+		return fmt.Errorf("shutdown_timeout %s must lie between 1s and 10m", c.ShutdownTimeout)
+	}
+	if c.DrainDelay < 0 || c.DrainDelay > maxDrainDelay {
+		return fmt.Errorf("drain_delay %s must lie between 0s and %s", c.DrainDelay, maxDrainDelay)
+	}
+	return nil
+}
+
+func checkAPI(c *Config) error {
+	if !slices.Contains([]string{"1.2", "1.3"}, c.API.MinTLS) {
+		return fmt.Errorf("api.min_tls %q must be \"1.2\" or \"1.3\"", c.API.MinTLS)
+	}
+	if (c.API.CertificateFile == "") != (c.API.KeyFile == "") {
+		return errors.New("api.certificate_file and api.key_file go together: give both or neither")
+	}
+	u, err := url.Parse(c.API.Advertise)
+	if err != nil || u.Scheme != "https" || u.Hostname() == "" || u.User != nil ||
+		(u.Path != "" && u.Path != "/") || u.RawQuery != "" || u.Fragment != "" {
+		return fmt.Errorf("api.advertise %q must be an https URL without a path", c.API.Advertise)
+	}
+	port := u.Port()
+	if port == "" {
+		port = "443"
+	}
+	return checkDialable("api.advertise", net.JoinHostPort(u.Hostname(), port))
+}
+
+func checkPorts(c *Config) error {
+	listens := make(map[string]string)
+	for _, l := range []struct{ name, address string }{
+		{"api.listen", c.API.Listen}, {"cluster.listen", c.Cluster.Listen}, {"gossip.listen", c.Gossip.Listen},
+	} {
+		if err := checkAddress(l.name, l.address); err != nil {
+			return err
+		}
+		if other, taken := listens[l.address]; taken {
+			return fmt.Errorf("%s and %s are both %s: each needs a port of its own", other, l.name, l.address)
+		}
+		listens[l.address] = l.name
+	}
+	if err := checkDialable("cluster.advertise", c.Cluster.Advertise); err != nil {
+		return err
+	}
+	return checkDialable("gossip.advertise", c.Gossip.Advertise)
+}
+
+// checkAddress wants host:port with a port from 1 to 65535.
+func checkAddress(name, address string) error {
+	_, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return fmt.Errorf("%s %q must be of the form HOST:PORT", name, address)
+	}
+	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+		return fmt.Errorf("%s %q must have a port from 1 to 65535", name, address)
+	}
+	return nil
+}
+
+// checkDialable refuses what another machine could not dial.
+func checkDialable(name, address string) error {
+	if err := checkAddress(name, address); err != nil {
+		return err
+	}
+	host, _, _ := net.SplitHostPort(address)
+	if ip, err := netip.ParseAddr(host); host == "" || (err == nil && ip.IsUnspecified()) {
+		return fmt.Errorf("%s %q names no host that others could reach: set it to this machine's name or address", name, address)
+	}
+	return nil
+}
+
+func checkModule(c *Config) error {
+	switch c.Module.Kind {
+	case "soft":
+		return nil
+	case "pkcs11":
+		p := c.Module.PKCS11
+		for _, need := range []struct{ name, value string }{
+			{"library", p.Library}, {"token_label", p.TokenLabel}, {"pin_file", p.PINFile},
+		} {
+			if need.value == "" {
+				return fmt.Errorf("module.pkcs11.%s is needed with module.kind pkcs11", need.name)
+			}
+		}
+		return nil
+	default:
+		return fmt.Errorf("module.kind %q must be soft or pkcs11", c.Module.Kind)
+	}
+}
+
+func checkLog(c *Config) error {
+	if !slices.Contains([]string{"debug", "info", "warn", "error"}, c.Log.Level) {
+		return fmt.Errorf("log.level %q must be debug, info, warn or error", c.Log.Level)
+	}
+	if !slices.Contains([]string{"text", "json"}, c.Log.Format) {
+		return fmt.Errorf("log.format %q must be text or json", c.Log.Format)
+	}
+	return nil
+}

@@ -1,0 +1,69 @@
+// Command kmsd is one node of a raftkms cluster (kmsd serve), and a whole
+// cluster of processes on one machine for trying things out (kmsd dev).
+//
+// Every failure ends as one sentence on standard error and exit status 1.
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+// version is set by the linker (-X main.version=...).
+var version = "0.1.0-dev"
+
+func main() { os.Exit(run(os.Args[1:])) }
+
+func run(args []string) int {
+	if err := harden(); err != nil {
+		fmt.Fprintf(os.Stderr, "kmsd: %s\n", oneLine(err))
+		return 1
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	// The first signal asks for a clean stop; a second one ends the process.
+	context.AfterFunc(ctx, stop)
+
+	root := newRoot()
+	root.SetArgs(args)
+	if err := root.ExecuteContext(ctx); err != nil {
+		fmt.Fprintf(os.Stderr, "kmsd: %s\n", oneLine(err))
+		return 1
+	}
+	return 0
+}
+
+func newRoot() *cobra.Command {
+	root := &cobra.Command{
+		Use:           "kmsd",
+		Short:         "A node of a raftkms key management cluster",
+		Args:          cobra.NoArgs,
+		RunE:          showHelp,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+	}
+	root.AddCommand(newServe(), newConfig(), newDev(), newVersion())
+	return root
+}
+
+// showHelp makes a command that only groups others runnable, so that it refuses
+// names that it does not know.
+func showHelp(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+
+func newVersion() *cobra.Command {
+	return &cobra.Command{
+		Use:   "version",
+		Short: "Print the program's version",
+		Args:  cobra.NoArgs,
+		Run:   func(cmd *cobra.Command, _ []string) { fmt.Fprintln(cmd.OutOrStdout(), "kmsd", version) },
+	}
+}
+
+// oneLine puts joined errors behind one another.
+func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }
