@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/raftkms/raftkms/hsm"
+	"github.com/raftkms/raftkms/server/audit"
 )
 
 // Config is what one node is made of. Zero values are usable where a sentence
@@ -22,6 +23,14 @@ type Config struct {
 	DataDir string
 	// AuditDir holds the traces; empty: DataDir/audit.
 	AuditDir string
+	// AuditSync says when a trace counts as written; empty: on disk.
+	AuditSync audit.Sync
+	// AuditInterval is the time between syncs where AuditSync is by interval; 0: 1 s.
+	AuditInterval time.Duration
+	// AuditRetention is how long traces are kept at least; 0: 7 days.
+	AuditRetention time.Duration
+	// AuditFull says what happens on a full disk; empty: calls are refused.
+	AuditFull audit.Full
 	// AdminSocket is the operator's Unix socket; empty: DataDir/admin.sock.
 	AdminSocket string
 	// Version of the program, as status and metrics show it.

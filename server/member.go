@@ -113,7 +113,7 @@ func (s *Server) start(ctx context.Context, id identity, creds credentials) erro
 		NodeID:  s.cfg.NodeID,
 		Replica: replica{m.node, s.machine},
 		Module:  s.cfg.Module,
-		Traces:  s.traces,
+		Traces:  watchedTraces{s},
 		Logger:  s.cfg.Logger,
 	})
 	m.secrets = iam.NewSecrets(m.seal.openAccessKey)

@@ -49,7 +49,7 @@ func (r *readiness) probe(ctx context.Context) {
 	current := r.member.service.Current(ctx)
 	module := errors.New("its module does not hold the root keys yet")
 	if r.member.roots.held() {
-		module = errors.Join(r.server.cfg.Module.Check(ctx), r.member.service.Healthy())
+		module = errors.Join(r.server.cfg.Module.Check(ctx), r.member.service.Healthy(), r.server.traces.Healthy())
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()

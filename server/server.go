@@ -56,7 +56,11 @@ func Open(ctx context.Context, cfg Config) (*Server, error) {
 	if err := s.listen(ctx); err != nil {
 		return nil, err
 	}
-	if s.traces, err = audit.Open(cfg.AuditDir, cfg.NodeID, cfg.Logger); err != nil {
+	s.traces, err = audit.OpenConfig(audit.Config{
+		Dir: cfg.AuditDir, NodeID: cfg.NodeID, Logger: cfg.Logger,
+		Sync: cfg.AuditSync, Interval: cfg.AuditInterval, RetentionAge: cfg.AuditRetention, Full: cfg.AuditFull,
+	})
+	if err != nil {
 		s.apiListener.Close()
 		s.adminListener.Close()
 		return nil, err

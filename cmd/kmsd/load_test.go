@@ -25,6 +25,7 @@ type acknowledged struct {
 	toggled string            // a key that is disabled and enabled in turn
 	enabled bool              // its last acknowledged state
 	unsure  bool              // a change after that has an unknown outcome
+	late    bool              // and may take effect at any time until another one has
 }
 
 // maxCreated keeps the load well below the keys that a project may hold.
@@ -122,10 +123,13 @@ func (l *load) write(ctx context.Context) {
 func (l *load) create(ctx context.Context) error {
 	name := fmt.Sprintf("load/%d", time.Now().UnixNano())
 	id, err := l.client.CreateKey(ctx, client.NewKey{Name: name})
+	if errors.Is(err, client.ErrOutcomeUnknown) {
+		return nil
+	}
 	if err == nil {
 		l.kept.names[id] = name
 	}
-	return butUnknown(err)
+	return err
 }
 
 func (l *load) toggle(ctx context.Context) error {
@@ -142,17 +146,18 @@ func (l *load) toggle(ctx context.Context) error {
 	}
 	l.kept.unsure = true
 	err := change(ctx, l.kept.toggled)
-	if err == nil {
-		l.kept.enabled, l.kept.unsure = !l.kept.enabled, false
+	refused, ok := errors.AsType[*client.Error](err)
+	switch {
+	case err == nil:
+		l.kept.enabled, l.kept.unsure, l.kept.late = !l.kept.enabled, false, false
+	case errors.Is(err, client.ErrOutcomeUnknown):
+		l.kept.late = true
+	case ok && l.kept.late && (refused.Code == "KMS.1201" || refused.Code == "KMS.1301"):
+		// The change whose outcome was unknown took effect after we had looked.
+	default:
+		return err
 	}
-	return butUnknown(err)
-}
-
-func butUnknown(err error) error {
-	if errors.Is(err, client.ErrOutcomeUnknown) {
-		return nil
-	}
-	return err
+	return nil
 }
 
 // awaitCalls waits for n further round trips.

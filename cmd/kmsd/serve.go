@@ -15,6 +15,7 @@ import (
 	"github.com/raftkms/raftkms/cmd/kmsd/config"
 	"github.com/raftkms/raftkms/cmd/kmsd/logging"
 	"github.com/raftkms/raftkms/server"
+	"github.com/raftkms/raftkms/server/audit"
 )
 
 // logPatience is how long the exit waits for a blocked log.
@@ -66,7 +67,8 @@ func serveNode(ctx context.Context, c *config.Config) (err error) {
 
 	node, err := server.Open(ctx, server.Config{
 		NodeID: c.Node.ID, DataDir: c.Node.DataDir, AdminSocket: c.Node.AdminSocket, Version: version,
-		AuditDir:  c.Audit.Dir,
+		AuditDir: c.Audit.Dir, AuditSync: audit.Sync(c.Audit.Sync), AuditInterval: c.Audit.Interval,
+		AuditRetention: c.Audit.Retention, AuditFull: audit.Full(c.Audit.Full),
 		APIListen: c.API.Listen, APIURL: c.API.Advertise, APIMinTLS: c.API.MinTLSVersion(),
 		APICertificateFile: c.API.CertificateFile, APIKeyFile: keyFile(c),
 		ClusterListen: c.Cluster.Listen, ClusterAdvertise: c.Cluster.Advertise,

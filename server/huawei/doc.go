@@ -24,7 +24,7 @@
 //     code of its own (a plaintext of 4097 bytes) is KMS.0308.
 //   - A node that cannot answer now says 503 KMS.0104 with Retry-After; a write
 //     of which nobody knows whether it happened is 500 KMS.0103, and a trace
-//     that could not be written is 500 KMS.0102.
+//     that could not be written is 503 KMS.0102.
 //   - encryption_context and additional_authenticated_data are the same to
 //     decrypting; a request may have only one of them. A context is a string,
 //     or an object of strings, and the two are never equal.

@@ -39,7 +39,7 @@ var answers = map[kms.Kind]answer{
 	kms.KindConflict:           {400, "KMS.0308", "Another request was made under the same token."},
 	kms.KindUnavailable:        {503, "KMS.0104", "The node cannot answer now. Try again."},
 	kms.KindOutcomeUnknown:     {500, "KMS.0103", "The change may or may not have been made. Ask for the key's state."},
-	kms.KindTraceFailed:        {500, "KMS.0102", "The call could not be traced, so it is not answered."},
+	kms.KindTraceFailed:        {503, "KMS.0102", "The call could not be traced, so it is not answered."},
 }
 
 // codeGateway is the code of what the vendor's gateway refuses before the

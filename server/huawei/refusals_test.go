@@ -289,7 +289,7 @@ func TestRefusedByTheService(t *testing.T) {
 	f(kind(kms.KindConflict), 400, "KMS.0308", "said")
 	f(kind(kms.KindUnavailable), 503, "KMS.0104", "said")
 	f(kind(kms.KindOutcomeUnknown), 500, "KMS.0103", "said")
-	f(kind(kms.KindTraceFailed), 500, "KMS.0102", "said")
+	f(kind(kms.KindTraceFailed), 503, "KMS.0102", "said")
 	f(fmt.Errorf("opening: %w", hsm.ErrUnavailable), 503, "KMS.0104", "")
 	f(context.DeadlineExceeded, 503, "KMS.0104", "")
 }
@@ -321,7 +321,7 @@ func TestRefusedWithoutATrace(t *testing.T) {
 	key := w.createKey("orders")
 	w.traces.err = errors.New("disk full")
 	a := w.ask("create-datakey", `{"key_id":"`+key+`"}`)
-	if a.status != 500 || a.code(t) != "KMS.0102" || strings.Contains(a.body, "plain_text") || strings.Contains(a.body, "disk") {
+	if a.status != 503 || a.code(t) != "KMS.0102" || strings.Contains(a.body, "plain_text") || strings.Contains(a.body, "disk") {
 		t.Errorf("%d %s", a.status, a.body)
 	}
 }

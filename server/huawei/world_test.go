@@ -97,6 +97,12 @@ func (l *traces) Append(_ context.Context, r *audit.Record) error {
 	return nil
 }
 
+func (l *traces) Reserve(context.Context) (*audit.Room, error) { return nil, l.err }
+
+func (l *traces) AppendTo(ctx context.Context, _ *audit.Room, r *audit.Record) error {
+	return l.Append(ctx, r)
+}
+
 func (l *traces) last(t *testing.T) *audit.Record {
 	t.Helper()
 	l.mu.Lock()

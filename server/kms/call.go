@@ -34,7 +34,8 @@ type Call struct {
 	started   time.Time
 	principal iam.Principal
 	caller    command.Caller
-	key       *state.Key // the key the call turned out to be about
+	key       *state.Key  // the key the call turned out to be about
+	room      *audit.Room // claimed for the call's trace before it changed anything
 }
 
 // Identify says who is asking. It refuses with KindWrongProject when the

@@ -31,11 +31,16 @@ func (s *Service) propose(ctx context.Context, c *Call, body command.Body, meani
 	if err != nil {
 		return fsm.Result{}, fmt.Errorf("encoding a %v command: %w", typ, err)
 	}
+	// What cannot be traced must not be done.
+	if c.room, err = s.traces.Reserve(ctx); err != nil {
+		return fsm.Result{}, &Error{Kind: KindTraceFailed, Message: "the change was not made: there is no room to trace it", Err: err}
+	}
 	cmd.Caller = c.caller
 	cmd.Caller.NodeID = s.nodeID
 	cmd.Proposal = command.Proposal{ID: uuid.NewString(), Hash: hashRequest(typ, c.in.Project, meaning)}
 
 	first := time.Now()
+	var unknown error // of an earlier attempt, which may yet take effect
 	for {
 		data, err := command.Encode(cmd)
 		if err != nil {
@@ -48,8 +53,10 @@ func (s *Service) propose(ctx context.Context, c *Call, body command.Body, meani
 		case err == nil:
 			return result, nil
 		case !errors.Is(err, cluster.ErrOutcomeUnknown):
-			return fsm.Result{}, proposeError(err)
+			// That this attempt was not carried out says nothing of those before.
+			return fsm.Result{}, proposeError(errors.Join(unknown, err))
 		}
+		unknown = err
 		// From the second attempt on the command says when the first one was,
 		// so that apply refuses it should the reply cache have forgotten that.
 		cmd.Proposal.First = first.UnixMilli()

@@ -29,7 +29,11 @@ type Replica interface {
 
 // Traces is where the trace of every call goes before its answer.
 type Traces interface {
+	// Append returns when the record counts as written.
 	Append(ctx context.Context, record *audit.Record) error
+	// Reserve claims room for one record, which AppendTo fills.
+	Reserve(ctx context.Context) (*audit.Room, error)
+	AppendTo(ctx context.Context, room *audit.Room, record *audit.Record) error
 }
 
 // Config is what a Service is made of.
@@ -106,12 +110,17 @@ func (s *Service) Run(ctx context.Context, in Incoming, do func(ctx context.Cont
 // run is Run without asking for an initialised cluster.
 func (s *Service) run(ctx context.Context, in Incoming, do func(ctx context.Context, c *Call) error) error {
 	c := &Call{in: in, started: time.Now()}
+	defer func() {
+		if c.room != nil {
+			c.room.Release() // does nothing once the trace is in it
+		}
+	}()
 	err := s.Current(ctx)
 	if err == nil {
 		c.Root = s.replica.Root()
 		err = do(ctx, c)
 	}
-	if traceErr := s.traces.Append(ctx, c.trace(s.nodeID, err)); traceErr != nil {
+	if traceErr := s.writeTrace(ctx, c, err); traceErr != nil {
 		s.logger.Error("writing a trace", "request_id", in.RequestID, "operation", in.Operation.Name, "error", traceErr)
 		return &Error{Kind: KindTraceFailed, Message: "the trace of this call could not be written, so it is not answered; try another node", Err: traceErr}
 	}
@@ -122,6 +131,16 @@ func (s *Service) run(ctx context.Context, in Incoming, do func(ctx context.Cont
 		}
 	}
 	return err
+}
+
+// writeTrace writes the trace of a call, into the room that was claimed for it
+// where there is one.
+func (s *Service) writeTrace(ctx context.Context, c *Call, err error) error {
+	record := c.trace(s.nodeID, err)
+	if c.room != nil {
+		return s.traces.AppendTo(ctx, c.room, record)
+	}
+	return s.traces.Append(ctx, record)
 }
 
 // currentTimeout bounds the wait for current state: longer than an election,

@@ -35,6 +35,9 @@ type single struct {
 	// unknown makes that many proposals be applied and then reported as
 	// unknown, as when the leader dies after committing.
 	unknown int
+	// cutOff makes every proposal fail without being carried out; thenCutOff
+	// begins that after the next unknown outcome.
+	cutOff, thenCutOff bool
 }
 
 func (r *single) Barrier(context.Context) error { return nil }
@@ -43,6 +46,9 @@ func (r *single) Root() *state.Root             { return r.machine.State() }
 func (r *single) Propose(_ context.Context, data []byte) (fsm.Result, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.cutOff {
+		return fsm.Result{}, cluster.ErrNoLeader
+	}
 	r.index++
 	r.now++
 	stamped, err := command.Stamp(data, r.now)
@@ -55,6 +61,7 @@ func (r *single) Propose(_ context.Context, data []byte) (fsm.Result, error) {
 	}
 	if r.unknown > 0 {
 		r.unknown--
+		r.cutOff = r.thenCutOff
 		return fsm.Result{}, cluster.ErrOutcomeUnknown
 	}
 	return results[0], nil
@@ -75,6 +82,12 @@ func (l *traces) Append(_ context.Context, r *audit.Record) error {
 	}
 	l.records = append(l.records, r)
 	return nil
+}
+
+func (l *traces) Reserve(context.Context) (*audit.Room, error) { return nil, l.err }
+
+func (l *traces) AppendTo(ctx context.Context, _ *audit.Room, r *audit.Record) error {
+	return l.Append(ctx, r)
 }
 
 func (l *traces) last() *audit.Record {
@@ -333,6 +346,14 @@ func TestNoTraceNoAnswer(t *testing.T) {
 	w.traces.err = errors.New("disk full")
 	_, err := w.encrypt("alias/k", []byte("x"), envelope.NoContext())
 	wantKind(t, err, kms.KindTraceFailed)
+	err = w.call(kms.OpDisableKey, func(ctx context.Context, c *kms.Call) error {
+		_, err := w.service.DisableKey(ctx, c, "alias/k")
+		return err
+	})
+	wantKind(t, err, kms.KindTraceFailed)
+	if key, _ := w.replica.Root().KeyByName(w.project, "k"); key.State != state.Enabled {
+		t.Error("a change was made that could not be traced")
+	}
 }
 
 func TestMoreKeysThanAreKeptLoaded(t *testing.T) {
@@ -428,5 +449,23 @@ func TestListKeysPages(t *testing.T) {
 	}
 	if page := list(kms.ListKeysRequest{Limit: 10, State: state.Disabled}); page.Total != 0 {
 		t.Error("a filter that nothing matches found something")
+	}
+}
+
+// TestNotDoneAfterAnUnknownOutcomeIsUnknown: the first attempt may have been
+// carried out, so that "not done" of the second one is no answer to the client.
+func TestNotDoneAfterAnUnknownOutcomeIsUnknown(t *testing.T) {
+	w := newWorld(t)
+	key := w.createKey("k")
+	disable := func(ctx context.Context, c *kms.Call) error {
+		_, err := w.service.DisableKey(ctx, c, key.ID)
+		return err
+	}
+	w.replica.cutOff = true
+	wantKind(t, w.call(kms.OpDisableKey, disable), kms.KindUnavailable)
+	w.replica.cutOff, w.replica.unknown, w.replica.thenCutOff = false, 1, true
+	wantKind(t, w.call(kms.OpDisableKey, disable), kms.KindOutcomeUnknown)
+	if got, _ := w.replica.Root().Key(key.ID); got.State != state.Disabled {
+		t.Errorf("the key is %v, although the first attempt was carried out", got.State)
 	}
 }

@@ -84,7 +84,11 @@ type PKCS11 struct {
 
 // Audit is the trace log.
 type Audit struct {
-	Dir string `yaml:"dir,omitempty" help:"Directory of the trace files; audit in the data directory when absent."`
+	Dir       string        `yaml:"dir,omitempty" help:"Directory of the trace files; audit in the data directory when absent."`
+	Sync      string        `yaml:"sync,omitempty" help:"When a trace counts as written: always (on disk before the response) or interval (a power failure may lose the traces of one interval); always when absent."`
+	Interval  time.Duration `yaml:"interval,omitempty" help:"Time between two syncs of sync: interval; 1s when absent."`
+	Retention time.Duration `yaml:"retention,omitempty" help:"How long traces are kept at least, unless they take 80 % of the disk before; 168h when absent."`
+	Full      string        `yaml:"full,omitempty" help:"What happens when the disk is full: refuse (calls are refused, refusals are still traced) or drop-oldest; refuse when absent."`
 }
 
 // Log is the process log on standard error.
@@ -127,6 +131,8 @@ func (c *Config) fill(hostname string) {
 		or(&c.Module.Soft.UnlockKeyFile, filepath.Join(c.Node.DataDir, "module", "unlock-key"))
 	}
 	or(&c.Audit.Dir, filepath.Join(c.Node.DataDir, "audit"))
+	or(&c.Audit.Sync, "always")
+	or(&c.Audit.Full, "refuse")
 	or(&c.Log.Level, "info")
 	or(&c.Log.Format, "text")
 	if c.ShutdownTimeout == 0 {

@@ -26,7 +26,7 @@ const maxDrainDelay = 10 * time.Minute
 // validate returns the first rule that the filled configuration breaks.
 func (c *Config) validate() error {
 	checks := []func(*Config) error{
-		checkNode, checkAPI, checkPorts, checkModule, checkLog,
+		checkNode, checkAPI, checkPorts, checkModule, checkAudit, checkLog,
 	}
 	for _, check := range checks {
 		if err := check(c); err != nil {
@@ -55,6 +55,22 @@ func checkNode(c *Config) error {
 	}
 	if c.DrainDelay < 0 || c.DrainDelay > maxDrainDelay {
 		return fmt.Errorf("drain_delay %s must lie between 0s and %s", c.DrainDelay, maxDrainDelay)
+	}
+	return nil
+}
+
+func checkAudit(c *Config) error {
+	if !slices.Contains([]string{"always", "interval"}, c.Audit.Sync) {
+		return fmt.Errorf("audit.sync %q must be always or interval", c.Audit.Sync)
+	}
+	if !slices.Contains([]string{"refuse", "drop-oldest"}, c.Audit.Full) {
+		return fmt.Errorf("audit.full %q must be refuse or drop-oldest", c.Audit.Full)
+	}
+	if c.Audit.Interval != 0 && (c.Audit.Interval < time.Millisecond || c.Audit.Interval > time.Minute) {
+		return fmt.Errorf("audit.interval %s must lie between 1ms and 1m", c.Audit.Interval)
+	}
+	if c.Audit.Retention != 0 && c.Audit.Retention < time.Minute {
+		return fmt.Errorf("audit.retention %s must be 1m or more", c.Audit.Retention)
 	}
 	return nil
 }

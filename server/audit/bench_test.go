@@ -1,0 +1,116 @@
+package audit_test
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/raftkms/raftkms/server/audit"
+)
+
+// BenchmarkAppend has callers append one record after the other. It prints,
+// besides: the median of the disk's fdatasync as the log has seen it, records
+// for each of them, and the CPU time of the whole process for a record, the
+// system's part apart (that is the disk's).
+func BenchmarkAppend(b *testing.B) {
+	for _, how := range []audit.Sync{audit.SyncAlways, audit.SyncInterval} {
+		for _, callers := range []int{1, 64, 256} {
+			b.Run(fmt.Sprintf("%s/%d", how, callers), func(b *testing.B) { appendBy(b, how, callers) })
+		}
+	}
+}
+
+func appendBy(b *testing.B, how audit.Sync, callers int) {
+	timed := &timing{}
+	cfg := audit.Config{Dir: b.TempDir(), NodeID: "n1", Sync: how}
+	log, _ := open(b, cfg.OnDisk(timed.open))
+	timed.took = nil
+	var left atomic.Int64
+	left.Store(int64(b.N))
+	user, system := used(b)
+	b.ReportAllocs()
+	b.ResetTimer()
+	var wg sync.WaitGroup
+	for range callers {
+		wg.Go(func() {
+			for left.Add(-1) >= 0 {
+				if err := log.Append(context.Background(), &record); err != nil {
+					b.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	b.StopTimer()
+	userNow, systemNow := used(b)
+	b.ReportMetric(float64(userNow-user)/float64(b.N), "user-ns/op")
+	b.ReportMetric(float64(systemNow-system)/float64(b.N), "system-ns/op")
+	if p50, syncs := timed.median(); syncs > 0 {
+		b.ReportMetric(float64(p50.Microseconds()), "fsync-p50-µs")
+		b.ReportMetric(float64(b.N)/float64(syncs), "records/fsync")
+	}
+}
+
+// used is the CPU time of the process in ns.
+func used(b *testing.B) (user, system int64) {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return u.Utime.Nano(), u.Stime.Nano()
+}
+
+// timing takes the time of every sync.
+type timing struct {
+	mu   sync.Mutex
+	took []time.Duration
+}
+
+type timedFile struct {
+	audit.File
+	timing *timing
+}
+
+func (t *timing) open(path string, flag int) (audit.File, error) {
+	f, err := audit.OpenOSFile(path, flag)
+	if err != nil {
+		return nil, err
+	}
+	return &timedFile{File: f, timing: t}, nil
+}
+
+func (f *timedFile) Datasync() error {
+	started := time.Now()
+	err := f.File.Datasync()
+	f.timing.mu.Lock()
+	defer f.timing.mu.Unlock()
+	f.timing.took = append(f.timing.took, time.Since(started))
+	return err
+}
+
+func (t *timing) median() (p50 time.Duration, syncs int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.took) == 0 {
+		return 0, 0
+	}
+	slices.Sort(t.took)
+	return t.took[len(t.took)/2], len(t.took)
+}
+
+// BenchmarkVerify reads a log of 20,000 records.
+func BenchmarkVerify(b *testing.B) {
+	dir := b.TempDir()
+	log, _ := open(b, audit.Config{Dir: dir, NodeID: "n1", Sync: audit.SyncInterval})
+	appended(b, log, "x", 20000)
+	shut(b, log)
+	b.ReportAllocs()
+	for b.Loop() {
+		sound(b, dir)
+	}
+}

@@ -1,0 +1,76 @@
+package audit
+
+import (
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// retain removes the segments that are older, or more, than is to be kept. The
+// open one stays.
+func (w *writer) retain(now time.Time) {
+	if time.Now().Before(w.retainAt) {
+		return
+	}
+	w.retainAt = time.Now().Add(retainEvery)
+	limit := now.Add(-w.cfg.RetentionAge).UnixMilli()
+	old := 0
+	for i, s := range w.segments[1:] {
+		// A segment is as old as its newest line, and that is older than the
+		// segment behind it.
+		if s.created > limit {
+			break
+		}
+		if s.created > 0 {
+			old = i + 1
+		}
+	}
+	w.drop(now, old, reasonAge)
+
+	size := w.open.prepared
+	for _, s := range w.segments[:len(w.segments)-1] {
+		size += s.size
+	}
+	more := 0
+	for size > w.cfg.RetentionSize && more < len(w.segments)-1 {
+		size -= w.segments[more].size
+		more++
+	}
+	w.drop(now, more, reasonSize)
+}
+
+// drop removes the oldest n segments. The log says so before it happens: a
+// crash between the two is made good when the log is opened. Only when the disk
+// is so full that not even that can be written, it is written afterwards.
+func (w *writer) drop(now time.Time, n int, reason string) {
+	if n == 0 || w.failed != nil {
+		return
+	}
+	m := Mark{Kind: MarkDropped, Time: now.UnixMilli(), Reason: reason, From: w.segments[0].first, Before: w.segments[n].first, Count: uint64(n)}
+	size := int64(len(m.body()) + frameSize)
+	if fits := w.marked+size <= w.open.free(); !fits && reason != reasonFull {
+		return
+	}
+	w.mark(m)
+	w.write(nil)
+	if w.failed != nil {
+		return
+	}
+	w.cfg.Logger.Info("removing the oldest segments of the trace log", "reason", reason, "segments", n, "from", m.From, "before", m.Before)
+	w.oldest = m.Before
+	w.remove(n)
+}
+
+// remove removes the files of the oldest n segments. What cannot be removed is
+// tried again when the log is opened.
+func (w *writer) remove(n int) {
+	for _, s := range w.segments[:n] {
+		if err := os.Remove(filepath.Join(w.dir.Name(), s.name())); err != nil {
+			w.cfg.Logger.Error("removing a segment of the trace log", "error", err)
+		}
+	}
+	w.segments = append(w.segments[:0], w.segments[n:]...)
+	if err := w.dir.Sync(); err != nil {
+		w.cfg.Logger.Error("syncing the directory of the trace log", "error", err)
+	}
+}

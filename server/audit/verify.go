@@ -1,0 +1,79 @@
+package audit
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// maxMarks bounds the marks that a report names.
+const maxMarks = 1000
+
+// Report is what [Verify] has found.
+type Report struct {
+	NodeID   string
+	Segments int
+	Records  uint64 // traces; marks are not among them
+	First    uint64 // sequence of the first line, 0 when there is none
+	Last     uint64 // sequence of the last line
+	LastHash Hash   // of the last line (of a header, when no line follows it)
+	Marks    []Mark // what the log says about itself, the first 1,000
+
+	Faults     []*Fault // the first 100, in the order of the log
+	FaultCount int
+}
+
+// Err is the first fault, nil when there is none.
+func (r *Report) Err() error {
+	if len(r.Faults) == 0 {
+		return nil
+	}
+	return r.Faults[0]
+}
+
+// Verify reads the whole log in a directory, which may be a copy, and checks
+// every line of it. It changes nothing. What is wrong with the log is in the
+// report; the error is that it could not be read.
+//
+// It finds every line that was altered, added, moved or taken away between two
+// that are there. That the newest lines were taken away, or everything was
+// written anew, is seen only by comparing Last and LastHash with what was known
+// of the log elsewhere. The log of a running node may be read as well; its last
+// lines may then seem torn.
+func Verify(dir string) (Report, error) {
+	segments, err := listSegments(dir)
+	if err != nil {
+		return Report{}, err
+	}
+	c := newChecker()
+	last := ""
+	for _, s := range segments {
+		err := checkFile(c, dir, s)
+		if errors.Is(err, fs.ErrNotExist) && !c.begun {
+			continue // dropped between listing and reading
+		}
+		if err != nil {
+			return Report{}, fmt.Errorf("verifying the trace log: %w", err)
+		}
+		last = s.name()
+	}
+	c.finish(last)
+	r := Report{NodeID: c.node, Segments: len(segments), Records: c.records, Marks: c.marks, Faults: c.faults, FaultCount: c.faultCount}
+	if c.begun && c.next > c.first {
+		r.First, r.Last = c.first, c.next-1
+	}
+	r.LastHash = c.last
+	return r, nil
+}
+
+func checkFile(c *checker, dir string, s segment) error {
+	f, err := os.Open(filepath.Join(dir, s.name()))
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	_, err = c.segment(s, f)
+	return err
+}

@@ -1,0 +1,37 @@
+package server
+
+import (
+	"context"
+	"errors"
+
+	"github.com/raftkms/raftkms/server/audit"
+)
+
+// watchedTraces is the node's trace log. A log whose disk has failed ends the
+// process: what it would answer from then on could not be traced.
+type watchedTraces struct {
+	server *Server
+}
+
+// Append implements [kms.Traces].
+func (w watchedTraces) Append(ctx context.Context, record *audit.Record) error {
+	return w.watch(w.server.traces.Append(ctx, record))
+}
+
+// Reserve implements [kms.Traces].
+func (w watchedTraces) Reserve(ctx context.Context) (*audit.Room, error) {
+	room, err := w.server.traces.Reserve(ctx)
+	return room, w.watch(err)
+}
+
+// AppendTo implements [kms.Traces].
+func (w watchedTraces) AppendTo(ctx context.Context, room *audit.Room, record *audit.Record) error {
+	return w.watch(room.Append(ctx, record))
+}
+
+func (w watchedTraces) watch(err error) error {
+	if errors.Is(err, audit.ErrDamaged) {
+		w.server.fail(err)
+	}
+	return err
+}
