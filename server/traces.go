@@ -7,8 +7,8 @@ import (
 	"github.com/raftkms/raftkms/server/audit"
 )
 
-// watchedTraces is the node's trace log. A log whose disk has failed ends the
-// process: what it would answer from then on could not be traced.
+// watchedTraces is the node's trace log. A log whose disk has failed, or does
+// not answer, ends the process: what it would answer could not be traced.
 type watchedTraces struct {
 	server *Server
 }
@@ -30,7 +30,7 @@ func (w watchedTraces) AppendTo(ctx context.Context, room *audit.Room, record *a
 }
 
 func (w watchedTraces) watch(err error) error {
-	if errors.Is(err, audit.ErrDamaged) {
+	if errors.Is(err, audit.ErrDamaged) || errors.Is(err, audit.ErrStalled) {
 		w.server.fail(err)
 	}
 	return err

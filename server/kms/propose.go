@@ -33,7 +33,7 @@ func (s *Service) propose(ctx context.Context, c *Call, body command.Body, meani
 	}
 	// What cannot be traced must not be done.
 	if c.room, err = s.traces.Reserve(ctx); err != nil {
-		return fsm.Result{}, &Error{Kind: KindTraceFailed, Message: "the change was not made: there is no room to trace it", Err: err}
+		return fsm.Result{}, untraced("the change was not made", err)
 	}
 	cmd.Caller = c.caller
 	cmd.Caller.NodeID = s.nodeID

@@ -122,7 +122,7 @@ func (s *Service) run(ctx context.Context, in Incoming, do func(ctx context.Cont
 	}
 	if traceErr := s.writeTrace(ctx, c, err); traceErr != nil {
 		s.logger.Error("writing a trace", "request_id", in.RequestID, "operation", in.Operation.Name, "error", traceErr)
-		return &Error{Kind: KindTraceFailed, Message: "the trace of this call could not be written, so it is not answered; try another node", Err: traceErr}
+		return untraced("this call is not answered", traceErr)
 	}
 	if err != nil && in.Status != nil {
 		// The client is told no detail of what went wrong here; the log is.
@@ -131,6 +131,15 @@ func (s *Service) run(ctx context.Context, in Incoming, do func(ctx context.Cont
 		}
 	}
 	return err
+}
+
+// untraced says what is not done because it cannot be traced, and why.
+func untraced(what string, err error) error {
+	why := "its trace could not be written"
+	if errors.Is(err, audit.ErrFull) {
+		why = "the disk for traces of this node is full"
+	}
+	return &Error{Kind: KindTraceFailed, Message: what + ": " + why + "; try another node", Err: err}
 }
 
 // writeTrace writes the trace of a call, into the room that was claimed for it

@@ -35,7 +35,7 @@ func TestAnEmptyFileWorks(t *testing.T) {
 		API:             config.API{Listen: "127.0.0.1:8440", Advertise: "https://127.0.0.1:8440", MinTLS: "1.2"},
 		Cluster:         config.Cluster{Listen: "127.0.0.1:8441", Advertise: "127.0.0.1:8441"},
 		Gossip:          config.Gossip{Listen: "127.0.0.1:8442", Advertise: "127.0.0.1:8442"},
-		Audit:           config.Audit{Dir: "/var/lib/raftkms/audit"},
+		Audit:           config.Audit{Dir: "/var/lib/raftkms/audit", Sync: "always", Full: "refuse"},
 		Log:             config.Log{Level: "info", Format: "text"},
 		ShutdownTimeout: 10 * time.Second,
 	}
