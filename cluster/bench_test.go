@@ -2,6 +2,7 @@ package cluster_test
 
 import (
 	"context"
+	"fmt"
 	"runtime"
 	"testing"
 	"time"
@@ -11,7 +12,12 @@ import (
 )
 
 func benchmark(b *testing.B, proposers int, pick func(*clustertest.Cluster) *clustertest.Member, do func(context.Context, *clustertest.Member) error) {
+	benchmarkWith(b, cluster.ReadIndex, proposers, pick, do)
+}
+
+func benchmarkWith(b *testing.B, reads cluster.Reads, proposers int, pick func(*clustertest.Cluster) *clustertest.Member, do func(context.Context, *clustertest.Member) error) {
 	c := clustertest.Start(b, clustertest.Options{Configure: func(cfg *cluster.Config) {
+		cfg.Reads = reads
 		cfg.Timing = cluster.Timing{Stable: 50 * time.Millisecond, Autopilot: 20 * time.Millisecond}
 	}})
 	m := pick(c)
@@ -54,9 +60,18 @@ func BenchmarkProposeLeader64(b *testing.B) { benchmark(b, 64, (*clustertest.Clu
 func BenchmarkProposeFollower64(b *testing.B) {
 	benchmark(b, 64, (*clustertest.Cluster).Follower, propose)
 }
-func BenchmarkBarrierFollower(b *testing.B) {
-	benchmark(b, 1, (*clustertest.Cluster).Follower, barrier)
-}
-func BenchmarkBarrierFollower64(b *testing.B) {
-	benchmark(b, 64, (*clustertest.Cluster).Follower, barrier)
+
+// Barriers, by both ways to find a read point.
+func BenchmarkBarrier(b *testing.B) {
+	for _, reads := range []cluster.Reads{cluster.ReadIndex, cluster.LogMark} {
+		for _, callers := range []int{1, 64} {
+			name := fmt.Sprintf("%s/%d", map[cluster.Reads]string{cluster.ReadIndex: "readindex", cluster.LogMark: "logmark"}[reads], callers)
+			b.Run("leader/"+name, func(b *testing.B) {
+				benchmarkWith(b, reads, callers, (*clustertest.Cluster).Leader, barrier)
+			})
+			b.Run("follower/"+name, func(b *testing.B) {
+				benchmarkWith(b, reads, callers, (*clustertest.Cluster).Follower, barrier)
+			})
+		}
+	}
 }

@@ -3,6 +3,7 @@ package cluster_test
 import (
 	"context"
 	"fmt"
+	"os"
 	"testing"
 	"time"
 
@@ -13,6 +14,13 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	if encoded := os.Getenv(childEnv); encoded != "" {
+		if err := runChild(encoded); err != nil {
+			fmt.Fprintln(os.Stderr, "a node of the test:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	// A probe of memberlist outlives its Shutdown by the probe's timeout.
 	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/hashicorp/memberlist.(*Memberlist).probeNode"))
 }

@@ -91,6 +91,10 @@ type Config struct {
 	// that are behind; 10240 when zero. NoTrailingLogs means none.
 	TrailingLogs uint64
 
+	// Reads is how this node finds read points while it leads; ReadIndex when
+	// zero.
+	Reads Reads
+
 	// Prepare is called on the leader just before a command is proposed, with
 	// the leader's clock, and returns the command to propose; it stamps what
 	// only the leader may decide. Everything that earlier leaders had committed
@@ -116,6 +120,16 @@ type Config struct {
 	// Logger is where the node logs. It should neither block nor be unbounded.
 	Logger *slog.Logger
 }
+
+// Reads is how a leader finds the read point of a [Node.Barrier]; see
+// readindex.go. Both are linearizable, and members need not agree.
+type Reads uint8
+
+// Ways to find a read point.
+const (
+	ReadIndex Reads = iota // a round of heartbeats to a majority; nothing is written
+	LogMark                // an empty entry in the log; slower, and simpler to believe in
+)
 
 // NoTrailingLogs as Config.TrailingLogs keeps no entries behind a snapshot.
 const NoTrailingLogs = ^uint64(0)
@@ -157,6 +171,8 @@ func (c *Config) check() error {
 	switch {
 	case c.Identity == nil || c.Logger == nil || c.Fatal == nil || c.DataDir == "":
 		return errors.New("a node needs a data directory, an identity, a logger and a function for fatal errors")
+	case c.Reads > LogMark:
+		return fmt.Errorf("%d is no way to find read points", c.Reads)
 	case c.Identity.NodeID() != c.NodeID || c.Identity.ClusterID() != c.ClusterID:
 		return fmt.Errorf("the node's certificate is that of node %s of cluster %s, the configuration says node %s of cluster %s",
 			c.Identity.NodeID(), c.Identity.ClusterID(), c.NodeID, c.ClusterID)

@@ -7,7 +7,8 @@
 //     on the leader and on this node; an error says whether the command was
 //     certainly not done ([ErrNotDone]) or may have been ([ErrOutcomeUnknown]).
 //   - [Node.Barrier] returns an index such that a read at or above it sees every
-//     command that was acknowledged, anywhere, before the call (readindex.go).
+//     command that was acknowledged, anywhere, before the call (readindex.go);
+//     it takes no clock and, by default, writes nothing.
 //   - What was acknowledged is on the disks of a majority.
 //   - Members are Raft's configuration and nothing else; gossip is advice.
 //   - A node whose storage or state machine fails stops ([Config] Fatal) rather
@@ -18,6 +19,6 @@
 // bounded request to be admitted).
 //
 // The pages: node.go (a node's life), propose.go (all writes), readindex.go (all
-// reads), fsm.go (what Raft calls), leadership.go, members.go, calls.go. The
+// reads; rounds.go shares them), fsm.go (what Raft calls), leadership.go, members.go, calls.go. The
 // rooms: storage, transport, membership, autopilot, pki, clustertest.
 package cluster

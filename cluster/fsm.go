@@ -3,6 +3,7 @@ package cluster
 import (
 	"fmt"
 	"io"
+	"slices"
 	"sync/atomic"
 
 	"github.com/hashicorp/raft"
@@ -20,6 +21,7 @@ import (
 type fsm struct {
 	sm      StateMachine
 	applied func(index, term uint64) // after each batch and restore; term zero: not known
+	members func([]raft.Server)      // a configuration is applied; before applied says so
 	fatal   func(error)
 	running atomic.Bool           // raft is started: from now on an unreadable snapshot is fatal
 	failed  atomic.Pointer[error] // Apply's or Restore's error; nothing is applied after it
@@ -75,7 +77,27 @@ func (f *fsm) apply(logs []*raft.Log, responses []any) error {
 	for i, reply := range replies {
 		responses[i] = reply
 	}
+	if err := f.configure(logs); err != nil {
+		return f.fail(err)
+	}
 	f.applied(last.Index, last.Term)
+	return nil
+}
+
+// configure tells of the newest configuration among the entries, if any.
+func (f *fsm) configure(logs []*raft.Log) (err error) {
+	for _, l := range slices.Backward(logs) {
+		if l.Type != raft.LogConfiguration {
+			continue
+		}
+		defer func() { // raft panics at what it cannot decode
+			if problem := recover(); problem != nil {
+				err = fmt.Errorf("reading the configuration at %d: %v", l.Index, problem)
+			}
+		}()
+		f.members(raft.DecodeConfiguration(l.Data).Servers)
+		return nil
+	}
 	return nil
 }
 
@@ -103,7 +125,8 @@ func (f *fsm) Snapshot() (raft.FSMSnapshot, error) {
 // readers that have waited for it. Raft then hands us the entries behind the
 // snapshot again, which ApplyBatch skips.
 func (f *fsm) Restore(r io.ReadCloser) error {
-	if index, ok := storage.SnapshotIndex(r); ok && index <= f.sm.AppliedIndex() {
+	meta, known := storage.SnapshotMeta(r)
+	if known && meta.Index <= f.sm.AppliedIndex() {
 		return nil
 	}
 	if err := f.sm.Restore(r); err != nil {
@@ -112,6 +135,9 @@ func (f *fsm) Restore(r io.ReadCloser) error {
 			return f.fail(err)
 		}
 		return err
+	}
+	if known {
+		f.members(meta.Configuration.Servers)
 	}
 	f.applied(f.sm.AppliedIndex(), 0)
 	return nil

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"slices"
 	"testing"
@@ -52,7 +53,7 @@ func (m *tape) AppliedIndex() uint64 { return m.index }
 func newTape(t *testing.T) (*tape, *fsm, *[]error) {
 	m := new(tape)
 	var fatal []error
-	f := &fsm{sm: m, applied: func(uint64, uint64) {}, fatal: func(err error) { fatal = append(fatal, err) }}
+	f := &fsm{sm: m, applied: func(uint64, uint64) {}, members: func([]raft.Server) {}, fatal: func(err error) { fatal = append(fatal, err) }}
 	f.running.Store(true)
 	return m, f, &fatal
 }
@@ -66,17 +67,38 @@ func logs(from, to uint64) []*raft.Log {
 }
 
 // TestMembersAreMarks: a change of members reaches the state machine as an
-// entry without data, and gets a response like any other.
+// entry without data, and gets a response like any other; the newest one is told
+// before the batch is said to be applied.
 func TestMembersAreMarks(t *testing.T) {
-	m, f, _ := newTape(t)
+	m, f, fatal := newTape(t)
+	var told []string
+	f.members = func(servers []raft.Server) {
+		for _, server := range servers {
+			told = append(told, string(server.ID))
+		}
+	}
+	f.applied = func(index, _ uint64) { told = append(told, fmt.Sprint(index)) }
+	configuration := func(l *raft.Log, id raft.ServerID) {
+		l.Type = raft.LogConfiguration
+		l.Data = raft.EncodeConfiguration(raft.Configuration{Servers: []raft.Server{{ID: id}}})
+	}
 	batch := logs(1, 3)
-	batch[1].Type = raft.LogConfiguration
+	configuration(batch[0], "a")
+	configuration(batch[1], "b")
 	responses := f.ApplyBatch(batch)
-	if len(responses) != 3 || !bytes.Equal(responses[0].([]byte), []byte{1}) || !bytes.Equal(responses[2].([]byte), []byte{3}) {
+	if len(responses) != 3 || !bytes.Equal(responses[2].([]byte), []byte{3}) {
 		t.Fatalf("responses %v", responses)
 	}
 	if len(m.got) != 3 || m.got[1].Index != 2 || m.got[1].Data != nil {
 		t.Fatalf("entries %+v", m.got)
+	}
+	if want := []string{"b", "3"}; !slices.Equal(told, want) {
+		t.Fatalf("told %v, want %v", told, want)
+	}
+	broken := logs(4, 4)
+	broken[0].Type = raft.LogConfiguration
+	if _, isErr := f.ApplyBatch(broken)[0].(error); !isErr || len(*fatal) != 1 {
+		t.Fatalf("a configuration that cannot be read: fatal %v", *fatal)
 	}
 }
 
@@ -84,6 +106,8 @@ func TestMembersAreMarks(t *testing.T) {
 // state machine does not, and entries are not applied twice.
 func TestNeverBack(t *testing.T) {
 	m, f, fatal := newTape(t)
+	var told []raft.Server
+	f.members = func(servers []raft.Server) { told = servers }
 	f.ApplyBatch(logs(1, 10))
 	stores, err := storage.Open(storage.Config{
 		Dir: t.TempDir() + "/raft", ClusterID: "blue", NodeID: "a", SlowWrite: 1e10, Fatal: func(error) {}, Logger: newRaftLogger(discard, "test"),
@@ -96,7 +120,7 @@ func TestNeverBack(t *testing.T) {
 	defer trans.Close()
 	restore := func(index uint64) {
 		t.Helper()
-		sink, err := stores.Snapshots.Create(1, index, 1, raft.Configuration{}, 1, trans)
+		sink, err := stores.Snapshots.Create(1, index, 1, raft.Configuration{Servers: []raft.Server{{ID: "a"}}}, 1, trans)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -114,8 +138,8 @@ func TestNeverBack(t *testing.T) {
 		}
 	}
 	restore(5)
-	if m.index != 10 {
-		t.Fatalf("the state machine went back to %d", m.index)
+	if m.index != 10 || told != nil {
+		t.Fatalf("the state machine went back to %d, members to %v", m.index, told)
 	}
 	if responses := f.ApplyBatch(logs(6, 12)); len(responses) != 7 || responses[4] != nil || responses[6] == nil {
 		t.Fatalf("responses %v", responses)
@@ -128,8 +152,8 @@ func TestNeverBack(t *testing.T) {
 		t.Fatalf("applied %v", indexes)
 	}
 	restore(20)
-	if m.index != 20 || len(*fatal) != 0 {
-		t.Fatalf("a newer snapshot: at %d, fatal %v", m.index, *fatal)
+	if m.index != 20 || len(told) != 1 || len(*fatal) != 0 {
+		t.Fatalf("a newer snapshot: at %d, members %v, fatal %v", m.index, told, *fatal)
 	}
 }
 

@@ -75,6 +75,14 @@ func newEpoch(leader string) *epoch {
 // blocks when nobody reads notify. It never calls raft but to look.
 func (n *Node) watch(notify <-chan bool, seen <-chan raft.Observation) {
 	for {
+		// Look before waiting: Raft runs before it can be observed, and a
+		// running cluster's leader calls a restarted node at once.
+		if leader, _ := n.Leader(); leader != n.epoch.Load().leader {
+			old := n.epoch.Swap(newEpoch(leader))
+			old.endOver()
+			time.AfterFunc(n.cfg.Timing.LeaderLease, old.endLate)
+		}
+		n.view.signal()
 		select {
 		case <-notify:
 		case <-seen:
@@ -84,12 +92,6 @@ func (n *Node) watch(notify <-chan bool, seen <-chan raft.Observation) {
 			e.endLate()
 			return
 		}
-		if leader, _ := n.Leader(); leader != n.epoch.Load().leader {
-			old := n.epoch.Swap(newEpoch(leader))
-			old.endOver()
-			time.AfterFunc(n.cfg.Timing.LeaderLease, old.endLate)
-		}
-		n.view.signal()
 	}
 }
 

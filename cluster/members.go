@@ -32,6 +32,8 @@ type Status struct {
 	LastIndex         uint64        // of the log
 	LastContact       time.Duration // since the leader was last heard of; zero on the leader, -1 for never
 	Appends, Pushes   uint64        // Raft's messages to followers, and commit pushes beside them
+	Asks              uint64        // heartbeats sent beside them to prove that this node leads
+	ReadRounds        uint64        // rounds that found a read point on this node as leader
 	Peers             []membership.Peer
 }
 
@@ -57,7 +59,8 @@ func (n *Node) Status() Status {
 	} else if !last.IsZero() {
 		s.LastContact = time.Since(last)
 	}
-	s.Appends, s.Pushes = n.trans.Counts()
+	s.Appends, s.Pushes, s.Asks = n.trans.Counts()
+	s.ReadRounds = n.points.count()
 	return s
 }
 

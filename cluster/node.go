@@ -41,11 +41,12 @@ type Node struct {
 	applied   appliedIndex
 	view      broadcast // something about who leads has changed
 	epoch     atomic.Pointer[epoch]
-	readyTerm atomic.Uint64 // the last term in which this node led and was ready to
+	readyTerm atomic.Uint64                 // the last term in which this node led and was ready to
+	committed atomic.Pointer[[]raft.Server] // the newest configuration applied here; it is committed
 
-	asks, marks *rounds       // readindex.go
-	inFlight    chan struct{} // one element per command in Raft's hands
-	changes     sync.Mutex    // one change of members at a time
+	asks, points *rounds       // readindex.go
+	inFlight     chan struct{} // one element per command in Raft's hands
+	changes      sync.Mutex    // one change of members at a time
 
 	intake   sync.RWMutex
 	open     context.Context // ends when no more work is taken
@@ -89,8 +90,15 @@ func Open(ctx context.Context, cfg Config, sm StateMachine) (_ *Node, err error)
 	n.open, n.shut = context.WithCancel(context.Background())
 	n.epoch.Store(newEpoch(""))
 	n.asks = &rounds{run: n.readPoint, begin: n.begin}
-	n.marks = &rounds{run: n.mark, begin: n.begin}
+	n.points = &rounds{run: n.prove, begin: n.begin}
+	if cfg.Reads == LogMark {
+		n.points.run = n.mark
+	}
 	n.fsm = &fsm{sm: sm, fatal: n.fatal}
+	n.fsm.members = func(servers []raft.Server) {
+		n.committed.Store(&servers)
+		n.view.signal()
+	}
 	n.fsm.applied = func(index, term uint64) {
 		n.applied.advance(index)
 		if term != 0 {

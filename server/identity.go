@@ -24,6 +24,7 @@ const (
 	caFile          = "ca.crt"        // PEM; every CA certificate that is trusted
 	gossipKeyFile   = "gossip.key"    // 32 bytes; gossip is advice, so this is no root of trust
 	adminSocketFile = "admin.sock"
+	raftDir         = "raft" // of package cluster
 )
 
 // identity says which node of which cluster a data directory belongs to.
@@ -35,6 +36,8 @@ type identity struct {
 	// the right roots is found out before anything else starts. It is empty
 	// until the node's module has received the roots.
 	Canary string `json:"canary,omitempty"`
+	// Replicating is true once the node has a log of its own.
+	Replicating bool `json:"replicating,omitempty"`
 }
 
 // credentials are a node's key pair and what it trusts, as files hold them.

@@ -6,6 +6,9 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/raftkms/raftkms/cluster"
@@ -46,7 +49,27 @@ func (s *Server) resume(ctx context.Context, id identity) error {
 	if err != nil {
 		return err
 	}
+	if err := s.checkLog(id); err != nil {
+		return err
+	}
 	return s.start(ctx, id, creds)
+}
+
+// checkLog refuses a node that has lost its log, and with it what it voted
+// for: voting again could make two leaders of one term.
+func (s *Server) checkLog(id identity) error {
+	if !id.Replicating {
+		return nil
+	}
+	dir := filepath.Join(s.cfg.DataDir, raftDir)
+	_, err := os.Stat(dir)
+	if err == nil {
+		return nil
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("looking for this node's log: %w", err)
+	}
+	return fmt.Errorf("this node's log %s is gone, and a node that has forgotten its votes must not take part: put the directory back, or empty %s and join under another node id", dir, s.cfg.DataDir)
 }
 
 // openRoots has the module find the cluster's roots and prove them. A node
@@ -108,6 +131,12 @@ func (s *Server) start(ctx context.Context, id identity, creds credentials) erro
 	}, stateMachine{s.machine})
 	if err != nil {
 		return fmt.Errorf("starting replication: %w", err)
+	}
+	if !id.Replicating {
+		id.Replicating = true
+		if err := id.save(s.cfg.DataDir); err != nil {
+			return errors.Join(err, m.node.Close(ctx))
+		}
 	}
 	m.service = kms.New(kms.Config{
 		NodeID:  s.cfg.NodeID,

@@ -86,12 +86,14 @@ func (s *Server) listen(ctx context.Context) error {
 // Run serves until ctx ends (then it returns nil) or until something happens
 // that a node must not survive (then it returns what).
 func (s *Server) Run(ctx context.Context) error {
-	running, stop := context.WithCancel(ctx)
+	// What runs is not cut off when ctx ends: requests under way are answered
+	// first, see shutDown.
+	running, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	s.running = running
 	admin := s.serveAdmin()
 
-	err := s.begin(running)
+	err := s.begin(ctx)
 	if err == nil {
 		select {
 		case <-ctx.Done():
@@ -114,7 +116,7 @@ func (s *Server) begin(ctx context.Context) error {
 	case found && s.foundingInterrupted():
 		return fmt.Errorf("the founding of this cluster was interrupted: empty %s and run `kmsctl cluster init` again", s.cfg.DataDir)
 	case found:
-		return s.resume(ctx, id)
+		return s.resume(s.running, id)
 	case s.cfg.JoinToken != "":
 		return s.join(ctx, s.cfg.JoinToken)
 	default:

@@ -58,9 +58,9 @@ type Member struct {
 // Timing is short enough for tests and long enough for a busy machine.
 func Timing() cluster.Timing {
 	return cluster.Timing{
-		Heartbeat:        300 * time.Millisecond,
-		Election:         300 * time.Millisecond,
-		LeaderLease:      200 * time.Millisecond,
+		Heartbeat:        400 * time.Millisecond,
+		Election:         400 * time.Millisecond,
+		LeaderLease:      300 * time.Millisecond,
 		Commit:           20 * time.Millisecond,
 		SnapshotInterval: 50 * time.Millisecond,
 		Autopilot:        20 * time.Millisecond,

@@ -57,30 +57,31 @@ func (s *snapshotStore) Create(version raft.SnapshotVersion, index, term uint64,
 	return sink, nil
 }
 
-// Open reads a snapshot; [SnapshotIndex] knows its index.
+// Open reads a snapshot; [SnapshotMeta] knows what it is.
 func (s *snapshotStore) Open(id string) (*raft.SnapshotMeta, io.ReadCloser, error) {
 	meta, r, err := s.FileSnapshotStore.Open(id)
 	if err != nil {
 		return nil, nil, fmt.Errorf("opening the snapshot %s: %w", id, err)
 	}
-	return meta, opened{ReadCloser: r, index: meta.Index}, nil
+	return meta, opened{ReadCloser: r, meta: meta}, nil
 }
 
 type opened struct {
 	io.ReadCloser
-	index uint64
+	meta *raft.SnapshotMeta
 }
 
-// SnapshotIndex returns the log index of the snapshot that raft gives to a
-// state machine to restore; false when the reader is no such thing.
-func SnapshotIndex(r io.ReadCloser) (index uint64, ok bool) {
+// SnapshotMeta describes the snapshot that raft gives to a state machine to
+// restore: its place in the log, and the members as of then. False when the
+// reader is no such thing.
+func SnapshotMeta(r io.ReadCloser) (*raft.SnapshotMeta, bool) {
 	for {
 		if o, ok := r.(opened); ok {
-			return o.index, true
+			return o.meta, true
 		}
 		wrapper, ok := r.(raft.ReadCloserWrapper)
 		if !ok {
-			return 0, false
+			return nil, false
 		}
 		r = wrapper.WrappedReadCloser()
 	}

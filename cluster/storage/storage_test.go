@@ -84,8 +84,8 @@ func TestReopen(t *testing.T) {
 	_, r, err := s.Snapshots.Open(found[0].ID)
 	check(t, err)
 	defer r.Close()
-	if index, ok := storage.SnapshotIndex(r); !ok || index != 2 {
-		t.Fatalf("the snapshot's index is %d, %v", index, ok)
+	if meta, ok := storage.SnapshotMeta(r); !ok || meta.Index != 2 {
+		t.Fatalf("the snapshot is %+v, %v", meta, ok)
 	}
 	if state, err := io.ReadAll(r); err != nil || string(state) != "state" {
 		t.Fatalf("snapshot %q, %v", state, err)

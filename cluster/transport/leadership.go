@@ -7,8 +7,8 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// leadership is what a leader knows of its followers in one term, and the
-// commit push.
+// leadership is what a leader knows of its followers in one term, and what it
+// tells them beside Raft: the commit push, and a heartbeat on request.
 //
 // Raft tells followers of a commit with its next message to them, which may be
 // CommitTimeout away; a caller that waits until the command is applied on its
@@ -18,7 +18,15 @@ import (
 // itself might send: it asserts only that the sender led in the term, that the
 // entry at i is the cluster's, and that it is committed, all of which stay
 // true. A follower that is not there yet gets it with the acknowledgement that
-// brings it there. One push is in flight per follower; the newest index wins.
+// brings it there.
+//
+// Who must know that this node still leads does not wait for Raft's next
+// heartbeat but asks for one now ([Replication.Ask]): the very message that
+// Raft sends, with nothing in it but the term. Raft's own bookkeeping of its
+// followers sees neither these messages nor their answers.
+//
+// One message is in flight per follower; the newest index wins, and a push is
+// as good as a heartbeat.
 type leadership struct {
 	leading func(term uint64) bool
 	send    func(raft.ServerID, raft.ServerAddress, *raft.AppendEntriesRequest, *raft.AppendEntriesResponse) error
@@ -38,6 +46,7 @@ type follower struct {
 	target  raft.ServerAddress
 	match   uint64 // its log equals ours up to here
 	told    uint64 // it has been told of commits up to here
+	asked   bool   // a heartbeat is wanted
 	lastAck time.Time
 	wake    chan struct{}
 	stop    chan struct{}
@@ -71,7 +80,27 @@ func (l *leadership) Applied(index, term uint64) {
 	defer l.mu.Unlock()
 	l.index, l.of = index, term
 	for _, f := range l.peers {
-		l.rouse(f)
+		if l.due(f) {
+			f.rouse()
+		}
+	}
+}
+
+// Ask has a request sent to each of these peers as soon as the one that is
+// under way to it, if any, is answered. It is numbered, and sent, after the
+// call. Peers that have acknowledged nothing in the term are left to Raft. It
+// does not block.
+func (l *leadership) Ask(term uint64, peers []raft.ServerID) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.term != term || l.over {
+		return
+	}
+	for _, id := range peers {
+		if f := l.peers[id]; f != nil {
+			f.asked = true
+			f.rouse()
+		}
 	}
 }
 
@@ -115,16 +144,19 @@ func (l *leadership) acked(id raft.ServerID, target raft.ServerAddress, term, ma
 	f.target, f.lastAck = target, time.Now()
 	f.match = max(f.match, match)
 	f.told = max(f.told, min(commit, match))
-	l.rouse(f)
+	if l.due(f) {
+		f.rouse()
+	}
 }
 
-// rouse wakes a follower's goroutine when there is something to tell.
-func (l *leadership) rouse(f *follower) {
-	if l.index > f.told && f.match >= l.index {
-		select {
-		case f.wake <- struct{}{}:
-		default:
-		}
+// due reports whether a follower is to be told of a commit.
+func (l *leadership) due(f *follower) bool { return l.index > f.told && f.match >= l.index }
+
+// rouse wakes the follower's goroutine.
+func (f *follower) rouse() {
+	select {
+	case f.wake <- struct{}{}:
+	default:
 	}
 }
 
@@ -149,19 +181,19 @@ func (l *leadership) tell(f *follower, term uint64) {
 	}
 }
 
-// next is the push that is due to a follower, nil when there is none.
+// next is what a follower is to be told, nil when there is nothing.
 func (l *leadership) next(f *follower, term uint64) (raft.ServerAddress, *raft.AppendEntriesRequest) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.term != term || l.over || l.index <= f.told || f.match < l.index || !l.leading(term) {
+	due := l.due(f)
+	if l.term != term || l.over || !due && !f.asked || !l.leading(term) {
 		return "", nil
 	}
-	f.told = l.index
-	return f.target, &raft.AppendEntriesRequest{
-		RPCHeader:         l.header,
-		Term:              term,
-		PrevLogEntry:      l.index,
-		PrevLogTerm:       l.of,
-		LeaderCommitIndex: l.index,
+	f.asked = false
+	req := &raft.AppendEntriesRequest{RPCHeader: l.header, Term: term}
+	if due {
+		f.told = l.index
+		req.PrevLogEntry, req.PrevLogTerm, req.LeaderCommitIndex = l.index, l.of, l.index
 	}
+	return f.target, req
 }

@@ -104,3 +104,60 @@ func TestPush(t *testing.T) {
 		}
 	})
 }
+
+// TestAsk: a peer that is asked for gets a heartbeat, or a push if one is due,
+// once, after what is under way to it.
+func TestAsk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPushes()
+		defer func() { p.Ended(^uint64(0)); p.telling.Wait() }()
+		f := func(what string, want ...uint64) {
+			t.Helper()
+			synctest.Wait()
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			if !slices.Equal(p.sent, want) {
+				t.Fatalf("%s: sent %v, want %v", what, p.sent, want)
+			}
+			p.sent = nil
+		}
+		b := []raft.ServerID{"b"}
+		p.Ask(3, b)
+		f("nobody is known")
+		p.acked("b", "b:1", 3, 9, 9)
+		p.acked("c", "c:1", 3, 9, 9)
+		f("nobody asks")
+		p.Ask(2, b)
+		f("another term")
+		p.Ask(3, []raft.ServerID{"b", "x"})
+		f("b alone", 0)
+		if p.last.Term != 3 || p.last.PrevLogEntry != 0 || p.last.PrevLogTerm != 0 || len(p.last.Entries) != 0 || string(p.last.ID) != string(p.header.ID) {
+			t.Fatalf("sent %+v", p.last)
+		}
+
+		p.hold = make(chan struct{})
+		p.Ask(3, b)
+		f("one is in flight", 0)
+		p.Ask(3, b)
+		p.Ask(3, b)
+		f("the others wait")
+		p.hold <- struct{}{}
+		f("and share one", 0)
+		p.Applied(10, 3)
+		p.acked("b", "b:1", 3, 10, 9)
+		p.Ask(3, b)
+		p.hold <- struct{}{}
+		f("a push does for both", 10)
+		p.hold <- struct{}{}
+		p.hold = nil
+		f("nothing is left")
+
+		p.lost = true
+		p.Ask(3, b)
+		f("leadership is lost, though nobody has said so")
+		p.lost = false
+		p.Ended(3)
+		p.Ask(3, b)
+		f("the term has ended")
+	})
+}

@@ -12,7 +12,7 @@ import (
 )
 
 // Replication is Raft's transport over the cluster port. It differs from
-// raft.NetworkTransport, which it embeds, in four points:
+// raft.NetworkTransport, which it embeds, in five points:
 //
 //   - every address is pinned to the node that is meant;
 //   - heartbeats take no fast path past the main loop (hashicorp/raft#695 is a
@@ -20,15 +20,20 @@ import (
 //   - it sees every acknowledgement, and so knows how far each follower is
 //     ([Replication.Followers]);
 //   - it pushes the commit index as soon as the leader has applied it
-//     ([Replication.Applied]).
+//     ([Replication.Applied]);
+//   - it numbers every AppendEntries, whoever sends it and why, keeps which
+//     were acknowledged (Acks), and sends one when asked
+//     ([Replication.Ask]).
 //
 // Embedding, rather than a field, keeps raft's optional interfaces (pre-vote,
 // leadership transfer, closing) visible.
 type Replication struct {
 	*raft.NetworkTransport
 	leadership
+	Acks    Ledger        // of every AppendEntries below
 	appends atomic.Uint64 // AppendEntries sent by Raft, heartbeats among them
 	pushes  atomic.Uint64 // commit pushes sent
+	asks    atomic.Uint64 // heartbeats sent because a round asked
 }
 
 // NewReplication makes Raft's transport. timeout bounds each request; that of a
@@ -46,7 +51,7 @@ func NewReplication(p *Port, nodeID string, timeout time.Duration, leading func(
 	}
 	t.leadership = leadership{
 		leading: leading,
-		send:    t.push,
+		send:    t.tellOne,
 		header: raft.RPCHeader{
 			ProtocolVersion: raft.ProtocolVersionMax,
 			ID:              []byte(nodeID),
@@ -75,15 +80,27 @@ func (t *Replication) Close() error {
 func (t *Replication) Wait() { t.telling.Wait() }
 
 // Counts returns how many AppendEntries Raft has sent (heartbeats included),
-// and how many commit pushes went out beside them.
-func (t *Replication) Counts() (appends, pushes uint64) { return t.appends.Load(), t.pushes.Load() }
+// and beside them how many commit pushes and heartbeats for rounds went out.
+func (t *Replication) Counts() (appends, pushes, asks uint64) {
+	return t.appends.Load(), t.pushes.Load(), t.asks.Load()
+}
 
 // AppendEntries sends one request and waits for its answer.
 func (t *Replication) AppendEntries(id raft.ServerID, target raft.ServerAddress, req *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
 	t.appends.Add(1)
-	err := t.NetworkTransport.AppendEntries(id, pinned(id, target), req, resp)
+	err := t.appendEntries(id, target, req, resp)
 	if err == nil {
 		t.answered(id, target, req, resp)
+	}
+	return err
+}
+
+// appendEntries is the only way of a request outside a pipeline.
+func (t *Replication) appendEntries(id raft.ServerID, target raft.ServerAddress, req *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
+	number := t.Acks.Number()
+	err := t.NetworkTransport.AppendEntries(id, pinned(id, target), req, resp)
+	if err == nil {
+		t.Acks.Answered(id, number, req.Term, resp.Term)
 	}
 	return err
 }
@@ -94,7 +111,11 @@ func (t *Replication) AppendEntriesPipeline(id raft.ServerID, target raft.Server
 	if err != nil {
 		return nil, err
 	}
-	p := &pipeline{AppendPipeline: inner, t: t, id: id, target: target, out: make(chan raft.AppendFuture), closed: make(chan struct{})}
+	p := &pipeline{
+		AppendPipeline: inner, t: t, id: id, target: target,
+		numbers: make(map[*raft.AppendEntriesRequest]uint64),
+		out:     make(chan raft.AppendFuture), closed: make(chan struct{}),
+	}
 	p.wg.Go(p.relay)
 	return p, nil
 }
@@ -123,9 +144,14 @@ func (t *Replication) TimeoutNow(id raft.ServerID, target raft.ServerAddress, re
 	return t.NetworkTransport.TimeoutNow(id, pinned(id, target), req, resp)
 }
 
-func (t *Replication) push(id raft.ServerID, target raft.ServerAddress, req *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
-	t.pushes.Add(1)
-	return t.NetworkTransport.AppendEntries(id, pinned(id, target), req, resp)
+// tellOne sends what leadership has to tell.
+func (t *Replication) tellOne(id raft.ServerID, target raft.ServerAddress, req *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
+	if req.LeaderCommitIndex == 0 {
+		t.asks.Add(1)
+	} else {
+		t.pushes.Add(1)
+	}
+	return t.appendEntries(id, target, req, resp)
 }
 
 // answered notes what an acknowledgement proves: the follower's log equals ours
@@ -151,11 +177,31 @@ type pipeline struct {
 	closed chan struct{}
 	once   sync.Once
 	wg     sync.WaitGroup
+
+	mu      sync.Mutex
+	numbers map[*raft.AppendEntriesRequest]uint64 // of the requests under way; a handful
 }
 
 func (p *pipeline) AppendEntries(req *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) (raft.AppendFuture, error) {
 	p.t.appends.Add(1)
-	return p.AppendPipeline.AppendEntries(req, resp)
+	p.mu.Lock()
+	p.numbers[req] = p.t.Acks.Number()
+	p.mu.Unlock()
+	return p.AppendPipeline.AppendEntries(req, resp) // after an error Raft closes the pipeline
+}
+
+// answered takes note of an answer.
+func (p *pipeline) answered(future raft.AppendFuture) {
+	req := future.Request()
+	p.mu.Lock()
+	number, known := p.numbers[req]
+	delete(p.numbers, req)
+	p.mu.Unlock()
+	if !known || future.Error() != nil {
+		return
+	}
+	p.t.Acks.Answered(p.id, number, req.Term, future.Response().Term)
+	p.t.answered(p.id, p.target, req, future.Response())
 }
 
 func (p *pipeline) Consumer() <-chan raft.AppendFuture { return p.out }
@@ -171,9 +217,7 @@ func (p *pipeline) relay() {
 	for {
 		select {
 		case future := <-p.AppendPipeline.Consumer():
-			if future.Error() == nil {
-				p.t.answered(p.id, p.target, future.Request(), future.Response())
-			}
+			p.answered(future)
 			select {
 			case p.out <- future:
 			case <-p.closed:

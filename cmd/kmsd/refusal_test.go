@@ -66,6 +66,7 @@ func TestStartsThatAreRefused(t *testing.T) {
 	f(foreign("module/unlock-key"), nil, "does not open the private key")
 	f(func(data string) error { return os.RemoveAll(filepath.Join(data, "module")) }, nil, "module holds no root keys")
 	f(func(data string) error { return os.Remove(filepath.Join(data, "module", "roots")) }, nil, "the roots file", "is missing")
+	f(func(data string) error { return os.RemoveAll(filepath.Join(data, "raft")) }, nil, "log", "is gone")
 	f(func(string) error { return nil }, []string{"--node-id", "other"}, "belongs to node node-1")
 }
 
