@@ -7,6 +7,8 @@ BUILD     := build
 VERSION   ?= 0.1.0-dev
 FUZZTIME  ?= 30s
 TIME      ?= 10m
+SEED      ?=
+PAUSES    ?= 100
 DIR       ?= .dev
 NODES     ?= 3
 MODULE    ?= soft
@@ -60,8 +62,10 @@ fuzz: toolchain test-deps ## every fuzz target for FUZZTIME (30s) each
 bench: build ## create-datakey beside a web server that does nothing: throughput and server CPU per request
 	@$(BUILD)/kmsbench compare --module $(MODULE)
 
-torture: toolchain test-deps ## kill -9 one node after the other under load for TIME (10m)
+torture: toolchain test-deps ## kill -9 under load for TIME (10m), fault campaigns for TIME (SEED), a leader paused PAUSES (100) times
 	RAFTKMS_TORTURE=$(TIME) $(GO) test -count=1 -timeout 0 -run '^TestKilledNodesLoseNothing$$' -v ./cmd/kmsd
+	RAFTKMS_TORTURE=$(TIME) RAFTKMS_SEED=$(SEED) $(GO) test -count=1 -timeout 0 -v ./bench/campaign
+	RAFTKMS_TORTURE=$(PAUSES) $(GO) test -count=1 -timeout 0 -run '^TestPausedLeader$$' -v ./cluster
 
 clean: ## remove what was built and the cluster of make run
 	rm -rf $(BUILD) .dev

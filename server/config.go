@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"time"
 
+	"github.com/raftkms/raftkms/cluster"
 	"github.com/raftkms/raftkms/hsm"
 	"github.com/raftkms/raftkms/server/audit"
 )
@@ -51,6 +52,8 @@ type Config struct {
 	ClusterListen string
 	// ClusterAdvertise is where other members find it; empty: ClusterListen.
 	ClusterAdvertise string
+	// Reads is how reads find out that they are current.
+	Reads cluster.Reads
 	// GossipListen is the host:port of memberlist, TCP and UDP.
 	GossipListen string
 	// GossipAdvertise is where other members find it; empty: GossipListen.

@@ -123,6 +123,7 @@ func (s *Server) start(ctx context.Context, id identity, creds credentials) erro
 			Key:              creds.gossipKey,
 			APIURL:           s.cfg.APIURL,
 		},
+		Reads:      s.cfg.Reads,
 		Prepare:    stateMachine{s.machine}.prepare,
 		Admitted:   s.admitted,
 		Promotable: func(nodeID string) bool { return s.holdsRoots(ctx, nodeID) },

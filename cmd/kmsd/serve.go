@@ -14,6 +14,7 @@ import (
 
 	"github.com/raftkms/raftkms/cmd/kmsd/config"
 	"github.com/raftkms/raftkms/cmd/kmsd/logging"
+	"github.com/raftkms/raftkms/cluster"
 	"github.com/raftkms/raftkms/server"
 	"github.com/raftkms/raftkms/server/audit"
 )
@@ -65,6 +66,10 @@ func serveNode(ctx context.Context, c *config.Config) (err error) {
 	}
 	defer func() { err = errors.Join(err, module.Close()) }()
 
+	reads := cluster.ReadIndex
+	if c.Cluster.LogMarks() {
+		reads = cluster.LogMark
+	}
 	node, err := server.Open(ctx, server.Config{
 		NodeID: c.Node.ID, DataDir: c.Node.DataDir, AdminSocket: c.Node.AdminSocket, Version: version,
 		AuditDir: c.Audit.Dir, AuditSync: audit.Sync(c.Audit.Sync), AuditInterval: c.Audit.Interval,
@@ -72,7 +77,7 @@ func serveNode(ctx context.Context, c *config.Config) (err error) {
 		APIListen: c.API.Listen, APIURL: c.API.Advertise, APIMinTLS: c.API.MinTLSVersion(),
 		APICertificateFile: c.API.CertificateFile, APIKeyFile: keyFile(c),
 		ClusterListen: c.Cluster.Listen, ClusterAdvertise: c.Cluster.Advertise,
-		GossipListen: c.Gossip.Listen, GossipAdvertise: c.Gossip.Advertise,
+		Reads: reads, GossipListen: c.Gossip.Listen, GossipAdvertise: c.Gossip.Advertise,
 		JoinToken: token, Module: module, Logger: logger,
 		DrainDelay: c.DrainDelay, ShutdownTimeout: c.ShutdownTimeout,
 	})

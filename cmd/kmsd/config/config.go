@@ -51,6 +51,7 @@ type Cluster struct {
 	Listen        string `yaml:"listen,omitempty" help:"Address and port of the cluster port (Raft and forwarding, mutual TLS); 127.0.0.1:8441 when absent."`
 	Advertise     string `yaml:"advertise,omitempty" help:"Host and port by which other nodes reach the cluster port; the listen address when absent."`
 	JoinTokenFile string `yaml:"join_token_file,omitempty" help:"File with a one-time join token, or credential:NAME; read only while the node belongs to no cluster. When absent the node waits for kmsctl."`
+	Reads         string `yaml:"reads,omitempty" help:"How reads prove that they are current: read-index (a round of heartbeats) or log-mark (an entry in the log, slower; to compare with); read-index when absent."`
 }
 
 // Gossip is the port over which nodes find one another.
@@ -122,6 +123,7 @@ func (c *Config) fill(hostname string) {
 	or(&c.API.MinTLS, "1.2")
 	or(&c.Cluster.Listen, defaultClusterListen)
 	or(&c.Cluster.Advertise, c.Cluster.Listen)
+	or(&c.Cluster.Reads, "read-index")
 	or(&c.Gossip.Listen, defaultGossipListen)
 	or(&c.Gossip.Advertise, c.Gossip.Listen)
 	or(&c.Module.Kind, "soft")
@@ -139,6 +141,9 @@ func (c *Config) fill(hostname string) {
 		c.ShutdownTimeout = defaultShutdownTimeout
 	}
 }
+
+// LogMarks says whether reads go through the log.
+func (c Cluster) LogMarks() bool { return c.Reads == "log-mark" }
 
 // MinTLSVersion is the oldest TLS version as crypto/tls counts them.
 func (a API) MinTLSVersion() uint16 {

@@ -33,7 +33,7 @@ func TestAnEmptyFileWorks(t *testing.T) {
 	want := &config.Config{
 		Node:            config.Node{ID: "n1", DataDir: "/var/lib/raftkms", AdminSocket: "/var/lib/raftkms/admin.sock"},
 		API:             config.API{Listen: "127.0.0.1:8440", Advertise: "https://127.0.0.1:8440", MinTLS: "1.2"},
-		Cluster:         config.Cluster{Listen: "127.0.0.1:8441", Advertise: "127.0.0.1:8441"},
+		Cluster:         config.Cluster{Listen: "127.0.0.1:8441", Advertise: "127.0.0.1:8441", Reads: "read-index"},
 		Gossip:          config.Gossip{Listen: "127.0.0.1:8442", Advertise: "127.0.0.1:8442"},
 		Audit:           config.Audit{Dir: "/var/lib/raftkms/audit", Sync: "always", Full: "refuse"},
 		Log:             config.Log{Level: "info", Format: "text"},
@@ -124,6 +124,7 @@ func TestRefusals(t *testing.T) {
 	f("shutdown_timeout: soon", "soon")
 	f("shutdown_timeout: 1ms", "shutdown_timeout 1ms must lie between")
 	f("drain_delay: 1h", "drain_delay 1h0m0s must lie between")
+	f("cluster: {reads: stale}", "cluster.reads")
 	f("audit: {sync: sometimes}", "audit.sync")
 	f("audit: {full: panic}", "audit.full")
 	f("audit: {sync: interval, interval: 2h}", "audit.interval")

@@ -26,7 +26,7 @@ const maxDrainDelay = 10 * time.Minute
 // validate returns the first rule that the filled configuration breaks.
 func (c *Config) validate() error {
 	checks := []func(*Config) error{
-		checkNode, checkAPI, checkPorts, checkModule, checkAudit, checkLog,
+		checkNode, checkAPI, checkPorts, checkReads, checkModule, checkAudit, checkLog,
 	}
 	for _, check := range checks {
 		if err := check(c); err != nil {
@@ -55,6 +55,13 @@ func checkNode(c *Config) error {
 	}
 	if c.DrainDelay < 0 || c.DrainDelay > maxDrainDelay {
 		return fmt.Errorf("drain_delay %s must lie between 0s and %s", c.DrainDelay, maxDrainDelay)
+	}
+	return nil
+}
+
+func checkReads(c *Config) error {
+	if !slices.Contains([]string{"read-index", "log-mark"}, c.Cluster.Reads) {
+		return fmt.Errorf("cluster.reads %q must be read-index or log-mark", c.Cluster.Reads)
 	}
 	return nil
 }
