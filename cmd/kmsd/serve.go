@@ -12,9 +12,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/raftkms/raftkms/cluster"
 	"github.com/raftkms/raftkms/cmd/kmsd/config"
 	"github.com/raftkms/raftkms/cmd/kmsd/logging"
-	"github.com/raftkms/raftkms/cluster"
 	"github.com/raftkms/raftkms/server"
 	"github.com/raftkms/raftkms/server/audit"
 )
