@@ -26,14 +26,26 @@ type starter struct {
 
 func newStarter() *starter {
 	s := &starter{jobs: make(chan func()), done: make(chan struct{})}
-	go func() {
-		defer close(s.done)
-		runtime.LockOSThread() // never unlocked: the thread ends with this goroutine
-		for job := range s.jobs {
-			job()
-		}
-	}()
+	go s.serve()
 	return s
+}
+
+// serve works on a thread of its own until stop.
+func (s *starter) serve() {
+	runtime.LockOSThread()
+	if syscall.Gettid() == os.Getpid() {
+		// The runtime never ends the process's first thread. Held here, it
+		// cannot be given to the next goroutine.
+		defer runtime.UnlockOSThread()
+		go s.serve()
+		<-s.done
+		return
+	}
+	// Never unlocked: the thread ends with this goroutine.
+	defer close(s.done)
+	for job := range s.jobs {
+		job()
+	}
 }
 
 // stop ends the thread, and with it every child that is still alive.

@@ -1,0 +1,238 @@
+package campaign
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/raftkms/raftkms/bench/history"
+	"github.com/raftkms/raftkms/bench/nemesis"
+	"github.com/raftkms/raftkms/client"
+)
+
+// Why a campaign fails, besides broken promises.
+var (
+	// ErrTooLittle: it did not inject every kind of fault, or too few calls
+	// succeeded: that nothing was found says nothing.
+	ErrTooLittle = errors.New("the campaign did too little to be worth anything")
+	// ErrCrashed: a process ended that nobody had told to.
+	ErrCrashed = errors.New("a process ended by itself")
+	// ErrUnfinished: the cluster did not serve after everything was healed.
+	ErrUnfinished = errors.New("the healed cluster did not serve")
+)
+
+// Scenario is what a campaign does.
+type Scenario struct {
+	Name    string
+	Nodes   int
+	Workers int
+	// Load is how long the nemesis goes on; every kind of fault is injected at
+	// least once, however long that takes.
+	Load time.Duration
+	// Kinds of faults, each of which lasts up to Longest.
+	Kinds   []nemesis.Kind
+	Longest time.Duration
+	// Successes are how many calls must succeed meanwhile.
+	Successes int
+}
+
+// Config is one run of a scenario.
+type Config struct {
+	Scenario Scenario
+	Seed     uint64
+	Kmsd     string // the program
+	Dir      string // empty, and short enough for Unix sockets; what is left in it is the caller's
+	// Say is told what is going on; nil: nobody.
+	Say func(format string, args ...any)
+}
+
+// calm is how long the load goes on before the first fault and after the last.
+const calm = time.Second
+
+// Run runs a scenario and reports. The error is [Report.Err], or says why
+// there is no report. After a failure Dir also holds history.jsonl, report.txt
+// and drawings of the calls that cannot be put in order.
+func Run(ctx context.Context, cfg Config) (*Report, error) {
+	c, err := found(ctx, cfg.Kmsd, cfg.Dir, cfg.Scenario.Nodes)
+	if err != nil {
+		return nil, err
+	}
+	defer c.close()
+	r := &run{cfg: cfg, cluster: c, recorder: history.NewRecorder()}
+	defer r.closeAskers()
+	if err := r.openAskers(); err != nil {
+		return nil, err
+	}
+	r.drive(ctx)
+	h := r.recorder.History()
+	report := &Report{Scenario: cfg.Scenario, Seed: cfg.Seed, Elapsed: r.recorder.Now(), Unknown: c.network.Unknown() - r.strangers, Problems: r.problems}
+	report.fill(h)
+	for _, crash := range c.crashes() {
+		report.Problems = append(report.Problems, fmt.Errorf("%w: %s", ErrCrashed, crash))
+	}
+	report.Problems = append(report.Problems, errorsOf(report.tooLittle())...)
+	report.Violations = history.Check(h)
+	err = report.Err()
+	if err != nil {
+		report.Problems = append(report.Problems, keep(cfg.Dir, h, report)...)
+	}
+	return report, err
+}
+
+// run is a campaign that is going on.
+type run struct {
+	cfg       Config
+	cluster   *cluster
+	recorder  *history.Recorder
+	nodes     []*direct // patient ones
+	hasty     []*direct
+	roaming   roaming
+	strangers int64 // connections of the processes that kmsd dev had started
+	problems  []error
+}
+
+func (r *run) openAskers() error {
+	file := r.cluster.file
+	ca, err := client.ReadCA(file.CAFile)
+	if err != nil {
+		return err
+	}
+	for i := range file.Nodes {
+		r.nodes = append(r.nodes, newDirect(file, i, ca, patient))
+		r.hasty = append(r.hasty, newDirect(file, i, ca, hasty))
+	}
+	own, err := client.New(client.Config{
+		Endpoints: file.URLs(), CA: ca, AccessKey: file.AccessKey, SecretKey: file.SecretKey, ProjectID: file.ProjectID,
+		Patience: roamPatience,
+	})
+	r.roaming = roaming{own}
+	return err
+}
+
+func (r *run) closeAskers() {
+	for _, d := range slices.Concat(r.nodes, r.hasty) {
+		d.close()
+	}
+	if r.roaming.Client != nil {
+		r.roaming.close()
+	}
+}
+
+// drive does everything between the founding and the judging.
+func (r *run) drive(ctx context.Context) {
+	r.strangers = r.cluster.network.Unknown()
+	scraping, stopScraping := context.WithCancel(ctx)
+	var scrapers sync.WaitGroup
+	for i := range r.cluster.processes {
+		scrapers.Go(func() { r.cluster.scrape(scraping, r.recorder, i) })
+	}
+	loading, stopLoad := context.WithCancel(ctx)
+	var workers sync.WaitGroup
+	for _, w := range r.workers() {
+		workers.Go(func() { w.work(loading) })
+	}
+	time.Sleep(calm)
+	err := r.breakThings(ctx)
+	time.Sleep(calm)
+	stopLoad()
+	workers.Wait()
+	if err == nil {
+		r.say("%8s looking at everything", r.recorder.Now().Round(time.Millisecond))
+		err = finish(ctx, r.recorder, r.nodes)
+	}
+	stopScraping()
+	scrapers.Wait()
+	if err == nil {
+		err = r.cluster.settle(ctx, r.recorder)
+	}
+	if err != nil {
+		r.problems = append(r.problems, fmt.Errorf("%w: %w", ErrUnfinished, err))
+		for _, p := range r.cluster.processes {
+			r.problems = append(r.problems, errorsOf(p.Dump())...)
+		}
+		return
+	}
+	r.problems = append(r.problems, errorsOf(r.cluster.stop())...)
+}
+
+func (r *run) say(format string, args ...any) {
+	if r.cfg.Say != nil {
+		r.cfg.Say(format, args...)
+	}
+}
+
+// breakThings lets the nemesis work, and heals.
+func (r *run) breakThings(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, r.cfg.Scenario.Load)
+	defer cancel()
+	n := &nemesis.Nemesis{
+		Processes: r.cluster.processes, Network: r.cluster.network, Recorder: r.recorder,
+		Leader: r.cluster.leader, Recovered: r.cluster.ready, Say: r.cfg.Say,
+	}
+	return n.Run(ctx, nemesis.NewSchedule(r.cfg.Seed, r.cfg.Scenario.Longest, r.cfg.Scenario.Kinds...))
+}
+
+// workers makes the workers. Most choose a node for every call; every fourth
+// leaves that to our client.
+func (r *run) workers() []*worker {
+	b := newBoard("c" + strconv.FormatUint(r.cfg.Seed, 10))
+	all := make([]*worker, r.cfg.Scenario.Workers)
+	for i := range all {
+		w := &worker{number: i, random: rand.New(rand.NewPCG(r.cfg.Seed, uint64(i))), board: b, recorder: r.recorder}
+		switch i % 4 {
+		case 3:
+			w.askers = []asker{r.roaming}
+		case 2:
+			w.askers = askers(r.hasty)
+		default:
+			w.askers = askers(r.nodes)
+		}
+		all[i] = w
+	}
+	return all
+}
+
+func askers(nodes []*direct) (all []asker) {
+	for _, d := range nodes {
+		all = append(all, d)
+	}
+	return all
+}
+
+// keep writes what is needed to study a failure.
+func keep(dir string, h *history.History, report *Report) []error {
+	problems := errorsOf(h.Save(filepath.Join(dir, "history.jsonl")))
+	problems = append(problems, errorsOf(os.WriteFile(filepath.Join(dir, "report.txt"), []byte(report.String()), 0o600))...)
+	drawn := make(map[string]bool)
+	for _, v := range report.Violations {
+		if v.Name != "" && !drawn[v.Name] {
+			drawn[v.Name] = true
+			problems = append(problems, errorsOf(draw(dir, h, v.Name))...)
+		}
+	}
+	return problems
+}
+
+func draw(dir string, h *history.History, name string) error {
+	file, err := os.OpenFile(filepath.Join(dir, strings.ReplaceAll(name, "/", "-")+".html"), os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+	if err != nil {
+		return fmt.Errorf("drawing: %w", err)
+	}
+	return errors.Join(history.Visualize(h, name, file), file.Close())
+}
+
+// errorsOf is a list of at most one error.
+func errorsOf(err error) []error {
+	if err == nil {
+		return nil
+	}
+	return []error{err}
+}

@@ -1,0 +1,101 @@
+package campaign_test
+
+import (
+	"cmp"
+	"context"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/raftkms/raftkms/bench/campaign"
+)
+
+// kmsd is the path of the program under test.
+var kmsd string
+
+// TestMain builds kmsd, unless RAFTKMS_KMSD names one.
+func TestMain(m *testing.M) {
+	if kmsd = os.Getenv("RAFTKMS_KMSD"); kmsd != "" {
+		goleak.VerifyTestMain(m)
+		return
+	}
+	dir, err := os.MkdirTemp("", "kmsd")
+	if err != nil {
+		panic(err)
+	}
+	kmsd = filepath.Join(dir, "kmsd")
+	build := exec.Command("go", "build", "-o", kmsd, "../../cmd/kmsd")
+	build.Stderr = os.Stderr
+	if err := build.Run(); err != nil {
+		os.RemoveAll(dir)
+		os.Exit(1)
+	}
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(status int) {
+		os.RemoveAll(dir)
+		os.Exit(status)
+	}))
+}
+
+// TestMixedFaults runs a campaign with kills, pauses and partitions.
+//
+//	RAFTKMS_TORTURE   a duration: one campaign after the other, each with a new
+//	                  cluster and the next seed, until that time is over
+//	RAFTKMS_SEED      of the first campaign; drawn where there is none
+//	RAFTKMS_SCENARIO  a name in campaign.Scenarios; short, or long for torture
+func TestMixedFaults(t *testing.T) {
+	seed, budget, name := rand.Uint64N(1_000_000), time.Duration(0), "short"
+	var err error
+	if text := os.Getenv("RAFTKMS_SEED"); text != "" {
+		if seed, err = strconv.ParseUint(text, 10, 64); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if text := os.Getenv("RAFTKMS_TORTURE"); text != "" {
+		if budget, err = time.ParseDuration(text); err != nil {
+			t.Fatal(err)
+		}
+		name = "long"
+	}
+	name = cmp.Or(os.Getenv("RAFTKMS_SCENARIO"), name)
+	scenario, known := campaign.Scenarios()[name]
+	if !known {
+		t.Fatalf("there is no scenario %q", name)
+	}
+	for begin := time.Now(); ; seed++ {
+		run(t, scenario, seed)
+		if t.Failed() || time.Since(begin) >= budget {
+			return
+		}
+	}
+}
+
+// run runs one campaign. Its directory stays where it failed.
+func run(t *testing.T, s campaign.Scenario, seed uint64) {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "campaign-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%s campaign with RAFTKMS_SEED=%d in %s", s.Name, seed, dir)
+	report, err := campaign.Run(context.Background(), campaign.Config{
+		Scenario: s, Seed: seed, Kmsd: kmsd, Dir: dir,
+		Say: t.Logf,
+	})
+	if report != nil {
+		t.Log("\n" + report.String())
+	}
+	if err != nil {
+		t.Errorf("RAFTKMS_SEED=%d failed; everything about it is in %s", seed, dir)
+		if report == nil {
+			t.Error(err)
+		}
+		return
+	}
+	os.RemoveAll(dir)
+}

@@ -1,0 +1,239 @@
+package campaign
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"github.com/raftkms/raftkms/bench/nemesis"
+	"github.com/raftkms/raftkms/client/admin"
+	"github.com/raftkms/raftkms/client/devfile"
+	"github.com/raftkms/raftkms/server/wire"
+)
+
+// Patience with processes; generous, since the machine may be slow and busy.
+const (
+	foundPatience   = 2 * time.Minute
+	recoverPatience = 90 * time.Second
+	stopPatience    = 30 * time.Second
+	statusPatience  = 2 * time.Second
+	pollPeriod      = 25 * time.Millisecond
+)
+
+// The ports of a node, as offsets from its first. The first three are those of
+// kmsd dev; the fourth is that of the relay to the second.
+const (
+	clusterPort  = 1
+	gossipPort   = 2
+	relayPort    = 3
+	portsPerNode = 10
+)
+
+// cluster is a running cluster, all of whose processes are this package's.
+type cluster struct {
+	dir       string
+	file      *devfile.File
+	starter   *nemesis.Starter
+	processes []*nemesis.Process
+	sockets   []*admin.Socket
+	network   *nemesis.Network
+}
+
+// found makes a cluster in dir with kmsd dev, and starts its nodes again as
+// processes of its own. Close ends it.
+func found(ctx context.Context, kmsd, dir string, nodes int) (*cluster, error) {
+	ctx, cancel := context.WithTimeout(ctx, foundPatience)
+	defer cancel()
+	port, err := freePort(nodes)
+	if err != nil {
+		return nil, err
+	}
+	c := &cluster{dir: dir, starter: nemesis.NewStarter()}
+	for i := range nodes {
+		id := "node-" + strconv.Itoa(i+1)
+		c.sockets = append(c.sockets, admin.Open(filepath.Join(dir, id, "admin.sock")))
+		c.processes = append(c.processes, c.starter.NewProcess(id, c.logFile(id), kmsd, "serve", "--config", filepath.Join(dir, id, "kmsd.yaml")))
+	}
+	c.network = nemesis.NewNetwork(func(a *net.TCPAddr) string {
+		if owner := nemesis.OwnerOf(a, c.processes); owner != nil {
+			return owner.ID()
+		}
+		return ""
+	})
+	for i, p := range c.processes {
+		if err := c.layOut(p.ID(), port+portsPerNode*i); err != nil {
+			c.close()
+			return nil, err
+		}
+	}
+	err = c.runDev(ctx, kmsd, nodes, port)
+	for _, p := range c.processes {
+		if err == nil {
+			err = p.Start()
+		}
+	}
+	if err == nil {
+		err = c.ready(ctx)
+	}
+	if err != nil {
+		c.close()
+		return nil, fmt.Errorf("founding a cluster: %w", err)
+	}
+	return c, nil
+}
+
+// settings of a node as kmsd dev would write them, but for the address under
+// which the other nodes reach it. kmsd dev keeps a configuration that is there.
+const settings = `node: {id: %[1]s, data_dir: %[2]s/data, admin_socket: %[2]s/admin.sock}
+api: {listen: "127.0.0.1:%[3]d", advertise: "https://127.0.0.1:%[3]d"}
+cluster: {listen: "127.0.0.1:%[4]d", advertise: "127.0.0.1:%[6]d", join_token_file: %[2]s/join-token}
+gossip: {listen: "127.0.0.1:%[5]d", advertise: "127.0.0.1:%[5]d"}
+module: {kind: soft}
+`
+
+// layOut writes a node's configuration and starts the relay to it.
+func (c *cluster) layOut(id string, port int) error {
+	dir := filepath.Join(c.dir, id)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("making the directory of %s: %w", id, err)
+	}
+	text := fmt.Sprintf(settings, id, dir, port, port+clusterPort, port+gossipPort, port+relayPort)
+	if err := os.WriteFile(filepath.Join(dir, "kmsd.yaml"), []byte(text), 0o600); err != nil {
+		return fmt.Errorf("writing the configuration of %s: %w", id, err)
+	}
+	return c.network.Relay(id, loopback(port+relayPort), loopback(port+clusterPort))
+}
+
+// runDev has kmsd dev make the cluster, and ends it.
+func (c *cluster) runDev(ctx context.Context, kmsd string, nodes, port int) error {
+	dev := c.starter.NewProcess("kmsd dev", filepath.Join(c.dir, "dev.log"),
+		kmsd, "dev", "--dir", c.dir, "--nodes", strconv.Itoa(nodes), "--module", "soft", "--port", strconv.Itoa(port))
+	if err := dev.Start(); err != nil {
+		return err
+	}
+	var err error
+	for {
+		if c.file, err = devfile.Read(filepath.Join(c.dir, devfile.Name)); err == nil {
+			break
+		}
+		if dev.PID() == 0 || ctx.Err() != nil {
+			return errors.Join(fmt.Errorf("kmsd dev did not get ready (see dev.log): %v: %w", dev.Crashes(), err), dev.Kill())
+		}
+		time.Sleep(pollPeriod)
+	}
+	return dev.Stop(stopPatience)
+}
+
+// close ends everything.
+func (c *cluster) close() {
+	for _, p := range c.processes {
+		_ = p.Kill() // the starter's end kills what is left
+	}
+	c.starter.Close()
+	c.network.Close()
+}
+
+// stop asks all nodes to end; one that does not is an error.
+func (c *cluster) stop() error {
+	problems := make(chan error, len(c.processes))
+	for _, p := range c.processes {
+		go func() { problems <- p.Stop(stopPatience) }()
+	}
+	var err error
+	for range c.processes {
+		err = errors.Join(err, <-problems)
+	}
+	return err
+}
+
+// status asks one node.
+func (c *cluster) status(ctx context.Context, i int) (wire.StatusReply, error) {
+	ctx, cancel := context.WithTimeout(ctx, statusPatience)
+	defer cancel()
+	return c.sockets[i].Status(ctx)
+}
+
+// leader is the node that leads, by the newest term that any node knows.
+func (c *cluster) leader(ctx context.Context) string {
+	leader, term := "", uint64(0)
+	for i := range c.sockets {
+		if s, err := c.status(ctx, i); err == nil && s.Leader != "" && s.Term >= term {
+			leader, term = s.Leader, s.Term
+		}
+	}
+	return leader
+}
+
+// ready waits until every node says that it serves.
+func (c *cluster) ready(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, recoverPatience)
+	defer cancel()
+	for i, p := range c.processes {
+		for {
+			s, err := c.status(ctx, i)
+			if err == nil && s.Ready && s.Phase == "serving" && s.Leader != "" {
+				break
+			}
+			if p.PID() == 0 {
+				return fmt.Errorf("%s is not running: %v", p.ID(), p.Crashes())
+			}
+			select {
+			case <-ctx.Done():
+				return fmt.Errorf("%s does not serve (phase %q, ready %t, leader %q, term %d): %w", p.ID(), s.Phase, s.Ready, s.Leader, s.Term, errors.Join(err, ctx.Err()))
+			case <-time.After(pollPeriod):
+			}
+		}
+	}
+	return nil
+}
+
+// crashes are the ends of processes that nobody has asked for, and the races
+// that a program built with the race detector has reported.
+func (c *cluster) crashes() []string {
+	var all []string
+	for _, p := range c.processes {
+		all = append(all, p.Crashes()...)
+		log, err := os.ReadFile(c.logFile(p.ID()))
+		if err != nil || bytes.Contains(log, []byte("WARNING: DATA RACE")) {
+			all = append(all, fmt.Sprintf("%s has a data race in its log, or no log: %v", p.ID(), err))
+		}
+	}
+	return all
+}
+
+// logFile is where a node's processes write their logs.
+func (c *cluster) logFile(id string) string { return filepath.Join(c.dir, id, "kmsd.log") }
+
+func loopback(port int) string { return "127.0.0.1:" + strconv.Itoa(port) }
+
+// freePort finds a first port such that all ports of the nodes are free, below
+// the range from which the kernel gives out ports by itself.
+func freePort(nodes int) (int, error) {
+	for range 100 {
+		port := 10000 + portsPerNode*rand.IntN(2000)
+		if portsFree(port, nodes) {
+			return port, nil
+		}
+	}
+	return 0, errors.New("finding free ports: 100 tries failed")
+}
+
+func portsFree(port, nodes int) bool {
+	for i := range nodes {
+		for j := range relayPort + 1 {
+			listener, err := net.Listen("tcp", loopback(port+portsPerNode*i+j))
+			if err != nil {
+				return false
+			}
+			listener.Close()
+		}
+	}
+	return true
+}

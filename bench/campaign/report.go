@@ -1,0 +1,133 @@
+package campaign
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/raftkms/raftkms/bench/history"
+)
+
+// Report is what happened in a campaign.
+type Report struct {
+	Scenario Scenario
+	Seed     uint64
+	Elapsed  time.Duration // of the load and everything after it
+
+	Calls map[history.Op]map[history.Outcome]int
+	// Successes are the calls that were answered with ok while the nemesis was
+	// at work.
+	Successes int
+	Faults    map[string]int // injected, by kind
+	// Recoveries are, fault by fault, from its healing to the first success of
+	// a write that began after it.
+	Recoveries []time.Duration
+	Terms      int   // that were seen: each is an election
+	Compared   int   // indexes at which states of several nodes were compared
+	Unknown    int64 // connections between nodes that could not be cut, since nobody knew whose they were
+
+	Violations []*history.Violation
+	Problems   []error // everything else that makes a campaign fail
+}
+
+// fill counts what a history holds.
+func (r *Report) fill(h *history.History) {
+	r.Calls = make(map[history.Op]map[history.Outcome]int)
+	for i := range h.Calls {
+		c := &h.Calls[i]
+		if r.Calls[c.Op] == nil {
+			r.Calls[c.Op] = make(map[history.Outcome]int)
+		}
+		r.Calls[c.Op][c.Outcome]++
+		if c.Outcome == history.OK && !c.Final {
+			r.Successes++
+		}
+	}
+	r.Faults = make(map[string]int)
+	for _, f := range h.Faults {
+		r.Faults[f.Kind]++
+		if first, ok := firstWrite(h, f.End); ok {
+			r.Recoveries = append(r.Recoveries, first)
+		}
+	}
+	slices.Sort(r.Recoveries)
+	terms := make(map[uint64]bool)
+	for _, s := range h.Statuses {
+		terms[s.Term] = true
+	}
+	r.Terms = len(terms)
+	r.Compared = h.Compared()
+}
+
+// tooLittle returns an error when nothing follows from nothing being found.
+func (r *Report) tooLittle() error {
+	missing := 0
+	for _, kind := range r.Scenario.Kinds {
+		if r.Faults[string(kind)] == 0 {
+			missing++
+		}
+	}
+	if missing == 0 && len(r.Faults) > 0 && r.Successes >= r.Scenario.Successes && r.Compared > 0 {
+		return nil
+	}
+	return fmt.Errorf("%w: %d of %d kinds of faults are missing, %d of %d calls succeeded, states were compared at %d indexes",
+		ErrTooLittle, missing, len(r.Scenario.Kinds), r.Successes, r.Scenario.Successes, r.Compared)
+}
+
+// firstWrite is how long after a time the first write succeeded that began
+// after it.
+func firstWrite(h *history.History, from time.Duration) (after time.Duration, ok bool) {
+	for i := range h.Calls {
+		c := &h.Calls[i]
+		if c.Begin >= from && c.Op.Writes() && c.Outcome == history.OK && (!ok || c.End-from < after) {
+			after, ok = c.End-from, true
+		}
+	}
+	return after, ok
+}
+
+// Err is why the campaign failed, or nil.
+func (r *Report) Err() error {
+	all := slices.Clone(r.Problems)
+	for _, v := range r.Violations {
+		all = append(all, v)
+	}
+	return errors.Join(all...)
+}
+
+// maxShown is how many violations a report spells out.
+const maxShown = 20
+
+// String is the report for people.
+func (r *Report) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "campaign %s, seed %d: %d nodes, %d workers, %s\n", r.Scenario.Name, r.Seed, r.Scenario.Nodes, r.Scenario.Workers, r.Elapsed.Round(time.Millisecond))
+	fmt.Fprintf(&b, "%-16s %7s %8s %9s %8s\n", "calls", history.OK, history.Refused, history.NotDone, history.Unknown)
+	for _, op := range slices.Sorted(maps.Keys(r.Calls)) {
+		by := r.Calls[op]
+		fmt.Fprintf(&b, "%-16s %7d %8d %9d %8d\n", op, by[history.OK], by[history.Refused], by[history.NotDone], by[history.Unknown])
+	}
+	b.WriteString("faults:")
+	for _, kind := range slices.Sorted(maps.Keys(r.Faults)) {
+		fmt.Fprintf(&b, " %s %d", kind, r.Faults[kind])
+	}
+	if n := len(r.Recoveries); n > 0 {
+		fmt.Fprintf(&b, "\nfirst write after each of %d healings: median %s, longest %s", n,
+			r.Recoveries[n/2].Round(time.Millisecond), r.Recoveries[n-1].Round(time.Millisecond))
+	}
+	fmt.Fprintf(&b, "\n%d terms seen; states compared at %d indexes; %d connections of unknown origin\n", r.Terms, r.Compared, r.Unknown)
+	for _, problem := range r.Problems {
+		fmt.Fprintf(&b, "PROBLEM: %v\n", problem)
+	}
+	for i, v := range r.Violations {
+		if i == maxShown {
+			fmt.Fprintf(&b, "and %d more\n", len(r.Violations)-i)
+			break
+		}
+		fmt.Fprintf(&b, "VIOLATION of %v\n", v)
+	}
+	return b.String()
+}

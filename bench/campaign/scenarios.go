@@ -1,0 +1,32 @@
+package campaign
+
+import (
+	"slices"
+	"time"
+
+	"github.com/raftkms/raftkms/bench/nemesis"
+)
+
+// Scenarios are the scenarios by name. "short" is for every test run, "long" is
+// one round of torture with every kind of fault; the others show a bug of
+// TRACK-RECORD.md again.
+func Scenarios() map[string]Scenario {
+	all := make(map[string]Scenario)
+	for _, s := range []Scenario{
+		{
+			Name: "short", Nodes: 3, Workers: 8, Load: 10 * time.Second, Longest: 2 * time.Second, Successes: 50,
+			Kinds: []nemesis.Kind{nemesis.KillLeader, nemesis.PauseLeader, nemesis.IsolateLeader, nemesis.KillAll, nemesis.StopDeaf},
+		},
+		{
+			Name: "long", Nodes: 3, Workers: 12, Load: 45 * time.Second, Longest: 5 * time.Second, Successes: 500,
+			Kinds: slices.Concat(nemesis.ProcessKinds(), nemesis.NetworkKinds()),
+		},
+		{
+			Name: "deaf", Nodes: 3, Workers: 12, Load: 40 * time.Second, Longest: time.Second, Successes: 500,
+			Kinds: []nemesis.Kind{nemesis.StopDeaf},
+		},
+	} {
+		all[s.Name] = s
+	}
+	return all
+}

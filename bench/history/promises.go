@@ -1,0 +1,82 @@
+package history
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// The promises, by what it means to break them. A [Violation] wraps one.
+var (
+	// ErrLost: an acknowledged write is not there at the end.
+	ErrLost = errors.New("P1: an acknowledged write was lost")
+	// ErrNotLinearizable: no order of the calls under one name explains all
+	// answers.
+	ErrNotLinearizable = errors.New("P2: the answers are not linearizable")
+	// ErrTwice: a write took effect more than once.
+	ErrTwice = errors.New("P3: a write took effect more than once")
+	// ErrDoneAfterAll: what was said not to be done was seen.
+	ErrDoneAfterAll = errors.New("P4: what was reported as not done was seen")
+	// ErrUsedWhileDisabled: a key was used after its disabling was acknowledged.
+	ErrUsedWhileDisabled = errors.New("P5: a key was used after its disabling was acknowledged")
+	// ErrUnreadable: what was encrypted could not be decrypted, or came out as
+	// something else.
+	ErrUnreadable = errors.New("P6: what was encrypted could not be decrypted")
+	// ErrDiverged: two nodes held different states at one index.
+	ErrDiverged = errors.New("P7: the nodes' states differ at the same index")
+	// ErrWentBack: a term, a commit index or an applied index went back.
+	ErrWentBack = errors.New("P8: a term or an index went back")
+	// ErrUndecided: the search for an order took too long. It is no proof of
+	// anything, and a failure all the same: such a run has not been judged.
+	ErrUndecided = errors.New("the answers could not be judged in time")
+)
+
+// Violation is one broken promise.
+type Violation struct {
+	Promise error   // one of the errors of this package
+	Name    string  // of the key; empty where it is none's
+	What    string  // a sentence for people
+	Calls   []*Call // that show it, as far as there are such
+}
+
+// Error says what was broken, and how that is known.
+func (v *Violation) Error() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s: %s", v.Promise, v.What)
+	for _, c := range v.Calls {
+		b.WriteString("\n\t" + c.String())
+	}
+	return b.String()
+}
+
+// Unwrap returns the promise.
+func (v *Violation) Unwrap() error { return v.Promise }
+
+// Checker finds where a history breaks one promise.
+type Checker struct {
+	Promise error
+	Find    func(*History) []*Violation
+}
+
+// Checkers are all of them.
+func Checkers() []Checker {
+	return []Checker{
+		{ErrLost, lost},
+		{ErrNotLinearizable, notLinearizable},
+		{ErrTwice, twice},
+		{ErrDoneAfterAll, doneAfterAll},
+		{ErrUsedWhileDisabled, usedWhileDisabled},
+		{ErrUnreadable, unreadable},
+		{ErrDiverged, diverged},
+		{ErrWentBack, wentBack},
+	}
+}
+
+// Check has every checker judge the history.
+func Check(h *History) []*Violation {
+	var all []*Violation
+	for _, c := range Checkers() {
+		all = append(all, c.Find(h)...)
+	}
+	return all
+}

@@ -1,0 +1,63 @@
+package history
+
+import (
+	"slices"
+	"sync"
+	"time"
+)
+
+// Recorder collects records from many goroutines. Its clock is monotonic and
+// starts at zero with it.
+type Recorder struct {
+	start time.Time
+
+	mu sync.Mutex
+	h  History
+}
+
+// NewRecorder starts the clock.
+func NewRecorder() *Recorder { return &Recorder{start: time.Now()} }
+
+// Now is the time on the recorder's clock. A call's Begin is read before
+// anything of it is sent, its End after all of the answer is there.
+func (r *Recorder) Now() time.Duration { return time.Since(r.start) }
+
+// Call records a call that has ended. Byte slices become the recorder's.
+func (r *Recorder) Call(c Call) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.h.Calls = append(r.h.Calls, c)
+}
+
+// Listing records a listing.
+func (r *Recorder) Listing(l Listing) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.h.Listings = append(r.h.Listings, l)
+}
+
+// Status records what a node said of itself.
+func (r *Recorder) Status(s Status) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.h.Statuses = append(r.h.Statuses, s)
+}
+
+// Fault records a fault that is healed.
+func (r *Recorder) Fault(f Fault) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.h.Faults = append(r.h.Faults, f)
+}
+
+// History returns what was recorded so far, in order of time.
+func (r *Recorder) History() *History {
+	r.mu.Lock()
+	h := &History{
+		Calls: slices.Clone(r.h.Calls), Listings: slices.Clone(r.h.Listings),
+		Statuses: slices.Clone(r.h.Statuses), Faults: slices.Clone(r.h.Faults),
+	}
+	r.mu.Unlock()
+	h.sort()
+	return h
+}

@@ -1,0 +1,13 @@
+// Package nemesis breaks a cluster on purpose: it kills, pauses and restarts
+// its processes and cuts its network, by a schedule drawn from a seed.
+//
+// What it promises: every fault is recorded with the clock of the calls' history
+// ([history.Recorder]), from its injection to the end of its healing; when
+// [Nemesis.Run] returns everything is healed, whatever happened. The same seed
+// and kinds give the same schedule; whom a fault meets (the leader) is found out
+// when it is injected.
+//
+// What it never does: signal a process that it has not started, or touch
+// anything but loopback addresses. The processes end with the one that runs
+// this package, however that ends.
+package nemesis

@@ -1,0 +1,358 @@
+package nemesis_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"go.uber.org/goleak"
+
+	"github.com/raftkms/raftkms/bench/history"
+	"github.com/raftkms/raftkms/bench/nemesis"
+)
+
+// TestMain is the tests, or one of the processes that they start: with
+// arguments that begin with "child", it does what the next one says.
+func TestMain(m *testing.M) {
+	if len(os.Args) > 2 && os.Args[1] == "child" {
+		child(os.Args[2:])
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// child waits for a signal, fails, or speaks to an address first.
+func child(args []string) {
+	switch args[0] {
+	case "fail":
+		os.Exit(3)
+	case "dial":
+		conn, err := net.Dial("tcp", args[1])
+		if err != nil {
+			panic(err)
+		}
+		if _, err := io.WriteString(conn, "hello"); err != nil {
+			panic(err)
+		}
+		_, _ = io.Copy(io.Discard, conn)
+	}
+	time.Sleep(time.Hour)
+}
+
+func starter(t *testing.T) *nemesis.Starter {
+	t.Helper()
+	s := nemesis.NewStarter()
+	t.Cleanup(s.Close)
+	return s
+}
+
+// process describes a child of these tests; it is killed at the end.
+func process(t *testing.T, s *nemesis.Starter, id string, args ...string) *nemesis.Process {
+	t.Helper()
+	p := s.NewProcess(id, filepath.Join(t.TempDir(), "log"), append([]string{os.Args[0], "child"}, args...)...)
+	t.Cleanup(func() {
+		if err := p.Kill(); err != nil {
+			t.Error(err)
+		}
+	})
+	return p
+}
+
+func must(t *testing.T, errs ...error) {
+	t.Helper()
+	if err := errors.Join(errs...); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func await(t *testing.T, what string, good func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+		if good() {
+			return
+		}
+	}
+	t.Fatalf("waited in vain for %s", what)
+}
+
+// paused says whether the kernel has stopped a process.
+func paused(pid int) bool {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	return err == nil && strings.Contains(string(text), "State:\tT")
+}
+
+func TestAProcessIsKilledPausedAndStartedAgain(t *testing.T) {
+	p := process(t, starter(t), "n1", "wait")
+	if p.PID() != 0 {
+		t.Error("it lives before its start")
+	}
+	must(t, p.Start())
+	first := p.PID()
+	must(t, p.Start(), p.Pause())
+	if p.PID() != first {
+		t.Error("a second start replaced the process")
+	}
+	await(t, "the pause", func() bool { return paused(first) })
+	must(t, p.Resume())
+	await(t, "the resumption", func() bool { return !paused(first) })
+	must(t, p.Pause(), p.Kill(), p.Kill())
+	if err := syscall.Kill(first, 0); p.PID() != 0 || !errors.Is(err, syscall.ESRCH) {
+		t.Errorf("killed, it is there as %d, %v", p.PID(), err)
+	}
+	must(t, p.Start())
+	if p.PID() == 0 || p.PID() == first {
+		t.Errorf("started again, it is %d after %d", p.PID(), first)
+	}
+	must(t, p.Stop(time.Minute))
+	if got := p.Crashes(); len(got) != 0 {
+		t.Errorf("what was asked for counts as a crash: %v", got)
+	}
+}
+
+func TestWhatEndsByItselfIsACrash(t *testing.T) {
+	p := process(t, starter(t), "n1", "fail")
+	must(t, p.Start())
+	await(t, "the end", func() bool { return p.PID() == 0 })
+	if got := p.Crashes(); len(got) != 1 || !strings.Contains(got[0], "n1") || !strings.Contains(got[0], "exit status 3") {
+		t.Errorf("crashes: %q", got)
+	}
+}
+
+func TestNoProcessOutlivesItsStarter(t *testing.T) {
+	s := nemesis.NewStarter()
+	p := process(t, s, "n1", "wait")
+	must(t, p.Start())
+	pid := p.PID()
+	s.Close()
+	await(t, "the end", func() bool { return errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) })
+}
+
+// echo answers every connection with what it gets, until the test ends.
+func echo(t *testing.T) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	done := make(chan struct{})
+	t.Cleanup(func() { listener.Close(); <-done })
+	go func() {
+		defer close(done)
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer conn.Close()
+				_, _ = io.Copy(conn, conn)
+			}()
+		}
+	}()
+	return listener.Addr().String()
+}
+
+// free is an address that nobody listens on.
+func free(t *testing.T) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	defer listener.Close()
+	return listener.Addr().String()
+}
+
+// says sends a text and says whether it comes back within the time.
+func says(t *testing.T, conn net.Conn, text string, within time.Duration) bool {
+	t.Helper()
+	if text != "" {
+		_, err := io.WriteString(conn, text)
+		must(t, err)
+	}
+	must(t, conn.SetReadDeadline(time.Now().Add(within)))
+	buf := make([]byte, 4)
+	_, err := io.ReadFull(conn, buf)
+	if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Fatal(err)
+	}
+	return err == nil
+}
+
+const (
+	never = 100 * time.Millisecond // as long as a test waits for what must not come
+	ever  = 30 * time.Second
+)
+
+func TestACutHoldsBackAndHealingDelivers(t *testing.T) {
+	network := nemesis.NewNetwork(func(*net.TCPAddr) string { return "a" })
+	t.Cleanup(network.Close)
+	relay := free(t)
+	must(t, network.Relay("b", relay, echo(t)))
+	dial := func() net.Conn {
+		conn, err := net.Dial("tcp", relay)
+		must(t, err)
+		t.Cleanup(func() { conn.Close() })
+		return conn
+	}
+	conn := dial()
+	if !says(t, conn, "ping", ever) {
+		t.Fatal("nothing comes through an open network")
+	}
+	f := func(from, to string) {
+		t.Helper()
+		network.Cut(from, to)
+		if says(t, conn, "ping", never) {
+			t.Errorf("an answer came through %s → %s, which is cut", from, to)
+		}
+		network.Heal()
+		if !says(t, conn, "", ever) {
+			t.Errorf("what was held back on %s → %s never came", from, to)
+		}
+	}
+	f("a", "b")
+	f("b", "a")
+	network.Cut("a", "c")
+	network.Cut("c", "b")
+	if !says(t, conn, "ping", ever) {
+		t.Error("other nodes' cuts hold this connection back")
+	}
+	network.Cut("a", "b")
+	late := dial()
+	if says(t, late, "ping", never) {
+		t.Error("a new connection came through a cut")
+	}
+	network.Heal()
+	if !says(t, late, "", ever) {
+		t.Error("a connection made during a cut is dead after it")
+	}
+	if network.Unknown() != 0 {
+		t.Errorf("%d connections of unknown origin", network.Unknown())
+	}
+	network.Cut("a", "b") // Close must not wait for it
+}
+
+func TestAConnectionIsItsProcesses(t *testing.T) {
+	s := starter(t)
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	defer listener.Close()
+	other, dialler := process(t, s, "other", "wait"), process(t, s, "dialler", "dial", listener.Addr().String())
+	must(t, other.Start(), dialler.Start())
+	conn, err := listener.Accept()
+	must(t, err)
+	defer conn.Close()
+	_, err = io.ReadFull(conn, make([]byte, 5))
+	must(t, err)
+	address := conn.RemoteAddr().(*net.TCPAddr)
+	if got := nemesis.OwnerOf(address, []*nemesis.Process{other, dialler}); got != dialler {
+		t.Errorf("the connection is that of %v", got)
+	}
+	if got := nemesis.OwnerOf(address, []*nemesis.Process{other}); got != nil {
+		t.Errorf("the connection is that of %s", got.ID())
+	}
+}
+
+func TestASeedGivesOneSchedule(t *testing.T) {
+	kinds := slices.Concat(nemesis.ProcessKinds(), nemesis.NetworkKinds())
+	draw := func(seed uint64) (actions []nemesis.Action) {
+		s := nemesis.NewSchedule(seed, 5*time.Second, kinds...)
+		for range 3 * s.Round() {
+			actions = append(actions, s.Next())
+		}
+		return actions
+	}
+	first := draw(1)
+	if diff := cmp.Diff(first, draw(1)); diff != "" {
+		t.Errorf("the same seed: -first+second\n%s", diff)
+	}
+	if cmp.Equal(first, draw(2)) {
+		t.Error("another seed gives the same")
+	}
+	for round := range slices.Chunk(first, len(kinds)) {
+		for _, kind := range kinds {
+			if !slices.ContainsFunc(round, func(a nemesis.Action) bool { return a.Kind == kind }) {
+				t.Errorf("a round lacks %s", kind)
+			}
+		}
+	}
+	for _, a := range first {
+		if a.Length < 100*time.Millisecond || a.Length > 5*time.Second || a.Gap < 0 || a.Gap > time.Second {
+			t.Errorf("%+v is out of bounds", a)
+		}
+	}
+}
+
+// cluster is a nemesis of three processes that only wait, and a network that
+// carries nothing.
+func cluster(t *testing.T) *nemesis.Nemesis {
+	t.Helper()
+	s := starter(t)
+	n := &nemesis.Nemesis{
+		Network:  nemesis.NewNetwork(func(*net.TCPAddr) string { return "" }),
+		Recorder: history.NewRecorder(),
+		Leader:   func(context.Context) string { return "n2" },
+	}
+	t.Cleanup(n.Network.Close)
+	for _, id := range []string{"n1", "n2", "n3"} {
+		n.Processes = append(n.Processes, process(t, s, id, "wait"))
+	}
+	n.Recovered = func(context.Context) error {
+		for _, p := range n.Processes {
+			if p.PID() == 0 || paused(p.PID()) {
+				return fmt.Errorf("%s is not healed", p.ID())
+			}
+		}
+		return nil
+	}
+	must(t, n.Heal())
+	return n
+}
+
+func TestEveryKindIsInjectedRecordedAndHealed(t *testing.T) {
+	n := cluster(t)
+	ended, end := context.WithCancel(context.Background())
+	end() // one round, and no waits between
+	kinds := slices.Concat(nemesis.ProcessKinds(), nemesis.NetworkKinds())
+	must(t, n.Run(ended, nemesis.NewSchedule(1, time.Millisecond, kinds...)), n.Recovered(ended))
+	faults := n.Recorder.History().Faults
+	if len(faults) != len(kinds) {
+		t.Errorf("%d faults of %d kinds", len(faults), len(kinds))
+	}
+	for _, f := range faults {
+		want := 1
+		switch nemesis.Kind(f.Kind) {
+		case nemesis.KillAll:
+			want = 3
+		case nemesis.SplitPair:
+			want = 2
+		}
+		if len(f.Nodes) != want || f.End-f.Begin < 100*time.Millisecond {
+			t.Errorf("recorded %+v", f)
+		}
+		if strings.HasSuffix(f.Kind, "-leader") && f.Nodes[0] != "n2" {
+			t.Errorf("%s met %v", f.Kind, f.Nodes)
+		}
+	}
+}
+
+func TestAClusterThatDoesNotRecover(t *testing.T) {
+	n := cluster(t)
+	healed := n.Recovered
+	n.Recovered = func(context.Context) error { return errors.New("n3 says no") }
+	err := n.Run(context.Background(), nemesis.NewSchedule(1, time.Millisecond, nemesis.PauseLeader))
+	if !errors.Is(err, nemesis.ErrNotRecovered) || !strings.Contains(err.Error(), "n3 says no") || !strings.Contains(err.Error(), "pause-leader") {
+		t.Errorf("got %v", err)
+	}
+	must(t, healed(context.Background()))
+	n.Network = nil
+	if err := n.Run(context.Background(), nemesis.NewSchedule(1, time.Millisecond, nemesis.SplitPair)); err == nil {
+		t.Error("a partition without a network")
+	}
+}

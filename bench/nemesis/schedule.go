@@ -1,0 +1,91 @@
+package nemesis
+
+import (
+	"math/rand/v2"
+	"time"
+)
+
+// Kind is a kind of fault.
+type Kind string
+
+// The kinds. "Leader" is the node that leads when the fault is injected; where
+// none is known, any node.
+const (
+	KillLeader    Kind = "kill-leader"    // SIGKILL, and started again after a while
+	KillOne       Kind = "kill-one"       // the same with any node
+	KillAll       Kind = "kill-all"       // all at once
+	StopLeader    Kind = "stop-leader"    // SIGTERM, and started again once it has ended and a while is over
+	Storm         Kind = "restart-storm"  // one node is killed and started again, over and over
+	PauseLeader   Kind = "pause-leader"   // SIGSTOP, then SIGCONT
+	PauseOne      Kind = "pause-one"      //
+	IsolateLeader Kind = "isolate-leader" // nothing goes to or from it
+	IsolateOne    Kind = "isolate-one"    //
+	MuteLeader    Kind = "mute-leader"    // it hears the others, they do not hear it
+	DeafenLeader  Kind = "deafen-leader"  // they hear it, it does not hear them
+	SplitPair     Kind = "split-pair"     // two followers' worth of nodes cannot reach each other; the rest reach both
+	StopDeaf      Kind = "stop-deaf"      // a leader is deafened and, before it hears again, stopped: what it has under way may be done
+)
+
+// ProcessKinds are those that need no network of their own.
+func ProcessKinds() []Kind {
+	return []Kind{KillLeader, KillOne, KillAll, StopLeader, Storm, PauseLeader, PauseOne}
+}
+
+// NetworkKinds are those that need a [Network].
+func NetworkKinds() []Kind {
+	return []Kind{IsolateLeader, IsolateOne, MuteLeader, DeafenLeader, SplitPair, StopDeaf}
+}
+
+// Action is one planned fault.
+type Action struct {
+	Kind   Kind
+	Victim int           // chooses the node, where it is not the leader
+	Length time.Duration // from the injection to the healing
+	Gap    time.Duration // of peace after it
+}
+
+// Schedule is an endless sequence of actions. Every kind comes once before any
+// comes again.
+type Schedule struct {
+	random  *rand.Rand
+	kinds   []Kind
+	longest time.Duration
+	dealt   int
+}
+
+// Bounds of what is drawn.
+const (
+	shortest = 100 * time.Millisecond
+	maxGap   = time.Second
+)
+
+// NewSchedule draws faults of these kinds that last for 0.1 s up to longest.
+func NewSchedule(seed uint64, longest time.Duration, kinds ...Kind) *Schedule {
+	return &Schedule{
+		random: rand.New(rand.NewPCG(seed, 0x6e656d65736973)), kinds: append([]Kind(nil), kinds...),
+		longest: max(longest, shortest+1),
+	}
+}
+
+// Round is how many actions contain every kind once.
+func (s *Schedule) Round() int { return len(s.kinds) }
+
+// Next draws the next action.
+func (s *Schedule) Next() Action {
+	if s.dealt%len(s.kinds) == 0 {
+		s.random.Shuffle(len(s.kinds), func(i, j int) { s.kinds[i], s.kinds[j] = s.kinds[j], s.kinds[i] })
+	}
+	kind := s.kinds[s.dealt%len(s.kinds)]
+	s.dealt++
+	// Short ones come more often than long ones: they cost less of a run, and
+	// much goes wrong at the very edge of a timeout.
+	length := s.longest
+	for range s.random.IntN(4) {
+		length /= 2
+	}
+	length = shortest + time.Duration(s.random.Int64N(int64(max(length-shortest, 1))))
+	return Action{
+		Kind: kind, Victim: s.random.IntN(1 << 16), Length: length,
+		Gap: time.Duration(s.random.Int64N(int64(maxGap))),
+	}
+}
