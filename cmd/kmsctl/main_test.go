@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -40,6 +41,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"node": writeNode, "await": await, "setenv": setenv, "credentials": useCredentials, "status": wantStatus,
+			"alter": alter,
 		},
 		RequireExplicitExec: true,
 	})
@@ -116,6 +118,15 @@ func wantStatus(ts *testscript.TestScript, _ bool, args []string) {
 	if got != args[0] {
 		ts.Fatalf("%v: exit status %s, want %s; it said:\n%s", args[1:], got, args[0], ts.ReadFile("stderr"))
 	}
+}
+
+// alter (alter DIR) changes one character of an early line in a trace directory.
+func alter(ts *testscript.TestScript, _ bool, args []string) {
+	segments, err := filepath.Glob(filepath.Join(ts.MkAbs(args[0]), "*.jsonl"))
+	ts.Check(err)
+	text, err := os.ReadFile(segments[0])
+	ts.Check(err)
+	ts.Check(os.WriteFile(segments[0], bytes.Replace(text, []byte(`"trace_name":"`), []byte(`"trace_name":"x`), 1), 0o600))
 }
 
 func TestExitStatuses(t *testing.T) {

@@ -6,8 +6,9 @@ import (
 	"slices"
 )
 
-// MaxContext is the largest canonical form of a context, in bytes without its tag.
-const MaxContext = 8192
+// MaxContext is the largest canonical form of a context, in bytes without its
+// tag: a string of 8192 bytes, which is what dialects promise, and its length.
+const MaxContext = 8192 + 4
 
 // The first byte of a context's canonical form.
 const (
