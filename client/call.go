@@ -8,8 +8,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
+	"net/http/httptrace"
+	"sync/atomic"
 	"time"
 
 	"github.com/raftkms/raftkms/client/aksk"
@@ -86,6 +87,9 @@ func (c *Client) attempt(ctx context.Context, n *node, verb string, kind repeata
 		defer cancel()
 		ctx = limited
 	}
+	// Until there is a connection, nothing of the request can have been sent.
+	var connected atomic.Bool
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { connected.Store(true) }})
 	path := "/v1.0/" + c.project + "/kms/" + verb
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, n.url+path, bytes.NewReader(body))
 	if err != nil {
@@ -102,7 +106,7 @@ func (c *Client) attempt(ctx context.Context, n *node, verb string, kind repeata
 		if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
 			return nil, err // trying again does not make it trusted
 		}
-		return nil, &failedTry{cause: err, mayHaveArrived: !neverSent(err)}
+		return nil, &failedTry{cause: err, mayHaveArrived: connected.Load()}
 	}
 	defer answer.Body.Close()
 	text, err := io.ReadAll(io.LimitReader(answer.Body, maxReplyBytes))
@@ -117,13 +121,6 @@ func (c *Client) attempt(ctx context.Context, n *node, verb string, kind repeata
 		return nil, &failedTry{cause: refused}
 	}
 	return nil, refused
-}
-
-// neverSent says whether a transport error is sure to have come before any of
-// the request was sent: while dialling.
-func neverSent(err error) bool {
-	op, ok := errors.AsType[*net.OpError](err)
-	return ok && op.Op == "dial"
 }
 
 // sleep waits for d and says whether the context let it.

@@ -92,6 +92,23 @@ func TestAWriteThatWasRefusedAsUnavailableIsRepeated(t *testing.T) {
 	}
 }
 
+// A listener that accepts, and never shakes hands: the call ends while there
+// is no connection yet, so the write cannot have arrived.
+func TestAWriteWithoutAConnectionWasNotDone(t *testing.T) {
+	mute, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer mute.Close()
+	config := configure(newFake(t, reply(dataKey)))
+	config.Endpoints = []string{"https://" + mute.Addr().String()}
+	config.Patience = 200 * time.Millisecond
+	err = open(t, config).DisableKey(context.Background(), "k")
+	if !errors.Is(err, client.ErrUnavailable) || errors.Is(err, client.ErrOutcomeUnknown) {
+		t.Errorf("error = %v, want one that says it was not done", err)
+	}
+}
+
 func TestPatienceEnds(t *testing.T) {
 	node := newFake(t, unavailable)
 	cfg := configure(node)
