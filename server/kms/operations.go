@@ -6,25 +6,24 @@ type Operation struct {
 	Name     string // trace name, camelCase, e.g. createDataKey
 	Action   string // permission, e.g. kms:dek:create
 	Resource string // resource type in traces: cmk or rng
-	ReadOnly bool   // changes no state and uses no key
 }
 
 // The operations.
 var (
-	OpCreateKey                     = Operation{"createKey", "kms:cmk:create", "cmk", false}
-	OpDescribeKey                   = Operation{"describeKey", "kms:cmk:get", "cmk", true}
-	OpListKeys                      = Operation{"listKeys", "kms:cmk:list", "cmk", true}
-	OpEnableKey                     = Operation{"enableKey", "kms:cmk:enable", "cmk", false}
-	OpDisableKey                    = Operation{"disableKey", "kms:cmk:disable", "cmk", false}
-	OpCreateDataKey                 = Operation{"createDataKey", "kms:dek:create", "cmk", false}
-	OpCreateDataKeyWithoutPlaintext = Operation{"createDataKeyWithoutPlaintext", "kms:dek:create", "cmk", false}
-	OpEncryptDataKey                = Operation{"encryptDatakey", "kms:dek:crypto", "cmk", false}
-	OpDecryptDataKey                = Operation{"decryptDatakey", "kms:dek:crypto", "cmk", false}
-	OpEncryptData                   = Operation{"encryptData", "kms:cmk:crypto", "cmk", false}
-	OpDecryptData                   = Operation{"decryptData", "kms:cmk:crypto", "cmk", false}
-	OpGenerateRandom                = Operation{"genRandom", "kms:cmk:generate", "rng", false}
-	OpCreateJoinToken               = Operation{"createJoinToken", "cluster:token:create", "cluster", false}
-	OpAdmitNode                     = Operation{"admitNode", "cluster:node:admit", "cluster", false}
-	OpApproveRoots                  = Operation{"approveRoots", "cluster:root:approve", "cluster", false}
-	OpBootstrap                     = Operation{"bootstrapCluster", "cluster:bootstrap", "cluster", false}
+	OpCreateKey                     = Operation{"createKey", "kms:cmk:create", "cmk"}
+	OpDescribeKey                   = Operation{"describeKey", "kms:cmk:get", "cmk"}
+	OpListKeys                      = Operation{"listKeys", "kms:cmk:list", "cmk"}
+	OpEnableKey                     = Operation{"enableKey", "kms:cmk:enable", "cmk"}
+	OpDisableKey                    = Operation{"disableKey", "kms:cmk:disable", "cmk"}
+	OpCreateDataKey                 = Operation{"createDataKey", "kms:dek:create", "cmk"}
+	OpCreateDataKeyWithoutPlaintext = Operation{"createDataKeyWithoutPlaintext", "kms:dek:create", "cmk"}
+	OpEncryptDataKey                = Operation{"encryptDatakey", "kms:dek:crypto", "cmk"}
+	OpDecryptDataKey                = Operation{"decryptDatakey", "kms:dek:crypto", "cmk"}
+	OpEncryptData                   = Operation{"encryptData", "kms:cmk:crypto", "cmk"}
+	OpDecryptData                   = Operation{"decryptData", "kms:cmk:crypto", "cmk"}
+	OpGenerateRandom                = Operation{"genRandom", "kms:cmk:generate", "rng"}
+	OpCreateJoinToken               = Operation{"createJoinToken", "cluster:token:create", "cluster"}
+	OpAdmitNode                     = Operation{"admitNode", "cluster:node:admit", "cluster"}
+	OpApproveRoots                  = Operation{"approveRoots", "cluster:root:approve", "cluster"}
+	OpBootstrap                     = Operation{"bootstrapCluster", "cluster:bootstrap", "cluster"}
 )

@@ -85,14 +85,6 @@ func (s *Service) Healthy() error { return s.entropy.Healthy() }
 // carried them; zero where keys are in this process.
 func (s *Service) Batches() batch.Stats { return s.keys.batches() }
 
-// Region names the cluster's region; empty before the cluster is bootstrapped.
-func (s *Service) Region() string {
-	if c := s.replica.Root().Cluster(); c != nil {
-		return c.Region
-	}
-	return ""
-}
-
 // Run is the only way to a [Call]. It waits until this node has applied
 // everything that was acknowledged before the request arrived, hands the state
 // to do, and has the trace written, whatever do returned, before it returns
