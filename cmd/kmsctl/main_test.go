@@ -41,7 +41,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"node": writeNode, "await": await, "setenv": setenv, "credentials": useCredentials, "status": wantStatus,
-			"alter": alter,
+			"alter": alter, "shorten": shorten,
 		},
 		RequireExplicitExec: true,
 	})
@@ -127,6 +127,13 @@ func alter(ts *testscript.TestScript, _ bool, args []string) {
 	text, err := os.ReadFile(segments[0])
 	ts.Check(err)
 	ts.Check(os.WriteFile(segments[0], bytes.Replace(text, []byte(`"trace_name":"`), []byte(`"trace_name":"x`), 1), 0o600))
+}
+
+// shorten (shorten FILE) cuts the last byte off a file.
+func shorten(ts *testscript.TestScript, _ bool, args []string) {
+	info, err := os.Stat(ts.MkAbs(args[0]))
+	ts.Check(err)
+	ts.Check(os.Truncate(ts.MkAbs(args[0]), info.Size()-1))
 }
 
 func TestExitStatuses(t *testing.T) {
