@@ -124,12 +124,12 @@ func (s *Server) start(ctx context.Context, id identity, creds credentials) erro
 			APIURL:           s.cfg.APIURL,
 		},
 		Reads:      s.cfg.Reads,
-		Prepare:    stateMachine{s.machine}.prepare,
+		Prepare:    stateMachine{s.machine, s.events}.prepare,
 		Admitted:   s.admitted,
 		Promotable: func(nodeID string) bool { return s.holdsRoots(ctx, nodeID) },
 		Fatal:      s.fail,
 		Logger:     s.cfg.Logger,
-	}, stateMachine{s.machine})
+	}, stateMachine{s.machine, s.events})
 	if err != nil {
 		return fmt.Errorf("starting replication: %w", err)
 	}
@@ -159,6 +159,8 @@ func (s *Server) start(ctx context.Context, id identity, creds credentials) erro
 	s.tasks.Go(func() { m.roots.run(ctx) })
 	s.tasks.Go(func() { m.ready.run(ctx) })
 	s.tasks.Go(func() { s.reconcileMembers(ctx, m) })
+	s.tasks.Go(func() { s.watchMembers(ctx, m) })
+	s.tasks.Go(func() { s.writeEvents(ctx, m) })
 	s.tasks.Go(func() { s.renewCertificate(ctx, m) })
 	return nil
 }

@@ -10,12 +10,14 @@ import (
 	"github.com/raftkms/raftkms/fsm"
 	"github.com/raftkms/raftkms/fsm/command"
 	"github.com/raftkms/raftkms/fsm/state"
+	"github.com/raftkms/raftkms/server/kms"
 )
 
 // stateMachine lets the cluster replicate into the state machine of fsm; the
 // two rooms do not know each other.
 type stateMachine struct {
 	machine *fsm.Machine
+	events  *events
 }
 
 // Apply implements [cluster.StateMachine].
@@ -39,10 +41,19 @@ func (m stateMachine) Apply(entries []cluster.Entry) ([][]byte, error) {
 }
 
 // Snapshot implements [cluster.StateMachine].
-func (m stateMachine) Snapshot() (io.WriterTo, error) { return m.machine.Snapshot(), nil }
+func (m stateMachine) Snapshot() (io.WriterTo, error) {
+	m.events.noteSnapshot(kms.OpTakeSnapshot, m.machine.State().Applied())
+	return m.machine.Snapshot(), nil
+}
 
 // Restore implements [cluster.StateMachine].
-func (m stateMachine) Restore(r io.Reader) error { return m.machine.Restore(r) }
+func (m stateMachine) Restore(r io.Reader) error {
+	if err := m.machine.Restore(r); err != nil {
+		return err
+	}
+	m.events.noteSnapshot(kms.OpRestoreSnapshot, m.machine.State().Applied())
+	return nil
+}
 
 // AppliedIndex implements [cluster.StateMachine].
 func (m stateMachine) AppliedIndex() uint64 { return m.machine.State().Applied() }

@@ -15,6 +15,7 @@ import (
 	"github.com/raftkms/raftkms/cluster"
 	"github.com/raftkms/raftkms/fsm/command"
 	"github.com/raftkms/raftkms/hsm"
+	"github.com/raftkms/raftkms/server/kms"
 	"github.com/raftkms/raftkms/server/wire"
 )
 
@@ -124,6 +125,10 @@ func (k *rootKeeper) prove(ctx context.Context) error {
 	}
 	close(k.proved)
 	k.server.cfg.Logger.Info("this node's module holds the root keys", "generation", c.RootGeneration)
+	k.server.events.note(kms.OpReceiveRoots, func(call *kms.Call) {
+		call.AboutResource(k.server.cfg.NodeID, "")
+		call.Asked().Number("generation", int64(c.RootGeneration))
+	})
 	return nil
 }
 

@@ -22,6 +22,7 @@ type Server struct {
 	machine *fsm.Machine
 	traces  *audit.Log
 	metrics *nodeMetrics
+	events  *events
 
 	apiListener   net.Listener
 	adminListener net.Listener
@@ -52,7 +53,7 @@ func Open(ctx context.Context, cfg Config) (*Server, error) {
 	if err := checkIdentity(cfg); err != nil {
 		return nil, err
 	}
-	s := &Server{cfg: cfg, machine: fsm.New(), metrics: newMetrics(cfg.Version), fatal: make(chan error, 1)}
+	s := &Server{cfg: cfg, machine: fsm.New(), metrics: newMetrics(cfg.Version), events: newEvents(), fatal: make(chan error, 1)}
 	if err := s.listen(ctx); err != nil {
 		return nil, err
 	}

@@ -1,8 +1,10 @@
 package envelope
 
 import (
+	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
+	"iter"
 	"slices"
 )
 
@@ -81,4 +83,32 @@ func (c Context) appendTo(dst []byte) []byte {
 func appendPart(dst []byte, part string) []byte {
 	dst = binary.BigEndian.AppendUint32(dst, uint32(len(part)))
 	return append(dst, part...)
+}
+
+// IsNone tells whether the context binds to nothing.
+func (c Context) IsNone() bool { return c.encoded == nil }
+
+// Digest is the SHA-256 of the context's canonical form.
+func (c Context) Digest() [sha256.Size]byte { return sha256.Sum256(c.encoded) }
+
+// Pairs returns the entries of a map, sorted by key; ok is false for every
+// other context.
+func (c Context) Pairs() (pairs iter.Seq2[string, string], ok bool) {
+	if c.encoded == nil || c.encoded[0] != tagMap {
+		return nil, false
+	}
+	return func(yield func(string, string) bool) {
+		rest := c.encoded[5:]
+		part := func() string {
+			n := binary.BigEndian.Uint32(rest)
+			text := rest[4 : 4+n]
+			rest = rest[4+n:]
+			return string(text)
+		}
+		for len(rest) > 0 {
+			if k := part(); !yield(k, part()) {
+				return
+			}
+		}
+	}, true
 }

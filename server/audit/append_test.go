@@ -16,16 +16,16 @@ import (
 	"github.com/raftkms/raftkms/server/audit"
 )
 
-const goldenBody = `"trace_id":"919c82d4-8046-4722-9094-35c3c6524cff","trace_name":"createDataKey","trace_rating":"normal","trace_type":"ApiCall",` +
-	`"service_type":"KMS","resource_type":"cmk","resource_id":"0d0466b0-e727-4d9c-b35d-f84bb474a37f","resource_name":"orders","source_ip":"192.0.2.7",` +
+const goldenBody = `"trace_name":"createDataKey","trace_rating":"normal","trace_type":"ApiCall","service_type":"KMS","resource_type":"cmk",` +
+	`"resource_id":"0d0466b0-e727-4d9c-b35d-f84bb474a37f","resource_name":"orders","resource_url":"/v1.0/b0b0/kms/create-datakey","source_ip":"192.0.2.7",` +
 	`"user_agent":"huaweicloud-usdk-go/3.0","request_id":"c0ffee00-0000-4000-8000-000000000001","node_id":"n2","project_id":"b0b0",` +
-	`"user":{"id":"a0a0","name":"admin","domain":{"id":"d0d0"},"access_key_id":"AK1"},"code":"200","error_code":"",` +
-	`"time":1700000000000,"record_time":1700000000003,"duration_us":2500`
+	`"user":{"id":"a0a0","name":"admin","domain":{"id":"d0d0","name":"acme"},"access_key_id":"AK1"},"code":"200","read_only":true,` +
+	`"request":{"key_id":"alias/orders","bits":256},"response":{"key_version":1},"time":1700000000000,"record_time":1700000000003,"duration_us":2500`
 
 // The hashes were computed by another program.
 const golden = `{"segment":1,"node_id":"n1","first":1,"oldest":1,"time":1700000000000,"prev":"0000000000000000000000000000000000000000000000000000000000000000","hash":"d97f9937b07735e6da9307373cab956ff490a9b0eb94e81841fe42977f13c643"}` + "\n" +
-	`{"seq":1,"unsynced":0,` + goldenBody + `,"hash":"f428d4687eb1cda794bade8328842223428a07af4da2fb7592645375fd50c05f"}` + "\n" +
-	`{"seq":2,"unsynced":0,` + goldenBody + `,"hash":"0ab1f152fccec1522dda7c0c551b39fe4ae1d465557a90a2202db99f38a89978"}` + "\n"
+	`{"seq":1,"unsynced":0,` + goldenBody + `,"hash":"925768fd0c69aeeb7114199d2a77639f2ac7fec1cf35358ad85e8997e679404e"}` + "\n" +
+	`{"seq":2,"unsynced":0,` + goldenBody + `,"hash":"83b3b23026bbd30379cedd8ba5f293a2cfc27622957a0bf46d84d02777f2883b"}` + "\n"
 
 func TestTheFormOfASegment(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "a", "b")
@@ -108,8 +108,16 @@ func TestTheLongestRecord(t *testing.T) {
 
 func longest() *audit.Record {
 	s := strings.Repeat("\x00", 1000)
-	return &audit.Record{TraceID: s, TraceName: s, Rating: audit.Rating(s), ResourceType: s, ResourceID: s, ResourceName: s, SourceIP: s, UserAgent: s,
-		RequestID: s, NodeID: s, ProjectID: s, User: audit.User{ID: s, Name: s, DomainID: s, AccessKeyID: s}, Code: s, ErrorCode: s,
+	full := func() *audit.Details {
+		d := new(audit.Details)
+		for range 50 {
+			d.Text("name", s[:30])
+		}
+		return d
+	}
+	return &audit.Record{TraceName: s, Rating: audit.Rating(s), Type: audit.TraceType(s), Service: s, ResourceType: s, ResourceID: s, ResourceName: s, ResourceURL: s,
+		SourceIP: s, UserAgent: s, RequestID: s, NodeID: s, ProjectID: s, User: audit.User{ID: s, Name: s, DomainID: s, DomainName: s, AccessKeyID: s},
+		Code: s, ErrorCode: s, Message: s, ReadOnly: true, Request: full(), Response: full(),
 		Time: time.UnixMilli(-1 << 62), RecordTime: time.UnixMilli(-1 << 62), Duration: -1 << 63}
 }
 

@@ -20,8 +20,8 @@
 //   - Without room, records of what was done are refused with [ErrFull], while
 //     refusals are recorded in a reserve; it ends by itself. A disk that fails
 //     is [ErrDamaged] for good: nothing is tried twice, the node must stop.
-//   - A record holds no secret: it has fields for what may be known, and none
-//     for requests, responses, headers or keys.
+//   - A record holds no secret: it has fields for what may be known, and what it
+//     tells of requests and answers was put in member by member ([Details]).
 //
 // It never decides what is traced, and never sends a trace anywhere; that is
 // for others to do.

@@ -10,6 +10,8 @@ import (
 	"hash"
 	"strconv"
 
+	"github.com/google/uuid"
+
 	"github.com/raftkms/raftkms/server/wire"
 )
 
@@ -19,7 +21,7 @@ const Version = 1
 
 // Every line ends in its hash:
 //
-//	{"seq":7,"unsynced":0,"trace_id":…,"hash":"<64 hex digits>"}
+//	{"seq":7,"unsynced":0,"trace_name":…,"hash":"<64 hex digits>"}
 //
 // which is SHA-256 over the 32 bytes of the hash of the line before it,
 // followed by the line up to the comma in front of "hash". Both parts have a
@@ -41,7 +43,7 @@ const (
 	// maxSequence is more than a log ever has, and far from overflowing.
 	maxSequence = 1 << 60
 	// maxLine is more than any line has, its end included.
-	maxLine = 16 << 10
+	maxLine = 24 << 10
 )
 
 // Hash is the hash of a line, which stands for all lines before it, too.
@@ -61,6 +63,15 @@ func (h *Hash) UnmarshalText(text []byte) error {
 	}
 	*h = got
 	return nil
+}
+
+// TraceID is the id of the trace whose line has a hash: a UUID (version 8) made
+// of its first bits.
+func TraceID(h Hash) string {
+	id := uuid.UUID(h[:16])
+	id[6] = id[6]&0x0f | 0x80
+	id[8] = id[8]&0x3f | 0x80
+	return id.String()
 }
 
 func parseHash(text []byte) (h Hash, ok bool) {

@@ -64,7 +64,7 @@ func TestATornLineIsCut(t *testing.T) {
 	}
 	line := whole[last:]
 	for i := range len(line) {
-		if i%2 == 0 {
+		if i%2 == 0 || i == len(line)-1 { // an end of line would make it whole
 			f(line[:i])
 		} else {
 			f(line[:i] + strings.Repeat("\n", 2000)) // with what was filled ahead

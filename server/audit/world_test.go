@@ -21,11 +21,26 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 var record = audit.Record{
-	TraceID: "919c82d4-8046-4722-9094-35c3c6524cff", TraceName: "createDataKey", Rating: audit.RatingNormal, ResourceType: "cmk",
-	ResourceID: "0d0466b0-e727-4d9c-b35d-f84bb474a37f", ResourceName: "orders", SourceIP: "192.0.2.7", UserAgent: "huaweicloud-usdk-go/3.0",
+	TraceName: "createDataKey", Rating: audit.RatingNormal, ResourceType: "cmk",
+	ResourceID: "0d0466b0-e727-4d9c-b35d-f84bb474a37f", ResourceName: "orders", ResourceURL: "/v1.0/b0b0/kms/create-datakey", SourceIP: "192.0.2.7", UserAgent: "huaweicloud-usdk-go/3.0",
 	RequestID: "c0ffee00-0000-4000-8000-000000000001", ProjectID: "b0b0", NodeID: "n2",
-	User: audit.User{ID: "a0a0", Name: "admin", DomainID: "d0d0", AccessKeyID: "AK1"},
+	User:    audit.User{ID: "a0a0", Name: "admin", DomainID: "d0d0", DomainName: "acme", AccessKeyID: "AK1"},
+	Request: details("key_id", "alias/orders", "bits", 256), Response: details("key_version", 1), ReadOnly: true,
 	Code: "200", Time: time.UnixMilli(1700000000000), RecordTime: time.UnixMilli(1700000000003), Duration: 2500 * time.Microsecond,
+}
+
+// details are names and values by turns.
+func details(pairs ...any) *audit.Details {
+	d := new(audit.Details)
+	for i := 0; i < len(pairs); i += 2 {
+		switch v := pairs[i+1].(type) {
+		case string:
+			d.Text(pairs[i].(string), v)
+		case int:
+			d.Number(pairs[i].(string), int64(v))
+		}
+	}
+	return d
 }
 
 // named is the record with another request id.

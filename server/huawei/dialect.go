@@ -63,6 +63,7 @@ func (e Endpoint) Serve(ctx context.Context, d *Dialect, rc *fasthttp.RequestCtx
 		Source:    rc.RemoteIP().String(),
 		UserAgent: string(rc.UserAgent()),
 		Project:   projectID,
+		URL:       string(rc.Path()),
 		Status: func(err error) (int, string) {
 			a := e.answerTo(err)
 			return a.status, a.code
@@ -142,6 +143,7 @@ func (d *Dialect) identify(ctx context.Context, c *kms.Call, rc *fasthttp.Reques
 	}
 	caller, err := d.verifier.Verify(ctx, c.Root, &request)
 	if err != nil {
+		c.Claimed(iam.ClaimedKey(&request))
 		return iam.Principal{}, err
 	}
 	return caller, c.Identify(caller)

@@ -1,10 +1,7 @@
 package kms
 
 import (
-	"strconv"
 	"time"
-
-	"github.com/google/uuid"
 
 	"github.com/raftkms/raftkms/fsm"
 	"github.com/raftkms/raftkms/fsm/command"
@@ -19,7 +16,9 @@ type Incoming struct {
 	RequestID string
 	Source    string // client IP address
 	UserAgent string
-	Project   string // project named by the request; empty for cluster operations
+	Project   string          // project named by the request; empty for cluster operations
+	URL       string          // path of the request, for its trace
+	Type      audit.TraceType // where it came from; empty: the API
 	// Status says how the dialect will answer an error (nil: success): the HTTP
 	// status and the code that the trace carries.
 	Status func(err error) (status int, code string)
@@ -36,6 +35,10 @@ type Call struct {
 	caller    command.Caller
 	key       *state.Key  // the key the call turned out to be about
 	room      *audit.Room // claimed for the call's trace before it changed anything
+
+	// The trace, and what operations have put into it.
+	record          audit.Record
+	asked, answered audit.Details
 }
 
 // Identify says who is asking. It refuses with KindWrongProject when the
@@ -74,44 +77,4 @@ func (c *Call) authorise() error {
 		return fromRefusal(refusal)
 	}
 	return nil
-}
-
-// trace is the record of the call, made when it is over. Only what is named
-// here gets into the log.
-func (c *Call) trace(nodeID string, err error) *audit.Record {
-	now := time.Now()
-	r := &audit.Record{
-		TraceID:      uuid.NewString(),
-		TraceName:    c.in.Operation.Name,
-		Rating:       audit.RatingNormal,
-		ResourceType: c.in.Operation.Resource,
-		SourceIP:     c.in.Source,
-		RequestID:    c.in.RequestID,
-		UserAgent:    c.in.UserAgent,
-		NodeID:       nodeID,
-		ProjectID:    c.in.Project,
-		User: audit.User{
-			ID:          c.principal.UserID,
-			Name:        c.principal.UserName,
-			DomainID:    c.principal.DomainID,
-			AccessKeyID: c.principal.AccessKeyID,
-		},
-		Code:       "200",
-		Time:       c.started,
-		RecordTime: now,
-		Duration:   now.Sub(c.started),
-	}
-	if c.key != nil {
-		r.ResourceID, r.ResourceName = c.key.ID, c.key.Name
-	}
-	if err != nil {
-		r.Rating = audit.RatingWarning
-		r.Code = "500"
-		if c.in.Status != nil {
-			var status int
-			status, r.ErrorCode = c.in.Status(err)
-			r.Code = strconv.Itoa(status)
-		}
-	}
-	return r
 }

@@ -13,6 +13,7 @@ func (s *Service) Bootstrap(ctx context.Context, body command.Bootstrap, source 
 	in := Incoming{Operation: OpBootstrap, RequestID: uuid.NewString(), Source: source}
 	return s.run(ctx, in, func(ctx context.Context, c *Call) error {
 		c.Operator()
+		c.AboutResource(body.ClusterID, "")
 		_, err := s.propose(ctx, c, body, body.ClusterID)
 		return err
 	})
@@ -33,6 +34,7 @@ func (s *Service) AdmitNode(ctx context.Context, source string, body command.Adm
 	in := Incoming{Operation: OpAdmitNode, RequestID: uuid.NewString(), Source: source}
 	return s.Run(ctx, in, func(ctx context.Context, c *Call) error {
 		c.JoiningNode()
+		c.AboutResource(body.Node.ID, "")
 		_, err := s.propose(ctx, c, body, body.TokenID, body.Node.ID)
 		return err
 	})
@@ -43,6 +45,7 @@ func (s *Service) ApproveRoots(ctx context.Context, requestID string, body comma
 	in := Incoming{Operation: OpApproveRoots, RequestID: requestID, Source: "admin socket"}
 	return s.Run(ctx, in, func(ctx context.Context, c *Call) error {
 		c.Operator()
+		c.AboutResource(body.NodeID, "")
 		_, err := s.propose(ctx, c, body, body.NodeID)
 		return err
 	})

@@ -12,6 +12,9 @@ import (
 
 // CreateDataKey draws a fresh data key and seals it under a key.
 func (s *Service) CreateDataKey(ctx context.Context, c *Call, req CreateDataKeyRequest) (*Sealed, error) {
+	c.asked.Text("key_id", req.Key)
+	c.asked.Number("bits", int64(req.Bytes)*8)
+	c.askedContext(req.Context)
 	key, err := c.usable(req.Key)
 	if err != nil {
 		return nil, err
@@ -43,6 +46,9 @@ func (s *Service) EncryptData(ctx context.Context, c *Call, req EncryptRequest) 
 }
 
 func (s *Service) encrypt(ctx context.Context, c *Call, req EncryptRequest, purpose envelope.Purpose, most int) (*Sealed, error) {
+	c.asked.Text("key_id", req.Key)
+	c.asked.Number("bits", int64(len(req.Plaintext))*8)
+	c.askedContext(req.Context)
 	key, err := c.usable(req.Key)
 	if err != nil {
 		return nil, err
@@ -67,6 +73,8 @@ func (s *Service) DecryptData(ctx context.Context, c *Call, req DecryptRequest) 
 // the purpose decides which permission opening needs, whatever the endpoint.
 // The permission is asked for before anything about the key is told.
 func (s *Service) decrypt(ctx context.Context, c *Call, req DecryptRequest, purpose envelope.Purpose) (*Sealed, error) {
+	c.asked.Text("key_id", req.Key)
+	c.askedContext(req.Context)
 	if err := c.authorise(); err != nil {
 		return nil, err
 	}
@@ -91,6 +99,7 @@ func (s *Service) decrypt(ctx context.Context, c *Call, req DecryptRequest, purp
 	if err := mayDoCrypto(key); err != nil {
 		return nil, err
 	}
+	c.answered.Number("key_version", int64(header.KeyVersion))
 	version, ok := c.Root.Version(key.ID, header.KeyVersion)
 	if !ok {
 		return nil, errCiphertext(nil)
@@ -134,6 +143,7 @@ func (s *Service) seal(ctx context.Context, c *Call, key *state.Key, purpose env
 	if err != nil {
 		return nil, moduleError("sealing under the key", err)
 	}
+	c.answered.Number("key_version", int64(version.Number))
 	return &Sealed{KeyID: key.ID, Ciphertext: ciphertext}, nil
 }
 
@@ -165,6 +175,7 @@ func mayDoCrypto(key *state.Key) error {
 
 // GenerateRandom returns bytes of the module's own generator.
 func (s *Service) GenerateRandom(ctx context.Context, c *Call, n int) ([]byte, error) {
+	c.asked.Number("bits", int64(n)*8)
 	if err := c.authorise(); err != nil {
 		return nil, err
 	}

@@ -36,6 +36,10 @@ func (s *Service) CreateKey(ctx context.Context, c *Call, req CreateKeyRequest) 
 	if req.Origin == "" {
 		req.Origin = OriginKMS
 	}
+	c.asked.Text("key_alias", req.Name)
+	c.asked.Text("key_spec", req.Spec)
+	c.asked.Text("key_usage", req.Usage)
+	c.asked.Text("origin", req.Origin)
 	switch {
 	case req.Spec != SpecAES256:
 		return nil, &Error{Kind: KindUnsupported, Parameter: "spec", Message: "this key spec is not offered; use " + SpecAES256}
@@ -61,6 +65,7 @@ func (s *Service) CreateKey(ctx context.Context, c *Call, req CreateKeyRequest) 
 		return nil, Refuse(KindInternal, "the key that was made cannot be found")
 	}
 	c.key = key
+	c.answered.Text("key_id", key.ID)
 	return key, nil
 }
 
@@ -99,6 +104,7 @@ func (s *Service) makeKey(ctx context.Context, c *Call, req CreateKeyRequest) (c
 
 // DescribeKey returns a key's metadata.
 func (s *Service) DescribeKey(_ context.Context, c *Call, ref string) (*state.Key, error) {
+	c.asked.Text("key_id", ref)
 	if err := c.authorise(); err != nil {
 		return nil, err
 	}
@@ -107,6 +113,7 @@ func (s *Service) DescribeKey(_ context.Context, c *Call, ref string) (*state.Ke
 
 // EnableKey takes a key from Disabled to Enabled and returns it so.
 func (s *Service) EnableKey(ctx context.Context, c *Call, ref string) (*state.Key, error) {
+	c.asked.Text("key_id", ref)
 	key, err := c.findAuthorised(ref)
 	if err != nil {
 		return nil, err
@@ -117,6 +124,7 @@ func (s *Service) EnableKey(ctx context.Context, c *Call, ref string) (*state.Ke
 // DisableKey takes a key from Enabled to Disabled and returns it so. Once it
 // has returned, no node serves the key any more.
 func (s *Service) DisableKey(ctx context.Context, c *Call, ref string) (*state.Key, error) {
+	c.asked.Text("key_id", ref)
 	key, err := c.findAuthorised(ref)
 	if err != nil {
 		return nil, err
@@ -131,11 +139,14 @@ func (s *Service) changeState(ctx context.Context, c *Call, body command.Body, k
 	// What this command did, not what others may have done since.
 	changed := *key
 	changed.State = to
+	c.answered.Text("key_state", to.String())
 	return &changed, nil
 }
 
 // ListKeys returns one page of the project's keys, newest first.
 func (s *Service) ListKeys(_ context.Context, c *Call, req ListKeysRequest) (KeyPage, error) {
+	c.asked.Number("limit", int64(req.Limit))
+	c.asked.Number("offset", int64(req.Offset))
 	if err := c.authorise(); err != nil {
 		return KeyPage{}, err
 	}

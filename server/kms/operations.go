@@ -26,4 +26,12 @@ var (
 	OpAdmitNode                     = Operation{"admitNode", "cluster:node:admit", "cluster"}
 	OpApproveRoots                  = Operation{"approveRoots", "cluster:root:approve", "cluster"}
 	OpBootstrap                     = Operation{"bootstrapCluster", "cluster:bootstrap", "cluster"}
+
+	// What happens to a node; nobody asks for it.
+	OpGainLeadership  = Operation{"gainLeadership", "", "cluster"}
+	OpLoseLeadership  = Operation{"loseLeadership", "", "cluster"}
+	OpChangeMember    = Operation{"changeMember", "", "cluster"}
+	OpTakeSnapshot    = Operation{"takeSnapshot", "", "cluster"}
+	OpRestoreSnapshot = Operation{"restoreSnapshot", "", "cluster"}
+	OpReceiveRoots    = Operation{"receiveRoots", "", "cluster"}
 )

@@ -102,16 +102,23 @@ func (s *Service) Run(ctx context.Context, in Incoming, do func(ctx context.Cont
 // run is Run without asking for an initialised cluster.
 func (s *Service) run(ctx context.Context, in Incoming, do func(ctx context.Context, c *Call) error) error {
 	c := &Call{in: in, started: time.Now()}
-	defer func() {
-		if c.room != nil {
-			c.room.Release() // does nothing once the trace is in it
-		}
-	}()
 	err := s.Current(ctx)
 	if err == nil {
 		c.Root = s.replica.Root()
 		err = do(ctx, c)
 	}
+	return s.end(ctx, c, err)
+}
+
+// end writes the trace of a call that ended with err, and returns what its
+// caller must be told.
+func (s *Service) end(ctx context.Context, c *Call, err error) error {
+	in := &c.in
+	defer func() {
+		if c.room != nil {
+			c.room.Release() // does nothing once the trace is in it
+		}
+	}()
 	if traceErr := s.writeTrace(ctx, c, err); traceErr != nil {
 		s.logger.Error("writing a trace", "request_id", in.RequestID, "operation", in.Operation.Name, "error", traceErr)
 		return untraced("this call is not answered", traceErr)
@@ -137,7 +144,7 @@ func untraced(what string, err error) error {
 // writeTrace writes the trace of a call, into the room that was claimed for it
 // where there is one.
 func (s *Service) writeTrace(ctx context.Context, c *Call, err error) error {
-	record := c.trace(s.nodeID, err)
+	record := s.trace(c, err)
 	if c.room != nil {
 		return s.traces.AppendTo(ctx, c.room, record)
 	}

@@ -1,0 +1,70 @@
+package huawei_test
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/raftkms/raftkms/fsm/fsmtest"
+	"github.com/raftkms/raftkms/server/audit"
+)
+
+// The trace of a call tells what was asked and answered, member by member of a
+// list, and nothing that is secret.
+func TestWhatTracesTell(t *testing.T) {
+	w := newWorld(t)
+	id := w.createKey("orders")
+	plain := strings.Repeat("ab", 32)
+	digest := "2bf47a0ed94b6d0f8b3f5fdf2a9d3f4d" // of nothing; the call fails after it was read
+	f := func(verb, body string, rating audit.Rating, request, response string) {
+		t.Helper()
+		w.ask(verb, body)
+		r := w.traces.last(t)
+		response = strings.ReplaceAll(response, "ITS_ID", r.ResourceID)
+		if r.Rating != rating || r.Request.String() != request || r.Response.String() != response {
+			t.Errorf("%s: %s, request %s, response %s", verb, r.Rating, r.Request, r.Response)
+		}
+		if r.ResourceURL != "/v1.0/"+fsmtest.ProjectID+"/kms/"+verb || r.User.DomainName == "" || r.User.AccessKeyID != fsmtest.AccessKeyID {
+			t.Errorf("%s: URL %s, user %+v", verb, r.ResourceURL, r.User)
+		}
+		all := r.Request.String() + r.Response.String() + r.Message
+		if strings.Contains(all, plain) || strings.Contains(all, "hush") {
+			t.Errorf("%s: the trace tells a secret: %s", verb, all)
+		}
+	}
+	f("create-key", `{"key_alias":"more","key_description":"hush"}`, audit.RatingNormal,
+		`{"key_alias":"more","key_spec":"AES_256","key_usage":"ENCRYPT_DECRYPT","origin":"kms"}`, `{"key_id":"ITS_ID"}`)
+	f("describe-key", `{"key_id":"alias/orders"}`, audit.RatingNormal, `{"key_id":"alias/orders"}`, "")
+	f("create-datakey", `{"key_id":"`+id+`","datakey_length":"512","encryption_context":{"b":"2","a":"1"}}`, audit.RatingNormal,
+		`{"key_id":"`+id+`","bits":512,"encryption_context":{"a":"1","b":"2"}}`, `{"key_version":1}`)
+	f("encrypt-data", `{"key_id":"`+id+`","plain_text":"`+plain+`","additional_authenticated_data":"hush"}`, audit.RatingNormal,
+		`{"key_id":"`+id+`","bits":512,"additional_authenticated_data_sha256":"25b818295a36862cfd814260b9491438"}`, `{"key_version":1}`)
+	f("encrypt-datakey", `{"key_id":"`+id+`","plain_text":"`+plain+digest+`","datakey_plain_length":"32"}`, audit.RatingWarning, "", "")
+	f("gen-random", `{"random_data_length":"512"}`, audit.RatingNormal, `{"bits":512}`, "")
+	f("disable-key", `{"key_id":"`+id+`"}`, audit.RatingNormal, `{"key_id":"`+id+`"}`, `{"key_state":"disabled"}`)
+	f("create-datakey", `{"key_id":"`+id+`"}`, audit.RatingWarning, `{"key_id":"`+id+`","bits":256}`, "")
+	if r := w.traces.last(t); r.ErrorCode != "KMS.0209" || r.Message != "the key is disabled; enable it first" {
+		t.Errorf("code %s, message %q", r.ErrorCode, r.Message)
+	}
+}
+
+// The trace of a call that was not authenticated names the access key that it
+// claimed, where it claimed one.
+func TestTheTraceNamesTheClaimedKey(t *testing.T) {
+	w := newWorld(t)
+	f := func(want string, alter asking) {
+		t.Helper()
+		if a := w.ask("list-keys", "{}", alter); a.status != 401 {
+			t.Fatalf("status %d", a.status)
+		}
+		r := w.traces.last(t)
+		if r.User != (audit.User{AccessKeyID: want}) || r.Code != "401" || r.Rating != audit.RatingWarning {
+			t.Errorf("user %+v, code %s", r.User, r.Code)
+		}
+	}
+	f(fsmtest.AccessKeyID, func(r *http.Request) { r.URL.RawQuery = "a=1" })
+	f("", func(r *http.Request) { r.Header.Del("Authorization") })
+	f("", func(r *http.Request) {
+		r.Header.Set("Authorization", "SDK-HMAC-SHA256 Access=~, SignedHeaders=, Signature=")
+	})
+}
