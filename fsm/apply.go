@@ -20,6 +20,23 @@ var writes = map[command.Type]write{
 	command.TypeCreateJoinToken: {command.CallerOperator, "", of(createJoinToken)},
 	command.TypeAdmitNode:       {command.CallerNode, "", of(admitNode)},
 	command.TypeApproveRoots:    {command.CallerOperator, "", of(approveRoots)},
+
+	command.TypeRenameKey:           {command.CallerUser, policy.ActionUpdateKey, of(renameKey)},
+	command.TypeUpdateDescription:   {command.CallerUser, policy.ActionUpdateKey, of(updateDescription)},
+	command.TypeScheduleDeletion:    {command.CallerUser, policy.ActionUpdateKey, of(scheduleDeletion)},
+	command.TypeCancelDeletion:      {command.CallerUser, policy.ActionUpdateKey, of(cancelDeletion)},
+	command.TypeProtectKey:          {command.CallerUser, policy.ActionUpdateKey, of(protectKey)},
+	command.TypeCreateAlias:         {command.CallerUser, policy.ActionCreateAlias, of(createAlias)},
+	command.TypeDeleteAliases:       {command.CallerUser, policy.ActionDeleteAlias, of(deleteAliases)},
+	command.TypeAssociateAlias:      {command.CallerUser, policy.ActionAssociateAlias, of(associateAlias)},
+	command.TypeEnableRotation:      {command.CallerUser, policy.ActionEnableRotation, of(enableRotation)},
+	command.TypeSetRotationInterval: {command.CallerUser, policy.ActionUpdateRotation, of(setRotationInterval)},
+	command.TypeDisableRotation:     {command.CallerUser, policy.ActionDisableRotation, of(disableRotation)},
+	command.TypeRotateKey:           {command.CallerUser, policy.ActionRotateKey, of(rotateKey)},
+	command.TypeRotateDueKey:        {command.CallerSystem, "", of(rotateDueKey)},
+	command.TypeDeleteDueKey:        {command.CallerSystem, "", of(deleteDueKey)},
+	command.TypeReportErasure:       {command.CallerSystem, "", of(reportErasure)},
+	command.TypeRecordUse:           {command.CallerSystem, "", of(recordUse)},
 }
 
 // ErrUnknownLevel is returned for a command above the highest feature level

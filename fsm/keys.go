@@ -7,7 +7,8 @@ import (
 	"github.com/raftkms/raftkms/fsm/state"
 )
 
-// createKey makes a key, Enabled, with its first version. It is not fenced:
+// createKey makes a key, Enabled, with its first version, or Pending import
+// without one. It is not fenced:
 // nobody was allowed anything with a key that did not exist.
 func createKey(c *call, b command.CreateKey) (any, *Refusal) {
 	if refusal := checkNewKey(c, b); refusal != nil {
@@ -15,6 +16,9 @@ func createKey(c *call, b command.CreateKey) (any, *Refusal) {
 	}
 	project, _ := c.Project(b.ProjectID)
 	if _, used := c.Key(b.KeyID); used {
+		return nil, refuse(CodeInvalid, "the key id was given out before")
+	}
+	if _, used := c.Tombstone(b.KeyID); used {
 		return nil, refuse(CodeInvalid, "the key id was given out before")
 	}
 	if _, taken := c.KeyByName(b.ProjectID, b.Name); taken {
@@ -25,32 +29,34 @@ func createKey(c *call, b command.CreateKey) (any, *Refusal) {
 	}
 
 	key := &state.Key{
-		ID:             b.KeyID,
-		ProjectID:      b.ProjectID,
-		DomainID:       project.DomainID,
-		Name:           b.Name,
-		Description:    b.Description,
-		Spec:           b.Spec,
-		Usage:          b.Usage,
-		Origin:         b.Origin,
-		Level:          b.Level,
-		State:          state.Enabled,
-		PrimaryVersion: 1,
-		Versions:       1,
-		CreatorID:      c.caller.UserID,
-		Created:        c.Now(),
-		Sequence:       c.NextSequence(b.ProjectID),
+		ID:          b.KeyID,
+		ProjectID:   b.ProjectID,
+		DomainID:    project.DomainID,
+		Name:        b.Name,
+		Description: b.Description,
+		Spec:        b.Spec,
+		Usage:       b.Usage,
+		Origin:      b.Origin,
+		Level:       b.Level,
+		State:       state.PendingImport,
+		CreatorID:   c.caller.UserID,
+		Created:     c.Now(),
+		Sequence:    c.NextSequence(b.ProjectID),
+		Protected:   b.Protected,
+	}
+	if b.Origin == state.OriginKMS {
+		key.State, key.PrimaryVersion, key.Versions = state.Enabled, 1, 1
+		c.PutVersion(&state.Version{
+			KeyID:          b.KeyID,
+			Number:         1,
+			RootGeneration: b.RootGeneration,
+			Blob:           b.Blob,
+			PublicKey:      b.PublicKey,
+			MAC:            b.MAC,
+			Created:        c.Now(),
+		})
 	}
 	c.PutKey(key)
-	c.PutVersion(&state.Version{
-		KeyID:          b.KeyID,
-		Number:         1,
-		RootGeneration: b.RootGeneration,
-		Blob:           b.Blob,
-		PublicKey:      b.PublicKey,
-		MAC:            b.MAC,
-		Created:        c.Now(),
-	})
 	return keyResult(key), nil
 }
 
@@ -63,15 +69,20 @@ func checkNewKey(c *call, b command.CreateKey) *Refusal {
 	case !isUUID(b.KeyID):
 		return refuse(CodeInvalid, "the key id is not a UUID in lower case")
 	case !isKeyName(b.Name):
-		return refuse(CodeInvalid, "a key's name has 1 to %d of A-Z a-z 0-9 : / _ - and does not end in %s", maxKeyName, defaultKeySuffix)
+		return refuse(CodeInvalid, "%s", nameRule)
 	case len(b.Description) > maxDescription:
 		return refuse(CodeInvalid, "a description has at most %d bytes", maxDescription)
 	case b.Spec != state.SpecAES256 || b.Usage != state.UsageEncryptDecrypt:
 		return refuse(CodeInvalid, "no key of that spec and usage can be made")
-	case b.Origin != state.OriginKMS:
-		return refuse(CodeInvalid, "no key of that origin can be made with material")
+	case b.Origin != state.OriginKMS && b.Origin != state.OriginExternal:
+		return refuse(CodeInvalid, "no key of that origin can be made")
 	case b.Level != state.LevelHSM && b.Level != state.LevelSoftware:
 		return refuse(CodeInvalid, "no such protection level")
+	case b.Origin == state.OriginExternal:
+		if len(b.Blob) != 0 || len(b.MAC) != 0 || len(b.PublicKey) != 0 || b.RootGeneration != 0 {
+			return refuse(CodeInvalid, "a key whose material is imported is made without")
+		}
+		return nil
 	case len(b.Blob) == 0 || len(b.Blob) > maxBlob || len(b.MAC) != macSize || len(b.PublicKey) != 0:
 		return refuse(CodeInvalid, "the wrapped material is not that of the spec")
 	case b.RootGeneration != c.Cluster().RootGeneration:
@@ -83,8 +94,9 @@ func checkNewKey(c *call, b command.CreateKey) *Refusal {
 
 // enableKey takes a key from Disabled to Enabled. It is not fenced: it only
 // allows what was refused. The fence of an earlier disable stays on the record.
+// A rotation that came due meanwhile is overdue from now on.
 func enableKey(c *call, b command.EnableKey) (any, *Refusal) {
-	key, refusal := findKey(c, b.ProjectID, b.KeyID)
+	key, refusal := findOwnKey(c, b.ProjectID, b.KeyID)
 	if refusal != nil {
 		return nil, refusal
 	}
@@ -98,7 +110,7 @@ func enableKey(c *call, b command.EnableKey) (any, *Refusal) {
 
 // disableKey takes a key from Enabled to Disabled.
 func disableKey(c *call, b command.DisableKey) (any, *Refusal) {
-	key, refusal := findKey(c, b.ProjectID, b.KeyID)
+	key, refusal := findOwnKey(c, b.ProjectID, b.KeyID)
 	if refusal != nil {
 		return nil, refusal
 	}
@@ -111,8 +123,7 @@ func disableKey(c *call, b command.DisableKey) (any, *Refusal) {
 	return keyResult(&key), nil
 }
 
-// findKey returns a copy of a key that the caller's project has and that can
-// still be changed.
+// findKey returns a copy of a key that the caller's project has.
 func findKey(c *call, projectID, keyID string) (state.Key, *Refusal) {
 	if refusal := checkCallersProject(c, projectID); refusal != nil {
 		return state.Key{}, refusal
@@ -121,10 +132,23 @@ func findKey(c *call, projectID, keyID string) (state.Key, *Refusal) {
 	if !ok || key.ProjectID != projectID {
 		return state.Key{}, refuse(CodeNotFound, "the project has no such key")
 	}
-	if key.State == state.PendingDeletion {
-		return state.Key{}, refuse(CodePendingDeletion, "the key is pending deletion")
-	}
 	return *key, nil
+}
+
+// findOwnKey is findKey for what is not done to the default master key of a
+// service, nor to a key that waits for its deletion.
+func findOwnKey(c *call, projectID, keyID string) (state.Key, *Refusal) {
+	key, refusal := findKey(c, projectID, keyID)
+	switch {
+	case refusal != nil:
+		return key, refusal
+	case key.Default:
+		return key, refuse(CodeDefaultKey, "this is not done to the default master key of a service")
+	case key.State == state.PendingDeletion:
+		return key, refuse(CodePendingDeletion, "the key is pending deletion")
+	default:
+		return key, nil
+	}
 }
 
 // checkCallersProject makes sure that the write is in the project for which
@@ -148,11 +172,13 @@ const (
 	macSize        = 32
 
 	defaultKeySuffix = "/default" // reserved for the default master keys of services
+
+	nameRule = "a name has 1 to 255 of A-Z a-z 0-9 : / _ -, is not alias/ alone, and does not end in " + defaultKeySuffix
 )
 
 // isKeyName tells whether a key may be given that name.
 func isKeyName(name string) bool {
-	if len(name) == 0 || len(name) > maxKeyName || strings.HasSuffix(name, defaultKeySuffix) {
+	if len(name) == 0 || len(name) > maxKeyName || name == state.AliasPrefix || strings.HasSuffix(name, defaultKeySuffix) {
 		return false
 	}
 	return only(name, func(b byte) bool {

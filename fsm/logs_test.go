@@ -15,13 +15,21 @@ var (
 	someNames  = rapid.SampledFrom([]string{"a", "b", "c", "d/default", "e"})
 	someKeys   = rapid.SampledFrom([]string{"a", "b", "c", "e", "f"})
 	someTokens = rapid.SampledFrom([]string{"t1", "t2"})
+	someAlias  = rapid.SampledFrom([]string{"a", "alias/b", "x", "alias/x", "y", "z/default"})
+	someWaits  = rapid.SampledFrom([]int64{1000, 700_000, 7 * days})
+	someDays   = rapid.SampledFrom([]uint32{7, 8, 30})
 	someNodes  = rapid.SampledFrom([]string{"n1", "n2", "n3"})
 )
 
 func drawBody(t *rapid.T) command.Body {
-	switch rapid.IntRange(0, 9).Draw(t, "kind") {
+	switch rapid.IntRange(0, 19).Draw(t, "kind") {
+	case 10, 11, 12, 13, 14, 15, 16, 17, 18, 19:
+		return drawLife(t)
 	case 0, 1, 2:
 		b := fsmtest.CreateKey(someNames.Draw(t, "name"))
+		if rapid.IntRange(0, 4).Draw(t, "external") == 0 {
+			b = fsmtest.CreateExternalKey(b.Name)
+		}
 		b.KeyID = fsmtest.KeyID(someKeys.Draw(t, "id"))
 		return b
 	case 3, 4:
@@ -76,4 +84,44 @@ func drawLog(t *rapid.T, m *fsmtest.Machine) []fsm.Entry {
 		log = append(log, e)
 	}
 	return log
+}
+
+// drawLife draws something that happens to a key. What is due was due at the
+// latest when the log began, or at one of the times that others set.
+func drawLife(t *rapid.T) command.Body {
+	key := someKeys.Draw(t, "key")
+	due := func() int64 {
+		return fsmtest.Start + rapid.SampledFrom([]int64{1000, 1001, 1500, 700_000, 7 * days, 8 * days}).Draw(t, "due")
+	}
+	number := func() uint32 { return rapid.Uint32Range(1, 3).Draw(t, "version") }
+	switch rapid.IntRange(0, 15).Draw(t, "life") {
+	case 0, 1:
+		return fsmtest.ScheduleDeletion(key, someWaits.Draw(t, "after"))
+	case 2:
+		return fsmtest.CancelDeletion(key)
+	case 3:
+		return fsmtest.ProtectKey(key, rapid.Bool().Draw(t, "on"))
+	case 4:
+		return fsmtest.RenameKey(key, someNames.Draw(t, "to"))
+	case 5, 6:
+		return fsmtest.CreateAlias(key, someAlias.Draw(t, "alias"))
+	case 7:
+		return fsmtest.DeleteAliases(key, someAlias.Draw(t, "alias"))
+	case 8:
+		return fsmtest.AssociateAlias(key, someAlias.Draw(t, "alias"))
+	case 9:
+		return fsmtest.EnableRotation(key, someDays.Draw(t, "days"))
+	case 10:
+		return fsmtest.SetRotationInterval(key, someDays.Draw(t, "days"))
+	case 11:
+		return fsmtest.DisableRotation(key)
+	case 12:
+		return fsmtest.RotateKey(key, number())
+	case 13:
+		return fsmtest.RotateDueKey(key, due(), number())
+	case 14:
+		return command.DeleteDueKey{KeyID: fsmtest.KeyID(key), Due: due()}
+	default:
+		return command.RecordUse{Uses: []command.VersionUse{{KeyID: fsmtest.KeyID(key), Number: number(), Last: due()}}}
+	}
 }

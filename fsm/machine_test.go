@@ -40,7 +40,7 @@ func TestApplyStopsAtWhatItDoesNotKnow(t *testing.T) {
 	f("bytes", command.ErrMalformed, func(_ *fsmtest.Machine, e *fsm.Entry) { e.Data = []byte("bytes") })
 	f("a type", command.ErrUnknownType, func(m *fsmtest.Machine, e *fsm.Entry) {
 		data := encoded(m, func(*command.Command) {})
-		e.Data = bytes.Replace(data, []byte{0xa6, 0x01, 0x02}, []byte{0xa6, 0x01, 0x17}, 1)
+		e.Data = bytes.Replace(data, []byte{0xa6, 0x01, 0x02}, []byte{0xa6, 0x01, 0x13}, 1)
 	})
 	f("a feature level", fsm.ErrUnknownLevel, func(m *fsmtest.Machine, e *fsm.Entry) {
 		e.Data = encoded(m, func(c *command.Command) { c.Level = state.FeatureLevel + 1 })
@@ -63,7 +63,27 @@ func TestEveryTypeIsApplied(t *testing.T) {
 	m.Must(command.CreateJoinToken{ID: fsmtest.TokenID("t"), Expires: fsmtest.Start + 1})
 	m.Must(fsmtest.AdmitNode("t", "n2"))
 	m.Must(fsmtest.ApproveRoots("n2"))
-	if done := int(m.State().Applied()); done != len(command.Types()) {
+	m.Must(fsmtest.RenameKey("a", "renamed"))
+	m.Must(command.UpdateDescription{ProjectID: fsmtest.ProjectID, KeyID: fsmtest.KeyID("a"), Description: "another"})
+	m.Must(fsmtest.CreateAlias("a", "x"))
+	m.Must(fsmtest.AssociateAlias("a", "x"))
+	m.Must(fsmtest.DeleteAliases("a", "x"))
+	m.Must(fsmtest.EnableRotation("a", 30))
+	m.Must(fsmtest.SetRotationInterval("a", 7))
+	m.Now += 7 * days
+	m.Must(fsmtest.RotateDueKey("a", m.Now, 2))
+	m.Must(fsmtest.RotateKey("a", 3))
+	m.Must(fsmtest.DisableRotation("a"))
+	m.Must(command.RecordUse{Uses: []command.VersionUse{{KeyID: fsmtest.KeyID("a"), Number: 1, Last: m.Now}}})
+	m.Must(fsmtest.ProtectKey("a", false))
+	m.Must(fsmtest.ScheduleDeletion("a", 1000))
+	m.Must(fsmtest.CancelDeletion("a"))
+	m.Must(command.ReportErasure{NodeID: fsmtest.NodeID, Through: 1})
+	// The one that is left needs a deletion that stands.
+	m.Must(fsmtest.ScheduleDeletion("a", 1000))
+	m.Now += 1000
+	m.Must(command.DeleteDueKey{KeyID: fsmtest.KeyID("a"), Due: m.Now})
+	if done := int(m.State().Applied()) - 1; done != len(command.Types()) {
 		t.Fatalf("%d of %d types tried", done, len(command.Types()))
 	}
 }

@@ -2,6 +2,7 @@ package fsm_test
 
 import (
 	"slices"
+	"strings"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -15,13 +16,22 @@ import (
 // model is what the keys of a project come to when written as simply as
 // possible: a list that is searched from end to end.
 type model struct {
+	now   int64
 	quota int
 	keys  []modelKey // in the order of their creation
+	gone  []string   // ids of keys that were deleted
 }
 
 type modelKey struct {
-	id, name string
-	enabled  bool
+	id, name  string
+	state     state.KeyState
+	external  bool
+	protected bool
+	deletion  int64
+	days      uint32
+	due       int64
+	versions  uint32
+	aliases   []string // without the prefix
 }
 
 func (m *model) find(id string) *modelKey {
@@ -33,39 +43,38 @@ func (m *model) find(id string) *modelKey {
 	return nil
 }
 
+// named returns the key with that name or alias.
+func (m *model) named(name string) *modelKey {
+	name = strings.TrimPrefix(name, "alias/")
+	for i := range m.keys {
+		if m.keys[i].name == name || slices.Contains(m.keys[i].aliases, name) {
+			return &m.keys[i]
+		}
+	}
+	return nil
+}
+
 // do returns the code of the refusal, empty for done.
 func (m *model) do(body command.Body) fsm.Code {
 	switch b := body.(type) {
 	case command.CreateKey:
 		switch {
-		case b.Name == "d/default", m.find(b.KeyID) != nil:
+		case b.Name == "d/default", m.find(b.KeyID) != nil, slices.Contains(m.gone, b.KeyID):
 			return fsm.CodeInvalid
-		case slices.ContainsFunc(m.keys, func(k modelKey) bool { return k.name == b.Name }):
+		case m.named(b.Name) != nil:
 			return fsm.CodeAlreadyExists
 		case len(m.keys) >= m.quota:
 			return fsm.CodeQuotaExceeded
 		}
-		m.keys = append(m.keys, modelKey{b.KeyID, b.Name, true})
-	case command.EnableKey:
-		k := m.find(b.KeyID)
-		switch {
-		case k == nil:
-			return fsm.CodeNotFound
-		case k.enabled:
-			return fsm.CodeNotDisabled
+		k := modelKey{id: b.KeyID, name: b.Name, state: state.Enabled, versions: 1}
+		if b.Origin == state.OriginExternal {
+			k.state, k.external, k.versions = state.PendingImport, true, 0
 		}
-		k.enabled = true
-	case command.DisableKey:
-		k := m.find(b.KeyID)
-		switch {
-		case k == nil:
-			return fsm.CodeNotFound
-		case !k.enabled:
-			return fsm.CodeNotEnabled
-		}
-		k.enabled = false
+		m.keys = append(m.keys, k)
+		return ""
+	default:
+		return m.live(body)
 	}
-	return ""
 }
 
 // The machine answers as the model does, and lists what the model lists, in
@@ -77,9 +86,11 @@ func TestKeysAgreeWithTheModel(t *testing.T) {
 		setQuota(t, m, naive.quota)
 		for range rapid.IntRange(1, 40).Draw(rt, "entries") {
 			body := drawBody(rt)
-			if command.CallerUser != fsmtest.CallerFor(body.Type()).Kind {
+			if kind := fsmtest.CallerFor(body.Type()).Kind; kind != command.CallerUser && kind != command.CallerSystem {
 				continue
 			}
+			m.Now += rapid.SampledFrom([]int64{0, 0, 1, 500, 8 * 86_400_000}).Draw(rt, "wait")
+			naive.now = m.Now
 			want, got := naive.do(body), m.Do(body)
 			if code := codeOf(got); code != want {
 				rt.Fatalf("%+v: got %q, want %q", body, code, want)
@@ -100,13 +111,13 @@ func checkListing(t *rapid.T, root *state.Root, naive model) {
 	}
 	var want []string
 	for _, k := range naive.keys {
-		if k.enabled || !onlyEnabled {
+		if k.state == state.Enabled || !onlyEnabled {
 			want = append(want, k.name)
 		}
 		byName, ok := root.KeyByName(fsmtest.ProjectID, k.name)
 		byID, _ := root.Key(k.id)
-		if !ok || byName != byID || (byID.State == state.Enabled) != k.enabled {
-			t.Fatalf("key %s: by name %+v, by id %+v", k.name, byName, byID)
+		if !ok || byName != byID || !k.is(root, byID) {
+			t.Fatalf("key %+v: by name %+v, by id %+v", k, byName, byID)
 		}
 	}
 	size := rapid.IntRange(1, 5).Draw(t, "page")

@@ -52,6 +52,20 @@ const (
 	CodeNotBootstrapped     Code = "not-bootstrapped"
 	CodeAlreadyBootstrapped Code = "already-bootstrapped"
 	CodeFeatureLevel        Code = "feature-level" // the cluster has not reached it
+
+	CodeKeyDisabled        Code = "key-disabled"
+	CodePendingImport      Code = "pending-import"       // the key has no material
+	CodeAlreadyPending     Code = "already-pending"      // its deletion is scheduled already
+	CodeNotPendingDeletion Code = "not-pending-deletion" // there is no deletion to cancel
+	CodeProtected          Code = "deletion-protected"
+	CodeAliasLimit         Code = "alias-limit"
+	CodeAliasNotFound      Code = "alias-not-found"
+	CodeRotationOn         Code = "rotation-on"         // it is enabled already
+	CodeRotationOff        Code = "rotation-off"        // it is not enabled
+	CodeRotationExternal   Code = "rotation-external"   // imported material is not rotated
+	CodeRotationRSA        Code = "rotation-rsa"        // nor are RSA keys
+	CodeRotationAsymmetric Code = "rotation-asymmetric" // nor any other that is not symmetric
+	CodeStale              Code = "stale"               // what the proposer saw is no longer so
 )
 
 // refuse makes a refusal; the message is in the words of fmt.Sprintf.
@@ -62,7 +76,7 @@ func refuse(code Code, message string, args ...any) *Refusal {
 // refused is the result of an entry that changed nothing and is not kept.
 func refused(index uint64, r *Refusal) Result { return Result{Index: index, Refusal: r} }
 
-// KeyResult is what create-key, enable-key and disable-key answer.
+// KeyResult is what the writes that are about one key answer.
 type KeyResult struct {
 	KeyID    string         `cbor:"1,keyasint"`
 	DomainID string         `cbor:"2,keyasint"` // the owner account
@@ -82,7 +96,19 @@ type TokenResult struct {
 	Expires int64 `cbor:"1,keyasint"` // Unix ms
 }
 
-// Key returns the body of a result of create-key, enable-key or disable-key.
+// AliasResult is what create-alias and associate-alias answer.
+type AliasResult struct {
+	ProjectID string `cbor:"1,keyasint"`
+	Name      string `cbor:"2,keyasint"`
+	KeyID     string `cbor:"3,keyasint"`
+	Created   int64  `cbor:"4,keyasint"` // Unix ms
+	Updated   int64  `cbor:"5,keyasint"` // Unix ms
+}
+
+// Alias returns the body of a result of create-alias or associate-alias.
+func (r Result) Alias() (AliasResult, error) { return decodeBody[AliasResult](r) }
+
+// Key returns the body of a result of the writes that are about one key.
 func (r Result) Key() (KeyResult, error) { return decodeBody[KeyResult](r) }
 
 // Node returns the body of a result of bootstrap, admit-node or approve-roots.

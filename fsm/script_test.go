@@ -11,6 +11,7 @@ import (
 	"github.com/raftkms/raftkms/fsm"
 	"github.com/raftkms/raftkms/fsm/command"
 	"github.com/raftkms/raftkms/fsm/fsmtest"
+	"github.com/raftkms/raftkms/fsm/state"
 )
 
 // script runs the words of a test script against one machine. Command lines of
@@ -20,6 +21,13 @@ import (
 //	create-join-token                                    token=NAME expires=+MS
 //	admit-node                                           token=NAME node=NAME tls=NAME transport=NAME address=HOST:PORT module=KIND
 //	approve-roots                                        node=NAME transport=NAME root=N
+//	schedule-deletion | cancel-deletion | delete-due     name=NAME after=MS, and for delete-due due=+MS
+//	rename | describe | protect | unprotect              name=NAME to=NAME text=TEXT
+//	create-alias | delete-aliases | associate-alias      name=NAME alias=NAME[,NAME]
+//	enable-rotation | set-rotation | disable-rotation    name=NAME days=N
+//	rotate | rotate-due                                  name=NAME version=N, and for rotate-due due=+MS
+//	erased                                               node=NAME through=N
+//	used                                                 name=NAME version=N at=+MS
 //	mark                                                 an entry without a command
 //
 // Every command takes wait=MS (the leader's clock goes on before it), as=user|operator|node,
@@ -27,7 +35,9 @@ import (
 //
 //	show      the cluster and its first account, and how many replies are kept
 //	nodes     the nodes
-//	keys      the list of the project's keys, newest first
+//	keys      the list of the project's keys, newest first, and what is due
+//	aliases   the aliases of the project
+//	stone     what stays of a deleted key: name=NAME
 //	restart   writes a snapshot and goes on with a new machine made from it
 type script struct {
 	t       *testing.T
@@ -57,6 +67,13 @@ func (s *script) add(line string) {
 	case "keys":
 		s.apply()
 		s.keys()
+	case "aliases":
+		s.apply()
+		s.aliases()
+	case "stone":
+		s.apply()
+		s.stone(args["name"])
+		delete(args, "name")
 	case "restart":
 		s.apply()
 		s.restart()
@@ -106,7 +123,14 @@ func describe(t *testing.T, name string, r fsm.Result) string {
 		return fmt.Sprintf("%s (%s)", r.Refusal.Code, r.Refusal.Message)
 	}
 	switch name {
-	case "create-key", "enable-key", "disable-key":
+	case "create-alias", "associate-alias":
+		a, err := r.Alias()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return fmt.Sprintf("ok at %d: alias %s is key %s…", r.Index, a.Name, a.KeyID[:8])
+	case "create-key", "enable-key", "disable-key", "schedule-deletion", "cancel-deletion", "delete-due", "rename", "describe", "protect", "unprotect",
+		"delete-aliases", "enable-rotation", "set-rotation", "disable-rotation", "rotate", "rotate-due":
 		k, err := r.Key()
 		if err != nil {
 			t.Fatal(err)
@@ -176,12 +200,15 @@ func (s *script) body(name string, take func(string, string) string, number func
 		return b
 	case "create-key":
 		b := fsmtest.CreateKey(take("name", ""))
-		b.KeyID = fsmtest.KeyID(take("id", b.Name))
-		b.Spec, b.Usage, b.Origin = take("spec", b.Spec), take("usage", b.Usage), take("origin", b.Origin)
+		id := take("id", b.Name)
+		if b.Origin = take("origin", b.Origin); b.Origin == state.OriginExternal {
+			b = fsmtest.CreateExternalKey(b.Name)
+		}
+		b.Spec, b.Usage = take("spec", b.Spec), take("usage", b.Usage)
 		b.Level = uint8(number("protection", int64(b.Level)))
-		b.RootGeneration = uint32(number("root", 1))
+		b.RootGeneration = uint32(number("root", int64(b.RootGeneration)))
 		b.Description = strings.Repeat("d", int(number("description", 0)))
-		b.ProjectID = take("in", b.ProjectID)
+		b.ProjectID, b.KeyID = take("in", b.ProjectID), fsmtest.KeyID(id)
 		return b
 	case "enable-key":
 		b := fsmtest.EnableKey(take("name", ""))
@@ -206,8 +233,7 @@ func (s *script) body(name string, take func(string, string) string, number func
 		b.RootGeneration = uint32(number("root", 1))
 		return b
 	default:
-		s.t.Fatalf("no such word: %s", name)
-		return nil
+		return s.lifeBody(name, take, number)
 	}
 }
 
@@ -215,7 +241,7 @@ func (s *script) keys() {
 	root := s.m.State()
 	fmt.Fprintf(&s.out, "%d keys, newest first:\n", root.KeyCount(fsmtest.ProjectID))
 	for _, k := range root.Keys(fsmtest.ProjectID, 0, 1000, nil) {
-		fmt.Fprintf(&s.out, "  #%d %s %v created=+%d fence=%d\n", k.Sequence, k.Name, k.State, k.Created-fsmtest.Start, k.Fence)
+		fmt.Fprintf(&s.out, "  #%d %s %v created=+%d fence=%d%s\n", k.Sequence, k.Name, k.State, k.Created-fsmtest.Start, k.Fence, life(root, k))
 	}
 }
 

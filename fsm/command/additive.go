@@ -10,9 +10,13 @@ package command
 func (t Type) Fenced() bool {
 	switch t {
 	case TypeBootstrap, // before it there is nobody to allow anything
-		TypeCreateKey,       // the id and the name were free: no call was allowed on them
-		TypeEnableKey,       // what was refused is allowed
-		TypeCreateJoinToken: // one more node may ask to be admitted
+		TypeCreateKey,                                                                                           // the id and the name were free: no call was allowed on them
+		TypeEnableKey,                                                                                           // what was refused is allowed
+		TypeCreateJoinToken,                                                                                     // one more node may ask to be admitted
+		TypeCancelDeletion,                                                                                      // a key pending deletion is of no use, nor is a Disabled one
+		TypeCreateAlias,                                                                                         // the name was free: no call was allowed by it
+		TypeProtectKey, TypeUpdateDescription, TypeEnableRotation, TypeSetRotationInterval, TypeDisableRotation, // nothing that a use of the key asks for
+		TypeReportErasure, TypeRecordUse: // what has happened, not what may
 		return false
 	default:
 		return true

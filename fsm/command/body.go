@@ -48,6 +48,38 @@ func (c *Command) checkBody() error {
 		_, err = DecodeBody[AdmitNode](*c)
 	case TypeApproveRoots:
 		_, err = DecodeBody[ApproveRoots](*c)
+	case TypeRenameKey:
+		_, err = DecodeBody[RenameKey](*c)
+	case TypeUpdateDescription:
+		_, err = DecodeBody[UpdateDescription](*c)
+	case TypeScheduleDeletion:
+		_, err = DecodeBody[ScheduleDeletion](*c)
+	case TypeCancelDeletion:
+		_, err = DecodeBody[CancelDeletion](*c)
+	case TypeProtectKey:
+		_, err = DecodeBody[ProtectKey](*c)
+	case TypeCreateAlias:
+		_, err = DecodeBody[CreateAlias](*c)
+	case TypeDeleteAliases:
+		_, err = DecodeBody[DeleteAliases](*c)
+	case TypeAssociateAlias:
+		_, err = DecodeBody[AssociateAlias](*c)
+	case TypeEnableRotation:
+		_, err = DecodeBody[EnableRotation](*c)
+	case TypeSetRotationInterval:
+		_, err = DecodeBody[SetRotationInterval](*c)
+	case TypeDisableRotation:
+		_, err = DecodeBody[DisableRotation](*c)
+	case TypeRotateKey:
+		_, err = DecodeBody[RotateKey](*c)
+	case TypeRotateDueKey:
+		_, err = DecodeBody[RotateDueKey](*c)
+	case TypeDeleteDueKey:
+		_, err = DecodeBody[DeleteDueKey](*c)
+	case TypeReportErasure:
+		_, err = DecodeBody[ReportErasure](*c)
+	case TypeRecordUse:
+		_, err = DecodeBody[RecordUse](*c)
 	default:
 		err = fmt.Errorf("%w: %d", ErrUnknownType, uint16(c.Type))
 	}

@@ -47,6 +47,7 @@ const (
 	CallerUser     CallerKind = 1 // an API credential; authorised again in apply
 	CallerOperator CallerKind = 2 // the node's local admin socket; cluster commands only
 	CallerNode     CallerKind = 3 // the joining protocol; AdmitNode only
+	CallerSystem   CallerKind = 4 // a node itself: what is due, and what it has to report
 )
 
 // Caller is who asks for a write, as authenticated by the answering node.
@@ -95,7 +96,8 @@ type NodeInfo struct {
 	ModuleKind     string `cbor:"7,keyasint"`
 }
 
-// CreateKey makes a key with its first version (origin kms).
+// CreateKey makes a key with its first version (origin kms), or without one
+// and without what comes with one (origin external).
 type CreateKey struct {
 	KeyID          string `cbor:"1,keyasint"` // drawn by the answering node
 	ProjectID      string `cbor:"2,keyasint"`
@@ -109,6 +111,7 @@ type CreateKey struct {
 	Blob           []byte `cbor:"10,keyasint"`
 	PublicKey      []byte `cbor:"11,keyasint"`
 	MAC            []byte `cbor:"12,keyasint"`
+	Protected      bool   `cbor:"13,keyasint,omitempty"` // its deletion cannot be scheduled before that is switched off
 }
 
 // EnableKey takes a key from Disabled to Enabled.

@@ -23,6 +23,8 @@ func bodies() []command.Body {
 	create := fsmtest.CreateKey("golden")
 	create.Description = "Schlüssel für Löwen"
 	create.PublicKey = []byte("public key")
+	version := fsmtest.NewVersion("golden", 2)
+	version.PublicKey = []byte("public key")
 	return []command.Body{
 		bootstrap,
 		create,
@@ -31,6 +33,22 @@ func bodies() []command.Body {
 		command.CreateJoinToken{ID: fsmtest.TokenID("golden"), Expires: fsmtest.Start + 3_600_000},
 		fsmtest.AdmitNode("golden", "n2"),
 		fsmtest.ApproveRoots("n2"),
+		fsmtest.RenameKey("golden", "gilded"),
+		command.UpdateDescription{ProjectID: fsmtest.ProjectID, KeyID: fsmtest.KeyID("golden"), Description: "another"},
+		fsmtest.ScheduleDeletion("golden", 7*24*3_600_000),
+		fsmtest.CancelDeletion("golden"),
+		fsmtest.ProtectKey("golden", true),
+		fsmtest.CreateAlias("golden", "alias/gold"),
+		fsmtest.DeleteAliases("golden", "gold", "gilt"),
+		fsmtest.AssociateAlias("golden", "gold"),
+		fsmtest.EnableRotation("golden", 365),
+		fsmtest.SetRotationInterval("golden", 30),
+		fsmtest.DisableRotation("golden"),
+		command.RotateKey{ProjectID: fsmtest.ProjectID, KeyID: fsmtest.KeyID("golden"), Version: version},
+		command.RotateDueKey{KeyID: fsmtest.KeyID("golden"), Due: fsmtest.Start + 1, Version: version},
+		command.DeleteDueKey{KeyID: fsmtest.KeyID("golden"), Due: fsmtest.Start + 1},
+		command.ReportErasure{NodeID: "n2", Through: 77},
+		command.RecordUse{Uses: []command.VersionUse{{KeyID: fsmtest.KeyID("golden"), Number: 2, Last: fsmtest.Start + 1}}},
 	}
 }
 

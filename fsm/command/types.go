@@ -4,7 +4,10 @@ import "fmt"
 
 // Types returns every type this binary knows, in the order of their numbers.
 func Types() []Type {
-	return []Type{TypeBootstrap, TypeCreateKey, TypeEnableKey, TypeDisableKey, TypeCreateJoinToken, TypeAdmitNode, TypeApproveRoots}
+	return []Type{TypeBootstrap, TypeCreateKey, TypeEnableKey, TypeDisableKey, TypeCreateJoinToken, TypeAdmitNode, TypeApproveRoots,
+		TypeRenameKey, TypeUpdateDescription, TypeScheduleDeletion, TypeCancelDeletion, TypeProtectKey, TypeCreateAlias, TypeDeleteAliases, TypeAssociateAlias,
+		TypeEnableRotation, TypeSetRotationInterval, TypeDisableRotation, TypeRotateKey, TypeRotateDueKey, TypeDeleteDueKey, TypeReportErasure, TypeRecordUse,
+	}
 }
 
 // String returns the name of the type, as logs and traces spell it.
@@ -24,6 +27,38 @@ func (t Type) String() string {
 		return "admit-node"
 	case TypeApproveRoots:
 		return "approve-roots"
+	case TypeRenameKey:
+		return "rename-key"
+	case TypeUpdateDescription:
+		return "update-description"
+	case TypeScheduleDeletion:
+		return "schedule-deletion"
+	case TypeCancelDeletion:
+		return "cancel-deletion"
+	case TypeProtectKey:
+		return "protect-key"
+	case TypeCreateAlias:
+		return "create-alias"
+	case TypeDeleteAliases:
+		return "delete-aliases"
+	case TypeAssociateAlias:
+		return "associate-alias"
+	case TypeEnableRotation:
+		return "enable-rotation"
+	case TypeSetRotationInterval:
+		return "set-rotation-interval"
+	case TypeDisableRotation:
+		return "disable-rotation"
+	case TypeRotateKey:
+		return "rotate-key"
+	case TypeRotateDueKey:
+		return "rotate-due-key"
+	case TypeDeleteDueKey:
+		return "delete-due-key"
+	case TypeReportErasure:
+		return "report-erasure"
+	case TypeRecordUse:
+		return "record-use"
 	default:
 		return fmt.Sprintf("type-%d", uint16(t))
 	}
@@ -34,7 +69,9 @@ func (t Type) String() string {
 func (t Type) Level() uint32 {
 	switch t {
 	case TypeBootstrap, TypeCreateKey, TypeEnableKey, TypeDisableKey,
-		TypeCreateJoinToken, TypeAdmitNode, TypeApproveRoots:
+		TypeCreateJoinToken, TypeAdmitNode, TypeApproveRoots,
+		TypeRenameKey, TypeUpdateDescription, TypeScheduleDeletion, TypeCancelDeletion, TypeProtectKey, TypeCreateAlias, TypeDeleteAliases, TypeAssociateAlias,
+		TypeEnableRotation, TypeSetRotationInterval, TypeDisableRotation, TypeRotateKey, TypeRotateDueKey, TypeDeleteDueKey, TypeReportErasure, TypeRecordUse:
 		return 1
 	default:
 		return 0

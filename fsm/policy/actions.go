@@ -15,4 +15,14 @@ const (
 	ActionCryptoData  = "kms:cmk:crypto" // encrypt-data, decrypt-data
 	ActionGetInstance = "kms:cmk:getInstance"
 	ActionGetQuota    = "kms:cmk:getQuota"
+
+	ActionCreateAlias     = "kms:alias:create"
+	ActionDeleteAlias     = "kms:alias:delete"
+	ActionAssociateAlias  = "kms:alias:associate"
+	ActionListAliases     = "kms:alias:list"
+	ActionEnableRotation  = "kms:cmk:enableRotation"
+	ActionUpdateRotation  = "kms:cmk:updateRotation" // the interval
+	ActionDisableRotation = "kms:cmk:disableRotation"
+	ActionGetRotation     = "kms:cmk:getRotation"
+	ActionRotateKey       = "kms:cmk:rotate" // on demand
 )

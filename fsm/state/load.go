@@ -27,7 +27,11 @@ func (r *Root) Records() iter.Seq2[Table, []byte] {
 			yieldTable(yield, TableVersion, &r.versions) &&
 			yieldTable(yield, TableJoinToken, &r.joinTokens) &&
 			yieldTable(yield, TableNode, &r.nodes) &&
-			yieldTable(yield, TableReply, &r.replies)
+			yieldTable(yield, TableReply, &r.replies) &&
+			yieldTable(yield, TableAlias, &r.aliases) &&
+			yieldTable(yield, TableTombstone, &r.tombstones) &&
+			yieldTable(yield, TableErasure, &r.erasures) &&
+			yieldTable(yield, TableUse, &r.uses)
 	}
 }
 
@@ -95,6 +99,14 @@ func (l *Loader) load(number Table, data []byte) (key []byte, err error) {
 		return loadOne(data, x.PutNode, func(n *Node) []byte { return []byte(n.ID) })
 	case TableReply:
 		return loadOne(data, x.PutReply, func(r *Reply) []byte { return []byte(r.ProposalID) })
+	case TableAlias:
+		return loadOne(data, x.PutAlias, func(a *Alias) []byte { return appendNameKey(nil, a.ProjectID, PlainName(a.Name)) })
+	case TableTombstone:
+		return loadOne(data, x.PutTombstone, func(t *Tombstone) []byte { return []byte(t.KeyID) })
+	case TableErasure:
+		return loadOne(data, x.PutErasure, func(e *Erasure) []byte { return []byte(e.NodeID) })
+	case TableUse:
+		return loadOne(data, x.PutUse, func(u *Use) []byte { return appendVersionKey(nil, u.KeyID, u.Number) })
 	default:
 		return nil, errors.New("no such table")
 	}
@@ -118,7 +130,7 @@ func (l *Loader) Root(applied uint64) (*Root, error) {
 		r.domainNames.tree.Len() == r.domains.tree.Len(),
 		r.projectNames.tree.Len() == r.projects.tree.Len(),
 		r.userNames.tree.Len() == r.users.tree.Len(),
-		r.keyNames.tree.Len() == r.keys.tree.Len(),
+		r.keyNames.tree.Len() == r.keys.tree.Len()+r.aliases.tree.Len(),
 		r.keyOrder.tree.Len() == r.keys.tree.Len(),
 		r.replyOrder.tree.Len() == r.replies.tree.Len(),
 	} {

@@ -146,6 +146,75 @@ type Key struct {
 	Created        int64    `cbor:"14,keyasint"`
 	Sequence       uint64   `cbor:"15,keyasint"` // place in the project's list, grows with creation
 	Fence          uint64   `cbor:"16,keyasint"`
+	// Deletion is the instant at which the key goes for good; 0 unless the
+	// state is PendingDeletion.
+	Deletion     int64  `cbor:"17,keyasint,omitempty"`
+	Protected    bool   `cbor:"18,keyasint,omitempty"` // its deletion cannot be scheduled
+	Default      bool   `cbor:"19,keyasint,omitempty"` // the default master key of a service
+	RotationDays uint32 `cbor:"20,keyasint,omitempty"` // days between two rotations; 0: rotation is off
+	// RotationDue is when the next rotation is due. It stays while the key is
+	// Disabled or PendingDeletion; only an Enabled key is rotated.
+	RotationDue  int64  `cbor:"21,keyasint,omitempty"`
+	LastRotation int64  `cbor:"22,keyasint,omitempty"`
+	Rotations    uint32 `cbor:"23,keyasint,omitempty"` // how often it was rotated, by schedule or on demand
+	Aliases      uint32 `cbor:"24,keyasint,omitempty"` // aliases that point at it
+}
+
+// Alias is one further name of a key. It is never renamed, only pointed at
+// another key. It shares the names of its project with the names of keys.
+type Alias struct {
+	ProjectID string `cbor:"1,keyasint"`
+	Name      string `cbor:"2,keyasint"` // as it was given, with alias/ in front or without
+	KeyID     string `cbor:"3,keyasint"`
+	Created   int64  `cbor:"4,keyasint"`
+	Updated   int64  `cbor:"5,keyasint"` // when it was last pointed somewhere
+	Fence     uint64 `cbor:"6,keyasint"`
+}
+
+// AliasPrefix may stand in front of a name where a key is referred to, and of
+// an alias where it is made: alias/NAME and NAME are one name.
+const AliasPrefix = "alias/"
+
+// Tombstone is what stays of a key that was deleted. It holds no material.
+type Tombstone struct {
+	KeyID     string `cbor:"1,keyasint"`
+	ProjectID string `cbor:"2,keyasint"`
+	DomainID  string `cbor:"3,keyasint"`
+	Name      string `cbor:"4,keyasint"`
+	Spec      string `cbor:"5,keyasint"`
+	Created   int64  `cbor:"6,keyasint"`
+	Deleted   int64  `cbor:"7,keyasint"`
+	Index     uint64 `cbor:"8,keyasint"` // of the entry that deleted it; every node erases what lies before it
+	// Holders are the nodes that may hold the wrapped material in their files:
+	// all that were admitted when the key was deleted.
+	Holders []string `cbor:"9,keyasint"`
+	// Blobs name the wrapped material, so that what is left of it in a file can be recognised.
+	Blobs []BlobPrint `cbor:"10,keyasint"`
+	Fence uint64      `cbor:"11,keyasint"`
+}
+
+// BlobPrint recognises the wrapped material of one version.
+type BlobPrint struct {
+	Number         uint32   `cbor:"1,keyasint"`
+	RootGeneration uint32   `cbor:"2,keyasint"` // destroying that root set erases every copy, wherever it is
+	Size           uint32   `cbor:"3,keyasint"`
+	Hash           [32]byte `cbor:"4,keyasint"` // SHA-256 of the blob
+}
+
+// Erasure says how far a node has erased its files.
+type Erasure struct {
+	NodeID  string `cbor:"1,keyasint"`
+	Through uint64 `cbor:"2,keyasint"` // of every key deleted up to this index the node's files hold nothing any more
+	At      int64  `cbor:"3,keyasint"`
+}
+
+// Use is when a version was last used, as the nodes gather it: at most some
+// minutes behind. It is a record of its own so that a use leaves the version's
+// record, and what was made from it, as it is.
+type Use struct {
+	KeyID  string `cbor:"1,keyasint"`
+	Number uint32 `cbor:"2,keyasint"`
+	Last   int64  `cbor:"3,keyasint"`
 }
 
 // Version is one generation of a key's material.

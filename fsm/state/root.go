@@ -18,14 +18,21 @@ type View struct {
 	joinTokens table[*JoinToken]
 	nodes      table[*Node]
 	replies    table[*Reply]
+	aliases    table[*Alias] // project, name → alias
+	tombstones table[*Tombstone]
+	erasures   table[*Erasure]
+	uses       table[*Use] // key, version → use
 
 	// Indexes: made from the records, neither hashed nor stored.
 	domainNames  table[string] // name → id
 	projectNames table[string] // domain, name → id
 	userNames    table[string] // domain, name → id
-	keyNames     table[string] // project, name → id
+	keyNames     table[string] // project, name or alias → id
 	keyOrder     table[string] // project, sequence → id
-	keyCounts    table[int]    // project → keys that exist
+	keyCounts    table[int]    // project → keys that count against its quota
+	keyAliases   table[string] // key, name → name
+	timers       table[string] // when, key → key
+	deletions    table[string] // index of the deleting entry → key
 	replyOrder   table[string] // first, index → proposal id
 	replyCount   int
 
@@ -45,12 +52,19 @@ func NewRoot() *Root {
 		joinTokens:   newTable[*JoinToken](),
 		nodes:        newTable[*Node](),
 		replies:      newTable[*Reply](),
+		aliases:      newTable[*Alias](),
+		tombstones:   newTable[*Tombstone](),
+		erasures:     newTable[*Erasure](),
+		uses:         newTable[*Use](),
 		domainNames:  newTable[string](),
 		projectNames: newTable[string](),
 		userNames:    newTable[string](),
 		keyNames:     newTable[string](),
 		keyOrder:     newTable[string](),
 		keyCounts:    newTable[int](),
+		keyAliases:   newTable[string](),
+		timers:       newTable[string](),
+		deletions:    newTable[string](),
 		replyOrder:   newTable[string](),
 	}}
 }
@@ -71,12 +85,19 @@ func (x *Txn) Commit() *Root {
 	v.joinTokens.commit()
 	v.nodes.commit()
 	v.replies.commit()
+	v.aliases.commit()
+	v.tombstones.commit()
+	v.erasures.commit()
+	v.uses.commit()
 	v.domainNames.commit()
 	v.projectNames.commit()
 	v.userNames.commit()
 	v.keyNames.commit()
 	v.keyOrder.commit()
 	v.keyCounts.commit()
+	v.keyAliases.commit()
+	v.timers.commit()
+	v.deletions.commit()
 	v.replyOrder.commit()
 	return &Root{*v}
 }

@@ -23,6 +23,10 @@ const (
 	TableJoinToken Table = 9
 	TableNode      Table = 10
 	TableReply     Table = 11
+	TableAlias     Table = 20
+	TableTombstone Table = 21
+	TableErasure   Table = 22
+	TableUse       Table = 23
 )
 
 // table is one kind of record, or one index, in the order of its keys: a tree
@@ -78,6 +82,11 @@ func appendVersionKey(dst []byte, keyID string, number uint32) []byte {
 
 // The keys of indexes. Ids hold no zero byte, so a parent's children lie
 // together and no two parents' run into one another.
+
+// appendTimerKey orders what is due by when, and then by which key.
+func appendTimerKey(dst []byte, at int64, keyID string) []byte {
+	return append(binary.BigEndian.AppendUint64(dst, uint64(at)), keyID...)
+}
 
 func appendNameKey(dst []byte, parentID, name string) []byte {
 	return append(append(append(dst, parentID...), 0), name...)

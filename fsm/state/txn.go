@@ -64,22 +64,6 @@ func (x *Txn) PutAccessKey(a *AccessKey) {
 	put(x, TableAccessKey, &x.accessKeys, []byte(a.ID), a)
 }
 
-// PutKey writes a key, its name and its place in the project's list. Project
-// and Sequence of a key never change.
-func (x *Txn) PutKey(k *Key) {
-	old, had := put(x, TableKey, &x.keys, []byte(k.ID), k)
-	if had && old.Name == k.Name {
-		return
-	}
-	if had {
-		x.keyNames.remove(appendNameKey(nil, old.ProjectID, old.Name))
-	} else {
-		x.keyOrder.insert(appendSequenceKey(nil, k.ProjectID, k.Sequence), k.ID)
-		x.keyCounts.insert([]byte(k.ProjectID), x.KeyCount(k.ProjectID)+1)
-	}
-	x.keyNames.insert(appendNameKey(nil, k.ProjectID, k.Name), k.ID)
-}
-
 // PutVersion writes one version of a key.
 func (x *Txn) PutVersion(v *Version) {
 	put(x, TableVersion, &x.versions, appendVersionKey(nil, v.KeyID, v.Number), v)
@@ -104,9 +88,7 @@ func (x *Txn) PutReply(r *Reply) {
 
 // DeleteReply forgets an answer.
 func (x *Txn) DeleteReply(r *Reply) {
-	key := []byte(r.ProposalID)
-	x.sum.sub(x.digest(TableReply, key, canonical.MustMarshal(r)))
-	x.replies.remove(key)
+	remove(x, TableReply, &x.replies, []byte(r.ProposalID), r)
 	x.replyOrder.remove(appendReplyOrderKey(nil, r.First, r.Index))
 	x.replyCount--
 }
@@ -128,4 +110,10 @@ func (x *Txn) recount(number Table, key []byte, had bool, old, record any) {
 		encoded = canonical.MustMarshal(record)
 	}
 	x.sum.add(x.digest(number, key, encoded))
+}
+
+// remove takes a record out of its table and the hash.
+func remove[T any](x *Txn, number Table, t *table[*T], key []byte, record *T) {
+	x.sum.sub(x.digest(number, key, canonical.MustMarshal(record)))
+	t.remove(key)
 }

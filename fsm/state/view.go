@@ -64,18 +64,14 @@ func (v *View) AccessKey(id string) (*AccessKey, bool) { return byID(&v.accessKe
 // Key returns the key of that id.
 func (v *View) Key(id string) (*Key, bool) { return byID(&v.keys, id) }
 
-// KeyByName returns the key of that name in that project.
-func (v *View) KeyByName(projectID, name string) (*Key, bool) {
-	return byName(&v.keys, &v.keyNames, projectID, name)
-}
-
 // Version returns one version of a key; numbers start at 1.
 func (v *View) Version(keyID string, number uint32) (*Version, bool) {
 	var space [keySpace]byte
 	return v.versions.get(appendVersionKey(space[:0], keyID, number))
 }
 
-// KeyCount returns how many keys exist in a project, whatever their state.
+// KeyCount returns how many keys exist in a project, whatever their state; the
+// default master keys of services are not counted.
 func (v *View) KeyCount(projectID string) int {
 	var space [keySpace]byte
 	n, _ := v.keyCounts.get(append(space[:0], projectID...))

@@ -1,0 +1,224 @@
+package state
+
+import (
+	"encoding/binary"
+	"slices"
+	"strings"
+
+	iradix "github.com/hashicorp/go-immutable-radix/v2"
+)
+
+// What belongs to a key: how it is written, found and removed.
+
+// PutKey writes a key, its name, its place in the project's list and what is
+// due for it. Project, Sequence and Default of a key never change.
+func (x *Txn) PutKey(k *Key) {
+	old, had := put(x, TableKey, &x.keys, []byte(k.ID), k)
+	x.moveTimer(old, k)
+	if had && old.Name == k.Name {
+		return
+	}
+	if had {
+		x.keyNames.remove(appendNameKey(nil, old.ProjectID, PlainName(old.Name)))
+	} else {
+		x.keyOrder.insert(appendSequenceKey(nil, k.ProjectID, k.Sequence), k.ID)
+		x.countKey(k, 1)
+	}
+	x.keyNames.insert(appendNameKey(nil, k.ProjectID, PlainName(k.Name)), k.ID)
+}
+
+// DeleteKey removes a key with its versions, aliases and uses.
+func (x *Txn) DeleteKey(k *Key) {
+	for _, v := range x.Versions(k.ID) {
+		key := appendVersionKey(nil, v.KeyID, v.Number)
+		remove(x, TableVersion, &x.versions, key, v)
+		if u, used := x.uses.get(key); used {
+			remove(x, TableUse, &x.uses, key, u)
+		}
+	}
+	for _, a := range x.AliasesOf(k.ID) {
+		x.DeleteAlias(a)
+	}
+	remove(x, TableKey, &x.keys, []byte(k.ID), k)
+	x.moveTimer(k, nil)
+	x.keyNames.remove(appendNameKey(nil, k.ProjectID, PlainName(k.Name)))
+	x.keyOrder.remove(appendSequenceKey(nil, k.ProjectID, k.Sequence))
+	x.countKey(k, -1)
+}
+
+func (x *Txn) countKey(k *Key, by int) {
+	if !k.Default { // the default master keys of services are not counted
+		x.keyCounts.insert([]byte(k.ProjectID), x.KeyCount(k.ProjectID)+by)
+	}
+}
+
+// moveTimer keeps the list of what is due in step with a key; nil: there is none.
+func (x *Txn) moveTimer(from, to *Key) {
+	was, is := due(from), due(to)
+	if was == is {
+		return
+	}
+	if was != 0 {
+		x.timers.remove(appendTimerKey(nil, was, from.ID))
+	}
+	if is != 0 {
+		x.timers.insert(appendTimerKey(nil, is, to.ID), to.ID)
+	}
+}
+
+// due returns when something has to be done for a key next; 0: nothing.
+func due(k *Key) int64 {
+	switch {
+	case k == nil:
+		return 0
+	case k.State == PendingDeletion:
+		return k.Deletion
+	case k.State == Enabled:
+		return k.RotationDue
+	default:
+		return 0
+	}
+}
+
+// PutAlias writes an alias. Its project and name never change.
+func (x *Txn) PutAlias(a *Alias) {
+	key := appendNameKey(nil, a.ProjectID, PlainName(a.Name))
+	old, had := put(x, TableAlias, &x.aliases, key, a)
+	if had {
+		x.keyAliases.remove(appendNameKey(nil, old.KeyID, PlainName(old.Name)))
+	}
+	x.keyAliases.insert(appendNameKey(nil, a.KeyID, PlainName(a.Name)), PlainName(a.Name))
+	x.keyNames.insert(slices.Clone(key), a.KeyID)
+}
+
+// DeleteAlias removes an alias.
+func (x *Txn) DeleteAlias(a *Alias) {
+	key := appendNameKey(nil, a.ProjectID, PlainName(a.Name))
+	remove(x, TableAlias, &x.aliases, key, a)
+	x.keyAliases.remove(appendNameKey(nil, a.KeyID, PlainName(a.Name)))
+	x.keyNames.remove(key)
+}
+
+// PutTombstone writes what stays of a deleted key.
+func (x *Txn) PutTombstone(t *Tombstone) {
+	put(x, TableTombstone, &x.tombstones, []byte(t.KeyID), t)
+	x.deletions.insert(binary.BigEndian.AppendUint64(nil, t.Index), t.KeyID)
+}
+
+// PutErasure writes how far a node has erased.
+func (x *Txn) PutErasure(e *Erasure) { put(x, TableErasure, &x.erasures, []byte(e.NodeID), e) }
+
+// PutUse writes when a version was last used.
+func (x *Txn) PutUse(u *Use) { put(x, TableUse, &x.uses, appendVersionKey(nil, u.KeyID, u.Number), u) }
+
+// PlainName is a name without the prefix that may stand in front of it.
+func PlainName(name string) string { return strings.TrimPrefix(name, AliasPrefix) }
+
+// KeyByName returns the key of that name or alias in that project; the name
+// may have [AliasPrefix] in front.
+func (v *View) KeyByName(projectID, name string) (*Key, bool) {
+	return byName(&v.keys, &v.keyNames, projectID, PlainName(name))
+}
+
+// Alias returns the alias of that name in that project.
+func (v *View) Alias(projectID, name string) (*Alias, bool) {
+	return v.aliases.get(appendNameKey(nil, projectID, PlainName(name)))
+}
+
+// AliasesOf returns the aliases that point at a key, by name, in a new slice.
+func (v *View) AliasesOf(keyID string) []*Alias {
+	var all []*Alias
+	key, ok := v.Key(keyID)
+	if !ok {
+		return nil
+	}
+	it := v.keyAliases.node().Iterator()
+	it.SeekPrefix(appendNameKey(nil, keyID, ""))
+	for {
+		_, name, ok := it.Next()
+		if !ok {
+			return all
+		}
+		a, _ := v.Alias(key.ProjectID, name)
+		all = append(all, a)
+	}
+}
+
+// Aliases returns up to limit aliases of a project whose names come after the
+// given one (without prefix; empty: from the first), in the order of their names, in a new slice.
+func (v *View) Aliases(projectID, after string, limit int) []*Alias {
+	return take(&v.aliases, appendNameKey(nil, projectID, after), appendNameKey(nil, projectID, ""), after != "", limit)
+}
+
+// take returns up to limit records whose keys begin with prefix and are not
+// before from; skip: nor equal to it.
+func take[T any](t *table[T], from, prefix []byte, skip bool, limit int) []T {
+	var all []T
+	it := t.node().Iterator()
+	it.SeekLowerBound(from)
+	for len(all) < limit {
+		key, record, ok := it.Next()
+		if !ok || len(key) < len(prefix) || string(key[:len(prefix)]) != string(prefix) {
+			break
+		}
+		if skip && string(key) == string(from) {
+			continue
+		}
+		all = append(all, record)
+	}
+	return all
+}
+
+// Versions returns all versions of a key, oldest first, in a new slice.
+func (v *View) Versions(keyID string) []*Version {
+	return collect(v.versions.node().Iterator(), []byte(keyID))
+}
+
+func collect[T any](it *iradix.Iterator[T], prefix []byte) []T {
+	var all []T
+	it.SeekPrefix(prefix)
+	for {
+		_, record, ok := it.Next()
+		if !ok {
+			return all
+		}
+		all = append(all, record)
+	}
+}
+
+// Due returns up to limit keys for which something is due at that time: a
+// deletion (of those that are pending) or a rotation (of those that are
+// Enabled). The longest overdue comes first. The slice is new.
+func (v *View) Due(now int64, limit int) []*Key {
+	var keys []*Key
+	it := v.timers.node().Iterator()
+	for len(keys) < limit {
+		place, id, ok := it.Next()
+		if !ok || int64(binary.BigEndian.Uint64(place)) > now {
+			break
+		}
+		key, _ := v.Key(id)
+		keys = append(keys, key)
+	}
+	return keys
+}
+
+// Tombstone returns what stays of the deleted key of that id.
+func (v *View) Tombstone(keyID string) (*Tombstone, bool) { return byID(&v.tombstones, keyID) }
+
+// LastDeletion returns the index of the entry that deleted a key last; 0: none was.
+func (v *View) LastDeletion() uint64 {
+	place, _, ok := v.deletions.node().Maximum()
+	if !ok {
+		return 0
+	}
+	return binary.BigEndian.Uint64(place)
+}
+
+// Erasure returns how far a node has erased.
+func (v *View) Erasure(nodeID string) (*Erasure, bool) { return byID(&v.erasures, nodeID) }
+
+// Use returns when a version was last used, if it was.
+func (v *View) Use(keyID string, number uint32) (*Use, bool) {
+	return v.uses.get(appendVersionKey(nil, keyID, number))
+}
