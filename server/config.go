@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"net/url"
 	"path/filepath"
 	"regexp"
@@ -47,6 +48,9 @@ type Config struct {
 	APIKeyFile         string
 	// APIMinTLS is tls.VersionTLS12 or tls.VersionTLS13; 0: 1.2.
 	APIMinTLS uint16
+	// ProxiesTrusted are the addresses of balancers that name the client in a
+	// PROXY protocol header, which they must send; empty: the header is not read.
+	ProxiesTrusted []netip.Prefix
 
 	// ClusterListen is the host:port on which members meet (Raft and calls).
 	ClusterListen string

@@ -63,7 +63,11 @@ func (s *Server) serveAPI(m *member) error {
 		CloseOnShutdown:              true,
 		Logger:                       quietLogger{},
 	}
-	listener := tls.NewListener(s.apiListener, tlsConfig)
+	accept := s.apiListener
+	if len(s.cfg.ProxiesTrusted) > 0 {
+		accept = listenProxied(accept, s.cfg.ProxiesTrusted)
+	}
+	listener := tls.NewListener(accept, tlsConfig)
 	s.tasks.Go(func() {
 		if err := s.api.Serve(listener); err != nil && !s.draining.Load() {
 			s.fail(fmt.Errorf("serving the API port: %w", err))
@@ -77,6 +81,9 @@ func (s *Server) answer(table routeTable, rc *fasthttp.RequestCtx) {
 	started := time.Now()
 	in := incoming{rc: rc, requestID: uuid.NewString()}
 	rc.Response.Header.Set("X-Request-Id", in.requestID)
+	if s.draining.Load() {
+		rc.SetConnectionClose() // the client opens its next connection elsewhere
+	}
 	operation := "unknown"
 	defer func() {
 		if cause := recover(); cause != nil {

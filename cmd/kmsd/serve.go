@@ -70,12 +70,16 @@ func serveNode(ctx context.Context, c *config.Config) (err error) {
 	if c.Cluster.LogMarks() {
 		reads = cluster.LogMark
 	}
+	proxies, err := c.API.Proxies()
+	if err != nil {
+		return err
+	}
 	node, err := server.Open(ctx, server.Config{
 		NodeID: c.Node.ID, DataDir: c.Node.DataDir, AdminSocket: c.Node.AdminSocket, Version: version,
 		AuditDir: c.Audit.Dir, AuditSync: audit.Sync(c.Audit.Sync), AuditInterval: c.Audit.Interval,
 		AuditRetention: c.Audit.Retention, AuditFull: audit.Full(c.Audit.Full),
 		APIListen: c.API.Listen, APIURL: c.API.Advertise, APIMinTLS: c.API.MinTLSVersion(),
-		APICertificateFile: c.API.CertificateFile, APIKeyFile: keyFile(c),
+		APICertificateFile: c.API.CertificateFile, APIKeyFile: keyFile(c), ProxiesTrusted: proxies,
 		ClusterListen: c.Cluster.Listen, ClusterAdvertise: c.Cluster.Advertise,
 		Reads: reads, GossipListen: c.Gossip.Listen, GossipAdvertise: c.Gossip.Advertise,
 		JoinToken: token, Module: module, Logger: logger,

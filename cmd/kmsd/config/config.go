@@ -12,6 +12,8 @@ package config
 
 import (
 	"crypto/tls"
+	"fmt"
+	"net/netip"
 	"path/filepath"
 	"time"
 )
@@ -39,11 +41,12 @@ type Node struct {
 
 // API is the port that applications use.
 type API struct {
-	Listen          string `yaml:"listen,omitempty" help:"Address and port of the API; 127.0.0.1:8440 when absent."`
-	Advertise       string `yaml:"advertise,omitempty" help:"The https URL by which clients and other nodes reach this node's API; built from the listen address when absent."`
-	CertificateFile string `yaml:"certificate_file,omitempty" help:"PEM file of the API's certificate chain; a certificate of the cluster's own CA when absent."`
-	KeyFile         string `yaml:"key_file,omitempty" help:"PEM file of the API certificate's private key, or credential:NAME; goes with certificate_file."`
-	MinTLS          string `yaml:"min_tls,omitempty" help:"Oldest TLS version that is accepted: 1.2 or 1.3; 1.2 when absent."`
+	Listen          string   `yaml:"listen,omitempty" help:"Address and port of the API; 127.0.0.1:8440 when absent."`
+	Advertise       string   `yaml:"advertise,omitempty" help:"The https URL by which clients and other nodes reach this node's API; built from the listen address when absent."`
+	CertificateFile string   `yaml:"certificate_file,omitempty" help:"PEM file of the API's certificate chain; a certificate of the cluster's own CA when absent."`
+	KeyFile         string   `yaml:"key_file,omitempty" help:"PEM file of the API certificate's private key, or credential:NAME; goes with certificate_file."`
+	ProxiesTrusted  []string `yaml:"proxies_trusted,omitempty" help:"Addresses of balancers (CIDR, or an address alone) that name the client in a PROXY protocol header (version 1 or 2) and must send it; when absent, no header is read."`
+	MinTLS          string   `yaml:"min_tls,omitempty" help:"Oldest TLS version that is accepted: 1.2 or 1.3; 1.2 when absent."`
 }
 
 // Cluster is the port over which nodes replicate and forward.
@@ -151,4 +154,21 @@ func (a API) MinTLSVersion() uint16 {
 		return tls.VersionTLS13
 	}
 	return tls.VersionTLS12
+}
+
+// Proxies are the balancers' addresses that are trusted to name a client.
+func (a API) Proxies() ([]netip.Prefix, error) {
+	var prefixes []netip.Prefix
+	for _, text := range a.ProxiesTrusted {
+		prefix, err := netip.ParsePrefix(text)
+		if err != nil {
+			address, single := netip.ParseAddr(text)
+			if single != nil {
+				return nil, fmt.Errorf("api.proxies_trusted %q must be an IP address or a CIDR such as 192.0.2.0/24", text)
+			}
+			prefix = netip.PrefixFrom(address, address.BitLen())
+		}
+		prefixes = append(prefixes, prefix.Masked())
+	}
+	return prefixes, nil
 }

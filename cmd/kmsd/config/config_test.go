@@ -140,6 +140,7 @@ func TestRefusals(t *testing.T) {
 	f("api: {advertise: 'https://host/path'}", "must be an https URL")
 	f("api: {advertise: 'https://user@host'}", "must be an https URL")
 	f("api: {min_tls: '1.1'}", "api.min_tls")
+	f("api: {proxies_trusted: [balancer]}", "api.proxies_trusted \"balancer\" must be")
 	f("api: {key_file: /k}", "go together")
 	f("cluster: {listen: ':8441'}", "cluster.advertise \":8441\" names no host")
 	f("gossip: {listen: '[::]:8442'}", "gossip.advertise")

@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"reflect"
+	"strconv"
 	"strings"
 	"time"
 
@@ -59,12 +60,28 @@ func (f field) set(text string) error {
 			return fmt.Errorf("%q is no duration such as 10s", text)
 		}
 		f.value.SetInt(int64(d))
+	case int:
+		n, err := strconv.Atoi(text)
+		if err != nil {
+			return fmt.Errorf("%q is no whole number", text)
+		}
+		f.value.SetInt(int64(n))
+	case bool:
+		yes, err := strconv.ParseBool(text)
+		if err != nil {
+			return fmt.Errorf("%q must be true or false", text)
+		}
+		f.value.SetBool(yes)
+	case []string:
+		f.value.Set(reflect.ValueOf(strings.Split(text, ",")))
 	case map[string]string:
 		pairs, err := parsePairs(text)
 		if err != nil {
 			return err
 		}
 		f.value.Set(reflect.ValueOf(pairs))
+	default:
+		return fmt.Errorf("a setting of type %s can be given in the file only", f.value.Type())
 	}
 	return nil
 }

@@ -89,6 +89,9 @@ func checkAPI(c *Config) error {
 	if (c.API.CertificateFile == "") != (c.API.KeyFile == "") {
 		return errors.New("api.certificate_file and api.key_file go together: give both or neither")
 	}
+	if _, err := c.API.Proxies(); err != nil {
+		return err
+	}
 	u, err := url.Parse(c.API.Advertise)
 	if err != nil || u.Scheme != "https" || u.Hostname() == "" || u.User != nil ||
 		(u.Path != "" && u.Path != "/") || u.RawQuery != "" || u.Fragment != "" {
