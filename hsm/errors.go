@@ -23,6 +23,9 @@ var (
 	ErrOfficerPIN = errors.New("the module refused the security officer's PIN")
 	// ErrUnavailable: the device does not answer; another node may.
 	ErrUnavailable = errors.New("the module is unavailable")
+	// ErrFull: the device holds as many objects as it can. Closing a loaded key
+	// makes room.
+	ErrFull = errors.New("the module has no room for another key")
 	// ErrUnsupported: the device lacks what was asked.
 	ErrUnsupported = errors.New("the module does not support this")
 )

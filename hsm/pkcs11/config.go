@@ -25,6 +25,15 @@ type Config struct {
 	// CallTimeout is how long a call waits for a session, and how long Close
 	// waits for calls inside the device; 0 means 10 seconds.
 	CallTimeout time.Duration
+	// CallLimit is how long a call may be inside the device before the device
+	// counts as gone: calls then fail at once, until it has answered and could
+	// be logged in to again. 0 means 10 seconds. What makes key pairs is given
+	// twelve times as much.
+	CallLimit time.Duration
+	// Hung is told, once, when a call has been inside for six times its limit.
+	// A call in C cannot be ended, nor its library unloaded below it: only the
+	// end of the process frees its thread and its session. Nil means nobody.
+	Hung func(err error)
 	// LockedMemory bounds the memory for SOFTWARE level keys, in bytes (512 a
 	// key); 0 means 64 MiB.
 	LockedMemory int
@@ -40,14 +49,17 @@ func (c Config) withDefaults() (Config, error) {
 		return c, errors.New("no token label is configured")
 	case c.PIN == nil:
 		return c, errors.New("no source of the user PIN is configured")
-	case c.Sessions < 0, c.CallTimeout < 0, c.LockedMemory < 0:
-		return c, errors.New("sessions, call timeout and locked memory must not be negative")
+	case c.Sessions < 0, c.CallTimeout < 0, c.CallLimit < 0, c.LockedMemory < 0:
+		return c, errors.New("sessions, call timeout, call limit and locked memory must not be negative")
 	}
 	if c.Sessions == 0 {
 		c.Sessions = max(4, 2*runtime.GOMAXPROCS(0))
 	}
 	if c.CallTimeout == 0 {
 		c.CallTimeout = 10 * time.Second
+	}
+	if c.CallLimit == 0 {
+		c.CallLimit = 10 * time.Second
 	}
 	if c.LockedMemory == 0 {
 		c.LockedMemory = 64 << 20

@@ -1,10 +1,12 @@
 package pkcs11
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -20,9 +22,6 @@ const (
 	objectSessions = 4
 	// everybody is the weight of the gate: a call holds 1 of it.
 	everybody = 1 << 20
-	// reconnectPause is for how long a device that could not be reached is not
-	// asked again; until then calls fail at once.
-	reconnectPause = time.Second
 )
 
 // device is one token and the sessions with it. Calls come in through a gate:
@@ -31,11 +30,25 @@ const (
 type device struct {
 	api   cryptoki
 	lib   *library
-	slot  uint
+	cfg   Config
 	label string
 	pin   func() ([]byte, error)
-	wait  time.Duration
+	wait  time.Duration // for a session
+	limit time.Duration // inside
+	hung  func(error)
 	log   *slog.Logger
+
+	spell  atomic.Pointer[spell]
+	spells sync.Mutex // held by who begins one
+	counts counts
+	lone   stay // of who is alone in the device
+
+	probe     func(s *session) error // what a working device can do
+	suspected atomic.Bool            // a call showed a fault of the device
+	nudge     chan struct{}          // wakes the supervisor
+	stop      chan struct{}          // ends the goroutines below
+	stopped   sync.Once
+	loops     sync.WaitGroup // the supervisor and the watchdog
 
 	gate    *semaphore.Weighted
 	closing atomic.Bool   // new calls are refused
@@ -47,11 +60,11 @@ type device struct {
 	// Invariant: the rest is read with a share of the gate, and changed with
 	// all of it.
 
+	slot      uint
 	epoch     uint64            // of the login; handles of another epoch are void
 	connected bool              // logged in, as far as we know
 	closed    bool              // for good
 	idle      p11.SessionHandle // never busy, so that the login never ends with the last session
-	retryAt   time.Time         // do not connect before
 	refusal   error             // of the PIN; there is no second try
 }
 
@@ -60,12 +73,15 @@ type device struct {
 type session struct {
 	handle  p11.SessionHandle
 	open    bool
+	stay    stay
 	scratch []byte // for what must not be written to the caller before it succeeded
 }
 
 func newDevice(lib *library, slot uint, cfg Config) *device {
 	d := &device{
-		api: lib.api, lib: lib, slot: slot, label: cfg.TokenLabel, pin: cfg.PIN, wait: cfg.CallTimeout, log: cfg.Logger,
+		api: lib.api, lib: lib, cfg: cfg, slot: slot, label: cfg.TokenLabel, pin: cfg.PIN,
+		wait: cfg.CallTimeout, limit: cfg.CallLimit, hung: cfg.Hung, log: cfg.Logger,
+		nudge: make(chan struct{}, 1), stop: make(chan struct{}),
 		gate:    semaphore.NewWeighted(everybody),
 		work:    make(chan *session, cfg.Sessions),
 		objects: make(chan *session, objectSessions),
@@ -77,6 +93,8 @@ func newDevice(lib *library, slot uint, cfg Config) *device {
 			pool <- s
 		}
 	}
+	d.spell.Store(newSpell(nil))
+	d.loops.Go(d.watch)
 	return d
 }
 
@@ -86,6 +104,12 @@ func (d *device) call(ctx context.Context, pool chan *session, f func(s *session
 	for first := true; ; first = false {
 		epoch, err := d.enter(ctx, pool, f)
 		fault := faultOf(err)
+		if !errors.Is(err, errNotConnected) {
+			d.count(fault)
+		}
+		if fault == faultDevice || fault != faultNone && !first {
+			d.suspect()
+		}
 		if !first || fault != faultSession && fault != faultLost {
 			return describe(err)
 		}
@@ -103,6 +127,9 @@ func (d *device) call(ctx context.Context, pool chan *session, f func(s *session
 func (d *device) enter(ctx context.Context, pool chan *session, f func(s *session) error) (epoch uint64, err error) {
 	if err := ctx.Err(); err != nil {
 		return 0, err
+	}
+	if err := d.outage(); err != nil {
+		return 0, &outageError{err}
 	}
 	if err := d.acquire(ctx, 1); err != nil {
 		return 0, err
@@ -124,6 +151,7 @@ func (d *device) on(ctx context.Context, pool chan *session, f func(s *session) 
 	if err != nil {
 		return err
 	}
+	s.stay.begin()
 	keep := false // also when f panics
 	defer func() {
 		switch {
@@ -137,6 +165,7 @@ func (d *device) on(ctx context.Context, pool chan *session, f func(s *session) 
 		default:
 			d.discard(s)
 		}
+		s.stay.end()
 		pool <- s
 	}()
 	if !s.open {
@@ -156,11 +185,17 @@ func (d *device) take(ctx context.Context, pool chan *session) (*session, error)
 		return s, nil
 	default:
 	}
+	now := d.spell.Load()
+	if now.err != nil {
+		return nil, &outageError{now.err}
+	}
 	timeout := time.NewTimer(d.wait)
 	defer timeout.Stop()
 	select {
 	case s := <-pool:
 		return s, nil
+	case <-now.over.Done():
+		return nil, &outageError{d.outageOr(errSessionsLost)}
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	case <-timeout.C:
@@ -168,18 +203,32 @@ func (d *device) take(ctx context.Context, pool chan *session) (*session, error)
 	}
 }
 
-// acquire takes a part of the gate.
+// acquire takes a part of the gate, while the device serves.
 func (d *device) acquire(ctx context.Context, weight int64) error {
 	if d.closing.Load() {
 		return errModuleClosed
 	}
-	return d.acquireAnyway(ctx, weight)
-}
-
-func (d *device) acquireAnyway(ctx context.Context, weight int64) error {
 	if d.gate.TryAcquire(weight) {
 		return nil
 	}
+	now := d.spell.Load()
+	if now.err != nil {
+		return &outageError{now.err}
+	}
+	waiting, cancel := context.WithTimeout(ctx, d.wait)
+	defer cancel()
+	defer context.AfterFunc(now.over, cancel)()
+	err := d.acquireAnyway(waiting, weight)
+	switch {
+	case err == nil, ctx.Err() != nil:
+		return cmp.Or(err, ctx.Err())
+	case d.outage() != nil:
+		return &outageError{d.outage()}
+	}
+	return d.busy()
+}
+
+func (d *device) acquireAnyway(ctx context.Context, weight int64) error {
 	waiting, cancel := context.WithTimeout(ctx, d.wait)
 	defer cancel()
 	if d.gate.Acquire(waiting, weight) == nil {
@@ -188,6 +237,10 @@ func (d *device) acquireAnyway(ctx context.Context, weight int64) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	return d.busy()
+}
+
+func (d *device) busy() error {
 	return fmt.Errorf("%w: calls have been inside the device for %v", hsm.ErrUnavailable, d.wait)
 }
 
@@ -196,6 +249,9 @@ func (d *device) alone(ctx context.Context, f func() error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	if err := d.outage(); err != nil {
+		return &outageError{err}
+	}
 	if err := d.acquire(ctx, everybody); err != nil {
 		return err
 	}
@@ -203,6 +259,8 @@ func (d *device) alone(ctx context.Context, f func() error) error {
 	if d.closed {
 		return errModuleClosed
 	}
+	d.lone.begin()
+	defer d.lone.end()
 	return f()
 }
 
@@ -233,10 +291,12 @@ func (d *device) callAlone(ctx context.Context, f func(s *session) error) error 
 // device that keeps a call for longer than the call timeout keeps its library too.
 func (d *device) close() error {
 	d.closing.Store(true)
+	d.stopped.Do(func() { close(d.stop) })
 	if err := d.acquireAnyway(context.Background(), everybody); err != nil {
 		return fmt.Errorf("closing the module: %w", err)
 	}
 	defer d.gate.Release(everybody)
+	d.loops.Wait() // the supervisor has left the device, or it would hold the gate
 	if d.closed {
 		return nil
 	}

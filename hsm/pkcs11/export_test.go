@@ -11,8 +11,11 @@ import (
 // Cryptoki is the interface that tests put between the module and the device.
 type Cryptoki = cryptoki
 
-// Interpose puts what f makes of the device's interface in front of it.
+// Interpose puts what f makes of the device's interface in front of it. Nobody
+// supervises the device from then on, so that only the test calls it.
 func (m *Module) Interpose(f func(Cryptoki) Cryptoki) {
+	m.dev.stopped.Do(func() { close(m.dev.stop) })
+	m.dev.loops.Wait()
 	m.dev.api = f(m.dev.api)
 }
 

@@ -11,6 +11,8 @@ import (
 
 var (
 	errModuleClosed = errors.New("the module is closed")
+	// errSessionsLost is for those who waited while sessions were made anew.
+	errSessionsLost = fmt.Errorf("%w: its sessions were lost; try again", hsm.ErrUnavailable)
 	errKeyClosed    = errors.New("the key is closed")
 	// errNotConnected makes a call connect to the device before it tries again.
 	errNotConnected = errors.New("the module has no login")
@@ -52,7 +54,8 @@ func faultOf(err error) fault {
 		p11.CKR_UNWRAPPING_KEY_HANDLE_INVALID, p11.CKR_WRAPPING_KEY_HANDLE_INVALID,
 		p11.CKR_DEVICE_REMOVED, p11.CKR_TOKEN_NOT_PRESENT, p11.CKR_CRYPTOKI_NOT_INITIALIZED:
 		return faultLost
-	case p11.CKR_ARGUMENTS_BAD, ckrActionProhibited,
+	case p11.CKR_DEVICE_MEMORY, // full, and not broken
+		p11.CKR_ARGUMENTS_BAD, ckrActionProhibited,
 		p11.CKR_ATTRIBUTE_READ_ONLY, p11.CKR_ATTRIBUTE_SENSITIVE,
 		p11.CKR_ATTRIBUTE_TYPE_INVALID, p11.CKR_ATTRIBUTE_VALUE_INVALID,
 		p11.CKR_DATA_INVALID, p11.CKR_DATA_LEN_RANGE,
@@ -74,6 +77,9 @@ func faultOf(err error) fault {
 
 // describe adds the sentinel that a caller of the module acts on.
 func describe(err error) error {
+	if hasCode(err, p11.CKR_DEVICE_MEMORY) && !errors.Is(err, hsm.ErrFull) {
+		return fmt.Errorf("%w: %w", hsm.ErrFull, err)
+	}
 	switch faultOf(err) {
 	case faultSession, faultLost, faultDevice:
 		if !errors.Is(err, hsm.ErrUnavailable) {

@@ -105,6 +105,7 @@ func (m *Module) loadObject(ctx context.Context, w hsm.Wrapped) (hsm.Key, error)
 	if err != nil {
 		return nil, err
 	}
+	m.dev.counts.loaded.Add(1)
 	return k, nil
 }
 
@@ -186,6 +187,8 @@ type object struct {
 	handle p11.ObjectHandle
 	epoch  uint64 // in which the handle means this key
 	closed bool
+	// counted out of the loaded keys, by the first Close
+	counted bool
 }
 
 // EncryptBlocks takes more than the device does by splitting it.
@@ -247,9 +250,14 @@ func (k *object) Close() error {
 	})
 	k.lock.Lock()
 	k.closed = true
+	if !k.counted {
+		k.counted = true
+		dev.counts.loaded.Add(-1)
+	}
 	k.lock.Unlock()
-	// Without its login or its session the object is gone already.
-	if err == nil || errors.Is(err, errModuleClosed) || faultOf(err) == faultLost {
+	// Without its login or its session the object is gone already, and an
+	// outage ends with a new login.
+	if err == nil || errors.Is(err, errModuleClosed) || faultOf(err) == faultLost || dev.outage() != nil {
 		return nil
 	}
 	return fmt.Errorf("closing a key: %w", describe(err))

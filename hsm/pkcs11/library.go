@@ -24,10 +24,11 @@ type registry struct {
 // threads and exit handlers of their own, and many crash when they are unloaded.
 type library struct {
 	api    cryptoki
-	users  int             // it is initialised while there are any
-	config string          // SOFTHSM2_CONF when it was initialised
-	ours   bool            // false when something else in the process had initialised it
-	tokens map[uint]string // slots that a module holds, and their labels
+	users  int              // it is initialised while there are any
+	config string           // SOFTHSM2_CONF when it was initialised
+	ours   bool             // false when something else in the process had initialised it
+	tokens map[uint]string  // slots that a module holds, and their labels
+	parked map[*device]bool // users without a session, who wait for a reload
 }
 
 // acquire loads and initialises the library, or joins those who have it already.
@@ -45,7 +46,7 @@ func (r *registry) acquire(path string) (*library, error) {
 		if err != nil {
 			return nil, fmt.Errorf("loading the PKCS#11 library %s (is it one, and for this machine?): %w", real, err)
 		}
-		l = &library{api: api, tokens: make(map[uint]string)}
+		l = &library{api: api, tokens: make(map[uint]string), parked: make(map[*device]bool)}
 		r.loaded[real] = l
 	}
 	if l.users == 0 {
@@ -67,10 +68,37 @@ func (r *registry) release(l *library) error {
 	if l.users--; l.users > 0 || !l.ours {
 		return nil
 	}
-	if err := l.api.Finalize(); err != nil {
+	if err := l.api.Finalize(); err != nil && !hasCode(err, p11.CKR_CRYPTOKI_NOT_INITIALIZED) {
 		return fmt.Errorf("finalising the PKCS#11 library: %w", describe(err))
 	}
 	return nil
+}
+
+// reload finalises the library and initialises it again, if everybody who uses
+// it is without a session: with two tokens of one library, one that works is
+// not disturbed. The caller is alone in its device, which has no session.
+func (r *registry) reload(d *device) (bool, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	l := d.lib
+	l.parked[d] = true
+	if !l.ours || len(l.parked) < l.users {
+		return false, nil
+	}
+	if err := d.api.Finalize(); err != nil && !hasCode(err, p11.CKR_CRYPTOKI_NOT_INITIALIZED) {
+		return false, fmt.Errorf("finalising the PKCS#11 library: %w", describe(err))
+	}
+	if err := d.api.Initialize(); err != nil {
+		return false, fmt.Errorf("initialising the PKCS#11 library again: %w", describe(err))
+	}
+	return true, nil
+}
+
+// unpark is called before a device is used again.
+func (r *registry) unpark(d *device) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(d.lib.parked, d)
 }
 
 // claim makes the token its caller's alone within this process: ExportRoots

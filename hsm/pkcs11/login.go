@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	p11 "github.com/miekg/pkcs11"
 
@@ -13,11 +12,11 @@ import (
 
 // reconnect makes a new login with new sessions, unless somebody has done so
 // since that epoch.
-//
-// A recovery that also finalises and loads the library again belongs here: it
-// holds the whole gate, and the new epoch makes every handle void.
 func (d *device) reconnect(ctx context.Context, epoch uint64) error {
 	return d.alone(ctx, func() error {
+		if err := d.outage(); err != nil {
+			return &outageError{err}
+		}
 		if d.epoch != epoch {
 			return nil
 		}
@@ -25,20 +24,23 @@ func (d *device) reconnect(ctx context.Context, epoch uint64) error {
 	})
 }
 
-// connect drops every session and makes a login of a new epoch. The caller
-// holds the whole gate.
+// connect drops every session and makes a login of a new epoch. A device with
+// which that fails is the supervisor's from then on. The caller holds the whole gate.
 func (d *device) connect() error {
+	err := d.tryConnect()
+	if err != nil {
+		d.fail(err)
+	}
+	return err
+}
+
+func (d *device) tryConnect() error {
 	if d.refusal != nil {
 		return d.refusal
 	}
-	if time.Now().Before(d.retryAt) {
-		return fmt.Errorf("%w: it could not be reached a moment ago", hsm.ErrUnavailable)
-	}
 	d.disconnect()
-	err := d.openLogin()
-	if err != nil {
+	if err := d.openLogin(); err != nil {
 		d.disconnect()
-		d.retryAt = time.Now().Add(reconnectPause)
 		return describe(err)
 	}
 	d.epoch++
@@ -115,6 +117,7 @@ func (d *device) login(user uint, pin []byte) error {
 	case info.Flags&r.lastTry != 0:
 		return fmt.Errorf("%w: the PIN of the %s has one try left, which is not used up here; log in once with the vendor's tool", r.refused, r.name)
 	}
+	d.counts.logins.Add(1)
 	switch err := d.api.LoginWith(d.idle, user, pin); {
 	case err == nil, hasCode(err, p11.CKR_USER_ALREADY_LOGGED_IN):
 		return nil

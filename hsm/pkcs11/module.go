@@ -71,6 +71,31 @@ func (m *Module) Check(ctx context.Context) error {
 	return nil
 }
 
+// probe is what tells a device that works from one that does not: its
+// generator, and a signature where the roots are known.
+func (m *Module) probe(s *session) error {
+	var some [8]byte
+	if err := m.dev.api.RandomInto(s.handle, some[:]); err != nil {
+		return err
+	}
+	if m.roots.Load() == nil {
+		return nil
+	}
+	t, err := m.table(s)
+	if err != nil {
+		return err
+	}
+	key, err := t.root(t.current, hsm.RecordMAC)
+	if errors.Is(err, hsm.ErrNoRoots) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	_, err = m.sign(s, key, []byte("raftkms check"))
+	return err
+}
+
 // Random fills p from the generator of the device.
 func (m *Module) Random(ctx context.Context, p []byte) error {
 	if len(p) == 0 {

@@ -45,9 +45,11 @@ func Open(ctx context.Context, cfg Config) (*Module, error) {
 		arena: locked.NewArena(cfg.LockedMemory),
 		log:   cfg.Logger,
 	}
+	m.dev.probe = m.probe
 	if err := m.start(ctx, found, cfg); err != nil {
 		return nil, fmt.Errorf("opening the module: %w", errors.Join(err, m.Close()))
 	}
+	m.dev.loops.Go(m.dev.supervise)
 	return m, nil
 }
 

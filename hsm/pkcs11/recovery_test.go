@@ -282,39 +282,6 @@ func TestFaultyDevice(t *testing.T) {
 	}
 }
 
-// A device that is away fails calls at once, and is used again when it is back.
-func TestDeviceComesBack(t *testing.T) {
-	ctx := testContext(t)
-	m := rooted(t)
-	w := work(t, m)
-	f := new(faulty)
-	m.Interpose(f.interpose)
-	library, err := pkcs11.FindSoftHSM()
-	ok(t, err)
-	var asked atomic.Int64
-	f.openSession = func() error {
-		asked.Add(1)
-		return p11.Error(p11.CKR_TOKEN_NOT_PRESENT)
-	}
-	ok(t, p11.New(library).CloseAllSessions(m.Slot()))
-	for range 5 {
-		if err := m.Check(ctx); !errors.Is(err, hsm.ErrUnavailable) {
-			t.Errorf("Check: %v", err)
-		}
-	}
-	if n := asked.Load(); n == 0 {
-		t.Error("the device was not asked")
-	}
-	f.openSession = nil
-	for m.Check(ctx) != nil {
-		if ctx.Err() != nil {
-			t.Fatal("the module does not use the device again")
-		}
-		time.Sleep(20 * time.Millisecond)
-	}
-	w.works()
-}
-
 // Nobody waits for ever for a device that hangs, not even Close.
 func TestHungDevice(t *testing.T) {
 	cfg := newToken(t)

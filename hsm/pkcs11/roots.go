@@ -165,6 +165,7 @@ func (m *Module) administer(ctx context.Context, f func(s *session) error) error
 	}
 	defer m.admin.Release(1)
 	return m.dev.call(ctx, m.dev.work, func(s *session) error {
+		s.stay.slowly() // many calls, some of which write to the token
 		m.rootsLock.Lock()
 		defer m.rootsLock.Unlock()
 		return f(s)

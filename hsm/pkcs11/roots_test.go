@@ -52,7 +52,7 @@ func TestUnfinishedRoots(t *testing.T) {
 			}
 			return nil
 		}
-		if err := m.CreateRoots(ctx, home, 2); !errors.Is(err, hsm.ErrUnavailable) {
+		if err := m.CreateRoots(ctx, home, 2); !errors.Is(err, hsm.ErrFull) {
 			t.Errorf("CreateRoots on a full device: %v", err)
 		}
 		if n := len(i.find(attribute(p11.CKA_TOKEN, true))); n != 4 {
