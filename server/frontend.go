@@ -5,9 +5,7 @@ import (
 	"crypto/tls"
 	"encoding/json"
 	"fmt"
-	"maps"
 	"runtime/debug"
-	"slices"
 	"strings"
 	"time"
 
@@ -21,7 +19,7 @@ import (
 type incoming struct {
 	rc        *fasthttp.RequestCtx
 	requestID string
-	project   string
+	path      pathValues
 }
 
 // handler answers a request and returns the operation's name for the metrics.
@@ -98,14 +96,15 @@ func (s *Server) answer(table routeTable, rc *fasthttp.RequestCtx) {
 		s.metrics.observe(operation, rc.Response.StatusCode(), time.Since(started))
 	}()
 
-	methods, project := table.find(string(rc.Path()))
-	if methods == nil {
-		huawei.WriteNotFound(rc, in.requestID)
-		return
-	}
-	r, ok := methods[string(rc.Method())]
-	if !ok {
-		rc.Response.Header.Set("Allow", strings.Join(slices.Sorted(maps.Keys(methods)), ", "))
+	path := string(rc.Path()) // a copy: its values outlive the request in traces
+	r, values := table.find(string(rc.Method()), path)
+	if r == nil {
+		methods := table.methods(path)
+		if len(methods) == 0 {
+			huawei.WriteNotFound(rc, in.requestID)
+			return
+		}
+		rc.Response.Header.Set("Allow", strings.Join(methods, ", "))
 		huawei.WriteMethodNotAllowed(rc, in.requestID)
 		return
 	}
@@ -113,7 +112,7 @@ func (s *Server) answer(table routeTable, rc *fasthttp.RequestCtx) {
 		huawei.WriteTooLarge(rc, in.requestID)
 		return
 	}
-	in.project = project
+	in.path = values
 	ctx, cancel := context.WithTimeout(s.running, requestTimeout)
 	defer cancel()
 	operation = r.handler(ctx, in)
@@ -122,7 +121,9 @@ func (s *Server) answer(table routeTable, rc *fasthttp.RequestCtx) {
 // dialect answers through the Huawei-style dialect.
 func (s *Server) dialect(m *member, e huawei.Endpoint) handler {
 	return func(ctx context.Context, in incoming) string {
-		e.Serve(ctx, m.dialect, in.rc, in.requestID, in.project)
+		e.Serve(ctx, m.dialect, in.rc, in.requestID, huawei.Path{
+			Project: in.path.get("project_id"), Key: in.path.get("key_id"), Tag: in.path.get("tag_key"),
+		})
 		return e.Operation.Name
 	}
 }

@@ -1,16 +1,12 @@
 package server
 
-import (
-	"strings"
-
-	"github.com/raftkms/raftkms/server/huawei"
-)
+import "github.com/raftkms/raftkms/server/huawei"
 
 // route is one endpoint: how it is asked for, how large a request may be, and
 // what answers.
 type route struct {
 	method  string
-	path    string // {project_id} stands for one segment
+	path    string // {name} stands for one segment; see routing.go
 	body    int    // most bytes of a request body
 	handler handler
 }
@@ -52,42 +48,4 @@ func (s *Server) routes(m *member) []route {
 		{"POST", "/v1.0/{project_id}/kms/decrypt-data", dataBody, kms(huawei.DecryptData)},
 		{"POST", "/v1.0/{project_id}/kms/gen-random", smallBody, kms(huawei.GenerateRandom)},
 	}
-}
-
-// routeTable finds a route by path, then by method.
-type routeTable map[string]map[string]route
-
-func newRouteTable(routes []route) routeTable {
-	table := make(routeTable, len(routes))
-	for _, r := range routes {
-		if table[r.path] == nil {
-			table[r.path] = make(map[string]route)
-		}
-		table[r.path][r.method] = r
-	}
-	return table
-}
-
-// largestBody is what the front end may read before it knows the route.
-func (t routeTable) largestBody() int {
-	largest := 0
-	for _, methods := range t {
-		for _, r := range methods {
-			largest = max(largest, r.body)
-		}
-	}
-	return largest
-}
-
-// find returns the methods of a path and the project that it names.
-func (t routeTable) find(path string) (methods map[string]route, project string) {
-	if rest, ok := strings.CutPrefix(path, "/v1.0/"); ok {
-		if project, verb, ok := strings.Cut(rest, "/"); ok && project != "" {
-			return t["/v1.0/{project_id}/"+verb], project
-		}
-	}
-	if len(path) > 1 {
-		path = strings.TrimSuffix(path, "/")
-	}
-	return t[path], ""
 }

@@ -49,20 +49,29 @@ type Endpoint struct {
 	// request.
 	kinds   map[kms.Kind]string
 	members map[string]string
+	// status is that of a success; 0: 200.
+	status int
 
-	serve func(ctx context.Context, d *Dialect, e *Endpoint, rc *fasthttp.RequestCtx, in kms.Incoming)
+	serve func(ctx context.Context, d *Dialect, e *Endpoint, rc *fasthttp.RequestCtx, path Path, in kms.Incoming)
+}
+
+// Path is what the path of a request names, decoded; empty where it names none.
+type Path struct {
+	Project string
+	Key     string // a key's id
+	Tag     string // the key of a tag
 }
 
 // Serve answers one request of the operation. requestID goes into the response
-// and the trace; projectID is the one of the path.
-func (e Endpoint) Serve(ctx context.Context, d *Dialect, rc *fasthttp.RequestCtx, requestID, projectID string) {
+// and the trace.
+func (e Endpoint) Serve(ctx context.Context, d *Dialect, rc *fasthttp.RequestCtx, requestID string, path Path) {
 	defer clear(rc.Request.Body())
-	e.serve(ctx, d, &e, rc, kms.Incoming{
+	e.serve(ctx, d, &e, rc, path, kms.Incoming{
 		Operation: e.Operation,
 		RequestID: requestID,
 		Source:    rc.RemoteIP().String(),
 		UserAgent: string(rc.UserAgent()),
-		Project:   projectID,
+		Project:   path.Project,
 		URL:       string(rc.Path()),
 		Status: func(err error) (int, string) {
 			a := e.answerTo(err)
@@ -76,6 +85,7 @@ type exchange struct {
 	Service
 	call   *kms.Call
 	caller iam.Principal
+	path   Path
 }
 
 // region is the region of the state that the call is decided from.
@@ -88,7 +98,7 @@ func endpoint[Q any, R interface {
 	*Q
 	wire.Request
 }, A wire.Reply](op kms.Operation, do func(ctx context.Context, x *exchange, req *Q) (A, error)) Endpoint {
-	serve := func(ctx context.Context, d *Dialect, e *Endpoint, rc *fasthttp.RequestCtx, in kms.Incoming) {
+	serve := func(ctx context.Context, d *Dialect, e *Endpoint, rc *fasthttp.RequestCtx, path Path, in kms.Incoming) {
 		body := d.pool.get()
 		err := d.service.Run(ctx, in, func(ctx context.Context, c *kms.Call) error {
 			caller, err := d.identify(ctx, c, rc)
@@ -96,13 +106,13 @@ func endpoint[Q any, R interface {
 				return err
 			}
 			req := new(Q)
-			if err := wire.Decode(rc.Request.Body(), R(req)); err != nil {
+			if err := decode(rc, R(req)); err != nil {
 				return err
 			}
 			if err := checkSequence(R(req).ClientSequence()); err != nil {
 				return err
 			}
-			reply, err := do(ctx, &exchange{Service: d.service, call: c, caller: caller}, req)
+			reply, err := do(ctx, &exchange{Service: d.service, call: c, caller: caller, path: path}, req)
 			if err != nil {
 				return err
 			}
@@ -117,7 +127,7 @@ func endpoint[Q any, R interface {
 			writeAnswer(rc, in.RequestID, e.answerTo(err))
 			return
 		}
-		writeBody(rc, in.RequestID, body)
+		writeBody(rc, in.RequestID, e.success(), body)
 	}
 	return Endpoint{Operation: op, serve: serve}
 }
@@ -126,6 +136,36 @@ func endpoint[Q any, R interface {
 func (e Endpoint) with(kinds map[kms.Kind]string, members map[string]string) Endpoint {
 	e.kinds, e.members = kinds, members
 	return e
+}
+
+// answering sets the status of a success. With 204 there is no body.
+func (e Endpoint) answering(status int) Endpoint {
+	e.status = status
+	return e
+}
+
+func (e *Endpoint) success() int {
+	if e.status == 0 {
+		return fasthttp.StatusOK
+	}
+	return e.status
+}
+
+// decode reads a request: its body, and with GET the arguments of its query,
+// which name the same members.
+func decode(rc *fasthttp.RequestCtx, into wire.Request) error {
+	if err := wire.Decode(rc.Request.Body(), into); err != nil {
+		return err
+	}
+	if !rc.IsGet() {
+		return nil
+	}
+	for name, value := range rc.QueryArgs().All() {
+		if err := wire.DecodeArgument(name, value, into); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // identify finds out who asks, from the request as it was received.

@@ -101,7 +101,7 @@ func missing(member string) error {
 // has foreseen is an internal error without any detail.
 func (e *Endpoint) answerTo(err error) answer {
 	if err == nil {
-		return answer{status: 200}
+		return answer{status: e.success()}
 	}
 	if failed, ok := errors.AsType[*kms.Error](err); ok {
 		return e.answerToService(failed)

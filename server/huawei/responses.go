@@ -69,8 +69,12 @@ func writeHead(rc *fasthttp.RequestCtx, requestID string, status int) {
 }
 
 // writeBody answers with a reply, which is wiped once it has been written.
-func writeBody(rc *fasthttp.RequestCtx, requestID string, body *wipedBody) {
-	writeHead(rc, requestID, fasthttp.StatusOK)
+func writeBody(rc *fasthttp.RequestCtx, requestID string, status int, body *wipedBody) {
+	writeHead(rc, requestID, status)
+	if status == fasthttp.StatusNoContent {
+		body.Close()
+		return
+	}
 	rc.SetBodyStream(body, len(body.bytes))
 }
 

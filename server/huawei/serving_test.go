@@ -77,7 +77,7 @@ func BenchmarkCreateDataKey(b *testing.B) {
 		var rc fasthttp.RequestCtx
 		rc.Init(&fasthttp.Request{}, nil, nil)
 		raw.CopyTo(&rc.Request)
-		huawei.CreateDataKey.Serve(b.Context(), d, &rc, "r1", fsmtest.ProjectID)
+		huawei.CreateDataKey.Serve(b.Context(), d, &rc, "r1", huawei.Path{Project: fsmtest.ProjectID})
 		if rc.Response.StatusCode() != 200 {
 			b.Fatal(rc.Response.String())
 		}

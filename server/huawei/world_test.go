@@ -215,7 +215,7 @@ func (w *world) serve(d *huawei.Dialect) {
 			case !rc.IsPost():
 				huawei.WriteMethodNotAllowed(rc, requestID)
 			default:
-				e.Serve(rc, d, rc, requestID, project)
+				e.Serve(rc, d, rc, requestID, huawei.Path{Project: project})
 			}
 			if w.seen != nil {
 				w.seen(rc)

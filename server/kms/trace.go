@@ -89,6 +89,10 @@ func (s *Service) trace(c *Call, err error) *audit.Record {
 		r.Rating = audit.RatingNormal
 	}
 	r.Code = "200"
+	if c.in.Status != nil {
+		status, _ := c.in.Status(nil)
+		r.Code = strconv.Itoa(status)
+	}
 	if err != nil {
 		c.traceError(err)
 	}

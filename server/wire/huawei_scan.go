@@ -48,6 +48,15 @@ func Decode(body []byte, into Request) error {
 	return nil
 }
 
+// DecodeArgument gives a request one argument of a query, as if its body had a
+// member of that name with the value as a string.
+func DecodeArgument(name, value []byte, into Request) error {
+	if !utf8.Valid(name) || !utf8.Valid(value) {
+		return fmt.Errorf("%w: not UTF-8", ErrSyntax)
+	}
+	return into.member(name, AppendString(nil, value))
+}
+
 // members takes the members of an object one after another.
 type members interface {
 	member(name, raw []byte) error
