@@ -275,6 +275,10 @@ func (s *scanner) next() (scanned, error) {
 	if errors.Is(err, io.EOF) && s.at.end > s.at.start {
 		err = nil
 	}
+	if broken, ok := errors.AsType[*unpackError](err); ok {
+		broken.line = s.at.number
+		return scanned{}, broken
+	}
 	if err != nil && !errors.Is(err, io.EOF) {
 		return scanned{}, fmt.Errorf("reading %s: %w", s.at.file, err)
 	}

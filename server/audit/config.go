@@ -65,6 +65,9 @@ type Config struct {
 	RetentionSize int64
 	// Full is what to do when there is no room; empty: FullRefuse.
 	Full Full
+	// Plain keeps segments as text when they are closed; else they are packed,
+	// to about a tenth, and indexed.
+	Plain bool
 	// Clock is what retention goes by; nil: time.Now. A clock that runs ahead
 	// drops segments early, one that goes back keeps them longer.
 	Clock func() time.Time

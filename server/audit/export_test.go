@@ -1,5 +1,10 @@
 package audit
 
+import (
+	"bytes"
+	"io"
+)
+
 // For tests: the seam to the disk, and the parts of a line's form.
 
 type File = file
@@ -30,4 +35,45 @@ func ReadHeader(raw []byte) ([]byte, error) {
 		return nil, err
 	}
 	return appendSeal(h.append(nil), h.hash), nil
+}
+
+// ScanBody reads a body as a search does.
+func ScanBody(body []byte) (texts map[string]string, time, recordTime int64, ok bool) {
+	var f fields
+	if !scanFields(body, &f) {
+		return nil, 0, 0, false
+	}
+	texts = make(map[string]string)
+	for i, name := range []string{"trace_name", "trace_rating", "trace_type", "service_type", "resource_type", "resource_id", "resource_name",
+		"source_ip", "request_id", "project_id", "user.id", "user.name", "user.domain.id", "user.access_key_id", "code"} {
+		if f.text[i] != nil {
+			texts[name] = string(f.text[i])
+		}
+	}
+	return texts, f.time, f.recordTime, true
+}
+
+// ParseIndex reads an index and writes what it has understood.
+func ParseIndex(data []byte) ([]byte, error) {
+	packed, blocks, err := parseIndex(data)
+	if err != nil {
+		return nil, err
+	}
+	return appendIndex(nil, packed, blocks), nil
+}
+
+// Frames finds the frames of a packed segment.
+func Frames(data []byte) (int, error) {
+	blocks, err := framesOf(bytes.NewReader(data), int64(len(data)))
+	return len(blocks), err
+}
+
+// Unpack is the text of a packed segment.
+func Unpack(data []byte) ([]byte, error) {
+	d, err := newDecoder(bytes.NewReader(data))
+	if err != nil {
+		return nil, err
+	}
+	defer d.Close()
+	return io.ReadAll(d)
 }

@@ -26,7 +26,7 @@ const placeSize = 512 << 10
 func limited(t *testing.T) *place {
 	d := &disk{dir: t.TempDir(), capacity: placeSize}
 	return &place{
-		cfg:     audit.Config{Dir: d.dir}.OnDisk(d.open),
+		cfg:     audit.Config{Dir: d.dir, Plain: true}.OnDisk(d.open),
 		release: func() { d.plan(func(d *disk) { d.capacity = 2 * placeSize }) },
 	}
 }
@@ -46,7 +46,7 @@ func tmpfs(t *testing.T) (*place, bool) {
 	})
 	ballast := filepath.Join(dir, "ballast")
 	overwrite(t, ballast, strings.Repeat("x", placeSize))
-	return &place{cfg: audit.Config{Dir: filepath.Join(dir, "audit")}, release: func() {
+	return &place{cfg: audit.Config{Dir: filepath.Join(dir, "audit"), Plain: true}, release: func() {
 		if err := os.Remove(ballast); err != nil {
 			t.Error(err)
 		}

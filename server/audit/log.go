@@ -60,10 +60,18 @@ type Log struct {
 	current file          // what is written to
 	written uint64        // all lines with a lower sequence are in it or before it
 	durable uint64        // all lines with a lower sequence are on disk
+	kept    []segment     // those of the writer, when it last handed over; replaced, never changed
+	end     int64         // where the last line of the newest of them ends
+	packed  []packedSegment
 
-	stop  context.CancelFunc // of syncing
-	tasks sync.WaitGroup     // syncing
+	searches chan struct{} // as many as may look at the same time
+	closing  chan struct{} // has room for one: a segment was closed
+	stop     context.CancelFunc
+	tasks    sync.WaitGroup // syncing, packing
 }
+
+// maxSearches bounds the searches at a time, and with them their memory.
+const maxSearches = 4
 
 // Open opens the log in dir with every default of [Config].
 func Open(dir, nodeID string, logger *slog.Logger) (*Log, error) {
@@ -85,7 +93,7 @@ func OpenConfig(cfg Config) (*Log, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &Log{cfg: cfg, dir: dir}
+	l := &Log{cfg: cfg, dir: dir, searches: make(chan struct{}, maxSearches), closing: make(chan struct{}, 1)}
 	l.entries.New = func() any { return &entry{body: make([]byte, 0, 1<<10), verdict: make(chan verdict, 1)} }
 	if err := l.begin(); err != nil {
 		if l.writer.open != nil {
@@ -110,15 +118,19 @@ func (l *Log) begin() error {
 		return err
 	}
 	l.faults = faults
+	l.writer.changed = true
 	l.durable = l.writer.next
 	l.leading = time.Now()
 	if err := l.lead(nil); err != nil {
 		return err
 	}
+	ctx, stop := context.WithCancel(context.Background())
+	l.stop = stop
 	if l.cfg.Sync == SyncInterval {
-		ctx, stop := context.WithCancel(context.Background())
-		l.stop = stop
 		l.tasks.Go(func() { l.syncing(ctx) })
+	}
+	if !l.cfg.Plain {
+		l.tasks.Go(func() { l.packing(ctx) })
 	}
 	return nil
 }
@@ -181,10 +193,8 @@ func (l *Log) Close() error {
 	if !l.retire() {
 		return nil
 	}
-	if l.stop != nil {
-		l.stop()
-		l.tasks.Wait()
-	}
+	l.stop()
+	l.tasks.Wait()
 	file := l.writer.open.file
 	var syncErr error
 	if l.failure == nil { // else it was tried

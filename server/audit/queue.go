@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 )
 
@@ -121,6 +122,8 @@ func (l *Log) take() (batch []*entry, taken, spare int64) {
 	}
 	w := &l.writer
 	w.durable = max(w.durable, l.durable)
+	w.take(l.packed)
+	l.packed = nil
 	if l.failure != nil {
 		w.failed = l.failure
 	}
@@ -169,6 +172,14 @@ func (l *Log) handOver() {
 	}
 	l.full, l.free = w.full, w.open.free()-w.marked
 	l.current, l.written, l.durable = w.open.file, w.next, max(l.durable, w.durable)
+	l.end = w.open.offset
+	if w.changed {
+		l.kept, w.changed = slices.Clone(w.segments), false
+		select {
+		case l.closing <- struct{}{}:
+		default:
+		}
+	}
 	if len(l.queue) > 0 {
 		l.leading = time.Now()
 		l.queue[0].verdict <- verdict{lead: true}

@@ -56,6 +56,9 @@ func (w *writer) recover() ([]*Fault, error) {
 		w.next = max(c.highest, newest.first) + 1
 		return c.faults, w.beginFirst()
 	}
+	if newest.packed { // the one that was written to is not there any more
+		return c.faults, w.beginFirst()
+	}
 	return c.faults, w.resume(newest, end, c.torn)
 }
 
@@ -70,9 +73,12 @@ func (w *writer) check() (c *checker, end int64, err error) {
 		if err != nil {
 			return nil, 0, fmt.Errorf("checking the trace log: %w", err)
 		}
-		if i == newest {
+		switch {
+		case s.packed:
+			err = c.packedEnds(*s, f)
+		case i == newest:
 			end, err = c.segment(*s, f)
-		} else {
+		default:
 			err = c.ends(*s, f)
 		}
 		if err = errors.Join(err, f.Close()); err != nil {
@@ -110,6 +116,45 @@ func (c *checker) ends(s segment, f io.ReaderAt) error {
 	c.next, c.last, c.linked = l.seq+1, l.hash, true
 	c.highest = max(c.highest, l.seq)
 	return nil
+}
+
+// packedEnds is ends of a packed segment.
+func (c *checker) packedEnds(s segment, f io.ReaderAt) error {
+	frames, err := framesOf(f, s.size)
+	if err == nil && len(frames) == 0 {
+		err = fmt.Errorf("%w: the packed segment is empty", ErrAltered)
+	}
+	if err != nil && !errors.Is(err, ErrAltered) {
+		return err
+	}
+	var text, packed []byte
+	if err == nil {
+		d, decErr := newDecoder(nil)
+		if decErr != nil {
+			return decErr
+		}
+		defer d.Close()
+		if text, err = unpack(d, f, &frames[0], &packed, nil); err == nil && len(frames) > 1 {
+			head, _, _ := bytes.Cut(text, []byte{'\n'})
+			head = append(bytes.Clone(head), '\n')
+			if text, err = unpack(d, f, &frames[len(frames)-1], &packed, nil); err == nil {
+				text = append(head, text...)
+			}
+		}
+	}
+	if errors.Is(err, ErrAltered) {
+		c.fault(scanned{file: s.name(), number: 1}, s.first, ErrAltered, "%v", err)
+		if !c.begun {
+			c.begun, c.first = true, s.first
+		}
+		c.linked, c.next = false, max(c.next, s.first)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	s.size = int64(len(text))
+	return c.ends(s, bytes.NewReader(text))
 }
 
 // lastLine returns the last line before what was filled ahead, and where it

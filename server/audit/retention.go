@@ -1,6 +1,8 @@
 package audit
 
 import (
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
@@ -65,11 +67,15 @@ func (w *writer) drop(now time.Time, n int, reason string) {
 // tried again when the log is opened.
 func (w *writer) remove(n int) {
 	for _, s := range w.segments[:n] {
-		if err := os.Remove(filepath.Join(w.dir.Name(), s.name())); err != nil {
-			w.cfg.Logger.Error("removing a segment of the trace log", "error", err)
+		// Both forms are there while it is being packed.
+		for _, name := range []string{segmentName(s.first), packedName(s.first), indexName(s.first)} {
+			if err := os.Remove(filepath.Join(w.dir.Name(), name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				w.cfg.Logger.Error("removing a segment of the trace log", "error", err)
+			}
 		}
 	}
 	w.segments = append(w.segments[:0], w.segments[n:]...)
+	w.changed = true
 	if err := w.dir.Sync(); err != nil {
 		w.cfg.Logger.Error("syncing the directory of the trace log", "error", err)
 	}

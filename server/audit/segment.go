@@ -24,16 +24,20 @@ func segmentName(first uint64) string {
 }
 
 // parseSegmentName is the other way round; it is not ok for any other name.
-func parseSegmentName(name string) (first uint64, ok bool) {
+// packed says whether the name is that of a packed segment.
+func parseSegmentName(name string) (first uint64, packed, ok bool) {
 	digits, ok := strings.CutPrefix(name, segmentPrefix)
 	if !ok {
-		return 0, false
+		return 0, false, false
 	}
-	if digits, ok = strings.CutSuffix(digits, segmentSuffix); !ok {
-		return 0, false
+	if digits, packed = strings.CutSuffix(digits, packedSuffix); !packed {
+		if digits, ok = strings.CutSuffix(digits, segmentSuffix); !ok {
+			return 0, false, false
+		}
 	}
 	first, err := strconv.ParseUint(digits, 10, 64)
-	return first, err == nil && first > 0 && first <= maxSequence && segmentName(first) == name
+	plain, _ := strings.CutSuffix(name, packedSuffix[len(segmentSuffix):])
+	return first, packed, err == nil && first > 0 && first <= maxSequence && segmentName(first) == plain
 }
 
 // segment is one file of the log.
@@ -41,9 +45,15 @@ type segment struct {
 	first   uint64 // sequence of its first line after the header
 	size    int64  // bytes on disk
 	created int64  // Unix milliseconds, from the header; 0 where that is damaged
+	packed  bool   // see pack.go
 }
 
-func (s segment) name() string { return segmentName(s.first) }
+func (s segment) name() string {
+	if s.packed {
+		return packedName(s.first)
+	}
+	return segmentName(s.first)
+}
 
 // listSegments returns the segments of a directory in their order; created is
 // not known from names.
@@ -54,7 +64,7 @@ func listSegments(dir string) ([]segment, error) {
 	}
 	var segments []segment
 	for _, entry := range entries {
-		first, ok := parseSegmentName(entry.Name())
+		first, packed, ok := parseSegmentName(entry.Name())
 		if !ok {
 			continue
 		}
@@ -65,15 +75,17 @@ func listSegments(dir string) ([]segment, error) {
 		if !info.Mode().IsRegular() {
 			return nil, fmt.Errorf("listing the segments of the trace log: %s is not a file", entry.Name())
 		}
-		segments = append(segments, segment{first: first, size: info.Size()})
+		segments = append(segments, segment{first: first, size: info.Size(), packed: packed})
 	}
+	// Where a crash came between packing and removing, both are whole; the
+	// plain one counts, and is packed again.
 	slices.SortFunc(segments, func(a, b segment) int {
-		if a.first < b.first {
+		if a.first == b.first && b.packed || a.first < b.first {
 			return -1
 		}
 		return 1
 	})
-	return segments, nil
+	return slices.CompactFunc(segments, func(a, b segment) bool { return a.first == b.first }), nil
 }
 
 // fillBlock is what segments are filled ahead with: ends of lines, so that a

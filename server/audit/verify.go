@@ -1,11 +1,15 @@
 package audit
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"github.com/klauspost/compress/zstd"
 )
 
 // maxMarks bounds the marks that a report names.
@@ -51,6 +55,10 @@ func Verify(dir string) (Report, error) {
 	last := ""
 	for _, s := range segments {
 		err := checkFile(c, dir, s)
+		if errors.Is(err, fs.ErrNotExist) && !s.packed {
+			s.packed = true // packed between listing and reading
+			err = checkFile(c, dir, s)
+		}
 		if errors.Is(err, fs.ErrNotExist) && !c.begun {
 			continue // dropped between listing and reading
 		}
@@ -74,6 +82,81 @@ func checkFile(c *checker, dir string, s segment) error {
 		return err
 	}
 	defer f.Close()
-	_, err = c.segment(s, f)
+	if !s.packed {
+		_, err = c.segment(s, f)
+		return err
+	}
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	s.size = info.Size()
+	if err := c.packedSegment(s, f); err != nil {
+		return err
+	}
+	return c.index(dir, s)
+}
+
+// packedSegment checks a packed segment, which is unpacked on the way.
+func (c *checker) packedSegment(s segment, f io.Reader) error {
+	d, err := newDecoder(f)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	_, err = c.segment(s, unpacking{d})
+	if broken, ok := errors.AsType[*unpackError](err); ok {
+		c.fault(scanned{file: s.name(), number: broken.line}, max(c.next, s.first), ErrAltered, "the segment cannot be unpacked from here on: %v", broken.err)
+		c.linked = false
+		return nil
+	}
 	return err
+}
+
+// unpackError is that a packed segment cannot be unpacked from somewhere on.
+type unpackError struct {
+	line int
+	err  error
+}
+
+func (e *unpackError) Error() string { return e.err.Error() }
+
+// unpacking tells what is wrong with the frames from what is wrong with the
+// file.
+type unpacking struct{ d *zstd.Decoder }
+
+func (u unpacking) Read(p []byte) (int, error) {
+	n, err := u.d.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) && !isFileError(err) {
+		err = &unpackError{err: err}
+	}
+	return n, err
+}
+
+func isFileError(err error) bool {
+	_, ok := errors.AsType[*fs.PathError](err)
+	return ok
+}
+
+// index checks that the index of a packed segment is the one that the segment
+// gives: with another one a search would miss traces. One that is not there is
+// made again when the log is opened.
+func (c *checker) index(dir string, s segment) error {
+	have, err := os.ReadFile(filepath.Join(dir, indexName(s.first)))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	d, err := newDecoder(nil)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	blocks, err := reindex(dir, s.first, d)
+	if err == nil && !bytes.Equal(have, appendIndex(nil, s.size, blocks)) {
+		c.fault(scanned{file: indexName(s.first)}, s.first, ErrAltered, "the index is not that of the segment")
+	}
+	return nil // what is wrong with the segment has been said
 }

@@ -77,7 +77,7 @@ func (l *logged) String() string {
 
 // small is a configuration with segments of a few records.
 func small(dir string) audit.Config {
-	return audit.Config{Dir: dir, NodeID: "n1", SegmentSize: 8 << 10, Reserve: 8 << 10,
+	return audit.Config{Dir: dir, NodeID: "n1", Plain: true, SegmentSize: 8 << 10, Reserve: 8 << 10,
 		Clock: func() time.Time { return time.UnixMilli(1700000000000) }}
 }
 

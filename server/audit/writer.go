@@ -29,6 +29,7 @@ type writer struct {
 	chain              // of what is written
 	durable  uint64    // all lines with a lower sequence are on disk
 	segments []segment // Invariant: the last one is open
+	changed  bool      // segments has changed since the lead was handed over
 	oldest   uint64    // sequence of the oldest line that is kept
 	open     *openSegment
 
@@ -141,6 +142,7 @@ func (w *writer) begin(now time.Time, room int64) error {
 	}
 	w.chain, w.open = c, s
 	w.segments = append(w.segments, segment{first: c.next, created: created})
+	w.changed = true
 	return nil
 }
 
@@ -250,4 +252,21 @@ func (w *writer) endFull(now time.Time) {
 	w.mark(Mark{Kind: MarkFull, Time: now.UnixMilli(), Since: w.fullSince.UnixMilli(), Count: w.refused})
 	w.cfg.Logger.Info("the disk of the trace log has room again", "dir", w.cfg.Dir, slog.Uint64("records_refused", w.refused))
 	w.full = nil
+}
+
+// packedSegment is a segment that was packed, and its size since.
+type packedSegment struct {
+	first uint64
+	size  int64
+}
+
+// take takes note of segments that were packed.
+func (w *writer) take(packed []packedSegment) {
+	for _, p := range packed {
+		for i := range w.segments {
+			if s := &w.segments[i]; s.first == p.first {
+				s.size, s.packed, w.changed = p.size, true, true
+			}
+		}
+	}
 }

@@ -1,0 +1,380 @@
+package audit
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/klauspost/compress/zstd"
+)
+
+// Query says which traces are looked for: those that all of its fields fit. A
+// field that is empty fits every trace.
+type Query struct {
+	TraceID      string // overrides all other conditions
+	TraceName    string
+	Rating       string
+	Type         string
+	Service      string
+	ResourceType string
+	ResourceID   string
+	ResourceName string
+	SourceIP     string
+	RequestID    string
+	ProjectID    string
+	UserID       string
+	UserName     string
+	DomainID     string
+	AccessKeyID  string
+	Code         string
+
+	// After and Before bound the time of a trace, both exclusive, in Unix
+	// milliseconds; 0: no bound.
+	After, Before int64
+	// RecordedBy bounds the time at which a trace was recorded, inclusive, in
+	// Unix milliseconds; 0: no bound.
+	RecordedBy int64
+	// Above and Below bound the sequence, both exclusive; 0: no bound.
+	Above, Below uint64
+
+	// Limit is how many traces are returned at most; MaxBytes how many bytes
+	// they may have together (the first one is returned whatever it has).
+	Limit, MaxBytes int
+}
+
+// Found is a trace that was found.
+type Found struct {
+	Sequence   uint64
+	TraceID    string
+	RecordTime int64  // Unix milliseconds
+	Body       []byte // members of the line, without sequence and hash
+}
+
+// Answer is what a search has found, the newest first.
+type Answer struct {
+	Found []Found
+	// Next is where to go on: the Below of a query for what is left. 0: there
+	// is no more.
+	Next uint64
+	// Damaged names what could not be searched, or holds lines that are not as
+	// they were written: what was looked for may be missing because of it.
+	Damaged []string
+}
+
+// maxDamaged bounds the places that an answer names.
+const maxDamaged = 10
+
+// Search looks for traces, the newest first (by sequence). It returns early
+// when ctx ends, with what it has found, and says where to go on; so whoever
+// wants an answer soon bounds ctx. Memory is bounded, whatever the log holds.
+// Every line that is returned, and every line between, has been checked against
+// its hash.
+func (l *Log) Search(ctx context.Context, q Query) (Answer, error) {
+	select {
+	case l.searches <- struct{}{}:
+		defer func() { <-l.searches }()
+	case <-ctx.Done():
+		return Answer{}, fmt.Errorf("waiting for other searches: %w", context.Cause(ctx))
+	}
+	l.mu.Lock()
+	kept, end, next := l.kept, l.end, l.written
+	l.mu.Unlock()
+	s, err := newSearch(l.cfg.Dir, q)
+	if err != nil {
+		return Answer{}, err
+	}
+	defer s.decoder.Close()
+	for i := len(kept) - 1; i >= 0; i-- {
+		size := kept[i].size
+		if i == len(kept)-1 {
+			size = end
+		}
+		if s.below != 0 && kept[i].first >= s.below || q.Above != 0 && next <= q.Above+1 {
+			next = kept[i].first
+			continue
+		}
+		if done := s.segment(ctx, kept[i], size); done {
+			return s.answer, nil
+		}
+		next = kept[i].first
+	}
+	s.answer.Next = 0
+	return s.answer, nil
+}
+
+// search is one under way.
+type search struct {
+	dir     string
+	q       Query
+	below   uint64
+	want    [fieldCount][]byte // forms; nil: anything
+	terms   []term
+	decoder *zstd.Decoder
+
+	chain               chain // to check hashes with
+	fields              fields
+	text, packed, space []byte
+	batch               []Found // of one block, the oldest first
+	bytes               int
+	answer              Answer
+}
+
+func newSearch(dir string, q Query) (*search, error) {
+	d, err := newDecoder(nil)
+	if err != nil {
+		return nil, err
+	}
+	s := &search{dir: dir, q: q, below: q.Below, decoder: d, chain: newChain()}
+	if q.TraceID != "" {
+		s.q = Query{TraceID: q.TraceID, Limit: q.Limit, MaxBytes: q.MaxBytes, ProjectID: q.ProjectID, Above: q.Above, Below: q.Below}
+		s.terms = append(s.terms, termOf(fieldTraceID, []byte(q.TraceID)))
+	}
+	q = s.q
+	for f, value := range map[field]string{
+		fieldTraceName: q.TraceName, fieldRating: q.Rating, fieldTraceType: q.Type, fieldService: q.Service,
+		fieldResourceType: q.ResourceType, fieldResourceID: q.ResourceID, fieldResourceName: q.ResourceName,
+		fieldSourceIP: q.SourceIP, fieldRequestID: q.RequestID, fieldProjectID: q.ProjectID,
+		fieldUserID: q.UserID, fieldUserName: q.UserName, fieldDomainID: q.DomainID, fieldAccessKeyID: q.AccessKeyID, fieldCode: q.Code,
+	} {
+		if value != "" {
+			s.want[f] = f.appendTo(nil, value)
+			s.terms = append(s.terms, termOf(f, s.want[f]))
+		}
+	}
+	if s.q.Limit <= 0 {
+		s.q.Limit = 1
+	}
+	return s, nil
+}
+
+// segment looks through a segment and reports whether the search is over.
+func (s *search) segment(ctx context.Context, seg segment, size int64) (done bool) {
+	f, packed, size, err := openSegmentFile(s.dir, seg, size)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false // it was dropped meanwhile
+	}
+	if err != nil {
+		return s.damaged(seg.name(), err)
+	}
+	defer f.Close()
+	if !packed {
+		return s.plain(ctx, f, seg, size)
+	}
+	blocks, space, err := readIndex(s.dir, seg.first, size, s.space)
+	s.space = space
+	if err != nil {
+		// It takes a second to make one, and the log does so soon; meanwhile it
+		// is made for this search.
+		if blocks, err = reindex(s.dir, seg.first, s.decoder); err != nil {
+			return s.damaged(packedName(seg.first), err)
+		}
+	}
+	for i := len(blocks) - 1; i >= 0; i-- {
+		b := &blocks[i]
+		if !s.concerns(b) {
+			continue
+		}
+		if s.stop(ctx, b.next()) {
+			return true
+		}
+		if s.text, err = unpack(s.decoder, f, b, &s.packed, s.text); err != nil {
+			s.damaged(fmt.Sprintf("%s block %d", packedName(seg.first), i+1), err)
+			continue
+		}
+		if s.lines(s.text, b.before, packedName(seg.first)) {
+			return true
+		}
+	}
+	return false
+}
+
+// concerns tells whether a block may hold what is looked for.
+func (s *search) concerns(b *block) bool {
+	q := &s.q
+	if s.below != 0 && b.first >= s.below || q.Above != 0 && b.next() <= q.Above+1 ||
+		q.After != 0 && b.latest <= q.After || q.Before != 0 && b.earliest >= q.Before || b.lines == 0 {
+		return false
+	}
+	for _, t := range s.terms {
+		if !mayHold(b.filter, t) {
+			return false
+		}
+	}
+	return true
+}
+
+// stop tells whether to stop before lines below next are looked at. Enough is
+// no reason: only one more that fits says that there is more.
+func (s *search) stop(ctx context.Context, next uint64) bool {
+	if ctx.Err() == nil {
+		return false
+	}
+	s.answer.Next = next
+	if s.below != 0 {
+		s.answer.Next = min(next, s.below)
+	}
+	return true
+}
+
+// lastHash is the hash that the last line of a text says it has.
+func lastHash(text []byte) (h Hash) {
+	start := bytes.LastIndexByte(text[:max(0, len(text)-1)], '\n') + 1
+	if _, sum, err := unseal(text[start:]); err == nil {
+		h = sum
+	}
+	return h
+}
+
+// plain looks through a segment that is not packed, from its end.
+func (s *search) plain(ctx context.Context, f *os.File, seg segment, size int64) bool {
+	buffer := make([]byte, maxBlock+maxLine)
+	for end := size; end > 0; {
+		from := max(0, end-blockSize)
+		back := max(0, from-maxLine) // so that the hash of the line before is there
+		text := buffer[:end-back]
+		if _, err := f.ReadAt(text, back); err != nil {
+			return s.damaged(seg.name(), err)
+		}
+		start := 0
+		if from > 0 {
+			// The first line that begins in the block.
+			i := bytes.IndexByte(text[from-back-1:], '\n')
+			if i < 0 {
+				return s.damaged(seg.name(), errForm)
+			}
+			start = int(from-back) - 1 + i + 1
+		}
+		if start >= len(text) { // one line fills the block
+			return s.damaged(seg.name(), errForm)
+		}
+		before := Hash{}
+		if start > 0 {
+			before = lastHash(text[:start])
+		}
+		block := bytes.TrimRight(text[start:], "\n")
+		if len(block) > 0 {
+			if s.stop(ctx, sequenceAfter(block)) {
+				return true
+			}
+			if s.lines(text[start:start+len(block)+1], before, seg.name()) {
+				return true
+			}
+		}
+		end = back + int64(start)
+	}
+	return false
+}
+
+// sequenceAfter is the sequence that follows the last line of a block.
+func sequenceAfter(block []byte) uint64 {
+	line := append(bytes.Clone(block[bytes.LastIndexByte(block, '\n')+1:]), '\n')
+	if l, err := parseLine(line); err == nil {
+		return l.seq + 1
+	}
+	return maxSequence
+}
+
+// lines looks through the lines of a block, of which the one in front of the
+// first has the hash before, and reports whether the search is over.
+func (s *search) lines(text []byte, before Hash, file string) (done bool) {
+	s.batch = s.batch[:0]
+	last, first := before, uint64(0)
+	for raw := range bytes.Lines(text) {
+		if bytes.HasPrefix(raw, []byte(`{"segment":`)) {
+			h, err := parseHeader(raw)
+			if err != nil || h.hash != s.chain.link(h.Prev, h.covered) {
+				s.damaged(file, ErrAltered)
+			}
+			last = h.hash
+			continue
+		}
+		l, err := parseLine(raw)
+		if err != nil || l.hash != s.chain.link(last, l.covered) {
+			s.damaged(file, fmt.Errorf("%w: the line with sequence %d", ErrAltered, max(l.seq, first)))
+		}
+		if err != nil {
+			continue
+		}
+		if first == 0 {
+			first = l.seq
+		}
+		last = l.hash
+		if s.fits(&l) {
+			s.batch = append(s.batch, Found{Sequence: l.seq, TraceID: TraceID(l.hash), RecordTime: s.fields.recordTime, Body: l.body})
+		}
+	}
+	for i := len(s.batch) - 1; i >= 0; i-- {
+		found := s.batch[i]
+		size := len(found.Body)
+		if n := len(s.answer.Found); n >= s.q.Limit || n > 0 && s.q.MaxBytes > 0 && s.bytes+size > s.q.MaxBytes {
+			s.answer.Next = found.Sequence + 1
+			return true
+		}
+		found.Body = bytes.Clone(found.Body)
+		s.bytes += size
+		s.answer.Found = append(s.answer.Found, found)
+	}
+	return false
+}
+
+// fits tells whether a line is a trace that is looked for.
+func (s *search) fits(l *line) bool {
+	q := &s.q
+	if s.below != 0 && l.seq >= s.below || l.seq <= q.Above {
+		return false
+	}
+	if !scanFields(l.body, &s.fields) || s.fields.mark {
+		return false
+	}
+	f := &s.fields
+	if q.After != 0 && f.time <= q.After || q.Before != 0 && f.time >= q.Before || q.RecordedBy != 0 && f.recordTime > q.RecordedBy {
+		return false
+	}
+	if q.TraceID != "" && TraceID(l.hash) != q.TraceID {
+		return false
+	}
+	for i, form := range s.want {
+		if form != nil && !bytes.Equal(f.text[i], form) {
+			return false
+		}
+	}
+	return true
+}
+
+// damaged takes down what could not be searched. It returns false: the search
+// goes on.
+func (s *search) damaged(where string, err error) bool {
+	text := fmt.Sprintf("%s: %v", where, err)
+	if len(s.answer.Damaged) < maxDamaged && !slices.Contains(s.answer.Damaged, text) {
+		s.answer.Damaged = append(s.answer.Damaged, text)
+	}
+	return false
+}
+
+// openSegmentFile opens a segment in whatever form it has by now. size is that
+// of the plain form, and becomes that of what was opened.
+func openSegmentFile(dir string, seg segment, size int64) (f *os.File, packed bool, n int64, err error) {
+	for range 2 {
+		if !seg.packed {
+			f, err = os.Open(filepath.Join(dir, segmentName(seg.first)))
+			if err == nil {
+				return f, false, size, nil
+			}
+		}
+		if f, err = os.Open(filepath.Join(dir, packedName(seg.first))); err == nil {
+			info, err := f.Stat()
+			if err != nil {
+				return nil, false, 0, errors.Join(err, f.Close())
+			}
+			return f, true, info.Size(), nil
+		}
+		time.Sleep(time.Millisecond) // between the one form and the other
+	}
+	return nil, false, 0, err
+}
