@@ -32,56 +32,9 @@ func DecodeBody[B Body](c Command) (B, error) {
 
 // checkBody decodes the body, whatever the type.
 func (c *Command) checkBody() error {
-	var err error
-	switch c.Type {
-	case TypeBootstrap:
-		_, err = DecodeBody[Bootstrap](*c)
-	case TypeCreateKey:
-		_, err = DecodeBody[CreateKey](*c)
-	case TypeEnableKey:
-		_, err = DecodeBody[EnableKey](*c)
-	case TypeDisableKey:
-		_, err = DecodeBody[DisableKey](*c)
-	case TypeCreateJoinToken:
-		_, err = DecodeBody[CreateJoinToken](*c)
-	case TypeAdmitNode:
-		_, err = DecodeBody[AdmitNode](*c)
-	case TypeApproveRoots:
-		_, err = DecodeBody[ApproveRoots](*c)
-	case TypeRenameKey:
-		_, err = DecodeBody[RenameKey](*c)
-	case TypeUpdateDescription:
-		_, err = DecodeBody[UpdateDescription](*c)
-	case TypeScheduleDeletion:
-		_, err = DecodeBody[ScheduleDeletion](*c)
-	case TypeCancelDeletion:
-		_, err = DecodeBody[CancelDeletion](*c)
-	case TypeProtectKey:
-		_, err = DecodeBody[ProtectKey](*c)
-	case TypeCreateAlias:
-		_, err = DecodeBody[CreateAlias](*c)
-	case TypeDeleteAliases:
-		_, err = DecodeBody[DeleteAliases](*c)
-	case TypeAssociateAlias:
-		_, err = DecodeBody[AssociateAlias](*c)
-	case TypeEnableRotation:
-		_, err = DecodeBody[EnableRotation](*c)
-	case TypeSetRotationInterval:
-		_, err = DecodeBody[SetRotationInterval](*c)
-	case TypeDisableRotation:
-		_, err = DecodeBody[DisableRotation](*c)
-	case TypeRotateKey:
-		_, err = DecodeBody[RotateKey](*c)
-	case TypeRotateDueKey:
-		_, err = DecodeBody[RotateDueKey](*c)
-	case TypeDeleteDueKey:
-		_, err = DecodeBody[DeleteDueKey](*c)
-	case TypeReportErasure:
-		_, err = DecodeBody[ReportErasure](*c)
-	case TypeRecordUse:
-		_, err = DecodeBody[RecordUse](*c)
-	default:
-		err = fmt.Errorf("%w: %d", ErrUnknownType, uint16(c.Type))
+	r := c.Type.row()
+	if r == nil {
+		return fmt.Errorf("%w: %d", ErrUnknownType, uint16(c.Type))
 	}
-	return err
+	return r.check(c)
 }

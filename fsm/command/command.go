@@ -10,7 +10,8 @@ package command
 // Type names one kind of write. Numbers are never reused.
 type Type uint16
 
-// The kinds of write. Adding one here means: a body below, a line in
+// The kinds of write that a cluster began with; further ones are in files of
+// their own. Adding one means: a body and a row in its file, a line in
 // fsm/apply.go, a golden file, a line in additive.go or none (then it is fenced).
 const (
 	TypeBootstrap       Type = 1

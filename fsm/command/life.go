@@ -22,6 +22,25 @@ const (
 	TypeRecordUse           Type = 35
 )
 
+var lifeRows = []row{
+	{TypeRenameKey, "rename-key", 1, body[RenameKey]},
+	{TypeUpdateDescription, "update-description", 1, body[UpdateDescription]},
+	{TypeScheduleDeletion, "schedule-deletion", 1, body[ScheduleDeletion]},
+	{TypeCancelDeletion, "cancel-deletion", 1, body[CancelDeletion]},
+	{TypeProtectKey, "protect-key", 1, body[ProtectKey]},
+	{TypeCreateAlias, "create-alias", 1, body[CreateAlias]},
+	{TypeDeleteAliases, "delete-aliases", 1, body[DeleteAliases]},
+	{TypeAssociateAlias, "associate-alias", 1, body[AssociateAlias]},
+	{TypeEnableRotation, "enable-rotation", 1, body[EnableRotation]},
+	{TypeSetRotationInterval, "set-rotation-interval", 1, body[SetRotationInterval]},
+	{TypeDisableRotation, "disable-rotation", 1, body[DisableRotation]},
+	{TypeRotateKey, "rotate-key", 1, body[RotateKey]},
+	{TypeRotateDueKey, "rotate-due-key", 1, body[RotateDueKey]},
+	{TypeDeleteDueKey, "delete-due-key", 1, body[DeleteDueKey]},
+	{TypeReportErasure, "report-erasure", 1, body[ReportErasure]},
+	{TypeRecordUse, "record-use", 1, body[RecordUse]},
+}
+
 // RenameKey gives a key another name. Fenced: the old name stops to mean it.
 type RenameKey struct {
 	ProjectID string `cbor:"1,keyasint"`
