@@ -39,6 +39,24 @@ func (s *Server) routes(m *member) []route {
 		{"POST", "/v1.0/{project_id}/kms/enable-key", smallBody, kms(huawei.EnableKey)},
 		{"POST", "/v1.0/{project_id}/kms/disable-key", smallBody, kms(huawei.DisableKey)},
 
+		// Huawei-style dialect: names, deletion, rotation.
+		{"POST", "/v1.0/{project_id}/kms/update-key-alias", smallBody, kms(huawei.UpdateKeyAlias)},
+		{"POST", "/v1.0/{project_id}/kms/update-key-description", smallBody, kms(huawei.UpdateKeyDescription)},
+		{"POST", "/v1.0/{project_id}/kms/schedule-key-deletion", smallBody, kms(huawei.ScheduleKeyDeletion)},
+		{"POST", "/v1.0/{project_id}/kms/cancel-key-deletion", smallBody, kms(huawei.CancelKeyDeletion)},
+		{"POST", "/v1.0/{project_id}/kms/enable-key-deletion-protection", smallBody, kms(huawei.EnableDeletionProtection)},
+		{"POST", "/v1.0/{project_id}/kms/disable-key-deletion-protection", smallBody, kms(huawei.DisableDeletionProtection)},
+		{"POST", "/v1.0/{project_id}/kms/aliases", smallBody, kms(huawei.CreateAlias)},
+		{"DELETE", "/v1.0/{project_id}/kms/aliases", smallBody, kms(huawei.DeleteAliases)},
+		{"GET", "/v1.0/{project_id}/kms/aliases", noBody, kms(huawei.ListAliases)},
+		{"POST", "/v1.0/{project_id}/kms/alias/associate", smallBody, kms(huawei.AssociateAlias)},
+		{"POST", "/v1.0/{project_id}/kms/enable-key-rotation", smallBody, kms(huawei.EnableKeyRotation)},
+		{"POST", "/v1.0/{project_id}/kms/update-key-rotation-interval", smallBody, kms(huawei.UpdateRotationInterval)},
+		{"POST", "/v1.0/{project_id}/kms/disable-key-rotation", smallBody, kms(huawei.DisableKeyRotation)},
+		{"POST", "/v1.0/{project_id}/kms/get-key-rotation-status", smallBody, kms(huawei.GetKeyRotationStatus)},
+		{"POST", "/v1.0/{project_id}/kms/rotate-on-demand", smallBody, kms(huawei.RotateOnDemand)},
+		{"POST", "/v1.0/{project_id}/kms/list-key-versions", smallBody, kms(huawei.ListKeyVersions)},
+
 		// Huawei-style dialect: data keys, data, randomness.
 		{"POST", "/v1.0/{project_id}/kms/create-datakey", smallBody, kms(huawei.CreateDataKey)},
 		{"POST", "/v1.0/{project_id}/kms/create-datakey-without-plaintext", smallBody, kms(huawei.CreateDataKeyWithoutPlaintext)},

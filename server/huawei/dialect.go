@@ -25,6 +25,22 @@ type Service interface {
 	EncryptData(ctx context.Context, c *kms.Call, req kms.EncryptRequest) (*kms.Sealed, error)
 	DecryptData(ctx context.Context, c *kms.Call, req kms.DecryptRequest) (*kms.Sealed, error)
 	GenerateRandom(ctx context.Context, c *kms.Call, bytes int) ([]byte, error)
+
+	RenameKey(ctx context.Context, c *kms.Call, ref, name string) (*state.Key, error)
+	UpdateDescription(ctx context.Context, c *kms.Call, ref, description string) (*state.Key, error)
+	ScheduleDeletion(ctx context.Context, c *kms.Call, ref string, days int) (*state.Key, error)
+	CancelDeletion(ctx context.Context, c *kms.Call, ref string) (*state.Key, error)
+	ProtectKey(ctx context.Context, c *kms.Call, ref string, on bool) (*state.Key, error)
+	CreateAlias(ctx context.Context, c *kms.Call, ref, name string) (*state.Alias, error)
+	AssociateAlias(ctx context.Context, c *kms.Call, name, ref string) (*state.Alias, error)
+	DeleteAliases(ctx context.Context, c *kms.Call, ref string, names []string) error
+	ListAliases(ctx context.Context, c *kms.Call, req kms.ListAliasesRequest) (kms.AliasPage, error)
+	EnableRotation(ctx context.Context, c *kms.Call, ref string, days uint32) error
+	SetRotationInterval(ctx context.Context, c *kms.Call, ref string, days uint32) error
+	DisableRotation(ctx context.Context, c *kms.Call, ref string) error
+	RotationStatus(ctx context.Context, c *kms.Call, ref string) (*state.Key, error)
+	RotateKey(ctx context.Context, c *kms.Call, ref string) (uint32, error)
+	ListVersions(ctx context.Context, c *kms.Call, req kms.ListVersionsRequest) (kms.VersionPage, error)
 }
 
 // Dialect answers requests. It is safe for concurrent use.
@@ -86,6 +102,7 @@ type exchange struct {
 	call   *kms.Call
 	caller iam.Principal
 	path   Path
+	agent  string // User-Agent
 }
 
 // region is the region of the state that the call is decided from.
@@ -112,7 +129,7 @@ func endpoint[Q any, R interface {
 			if err := checkSequence(R(req).ClientSequence()); err != nil {
 				return err
 			}
-			reply, err := do(ctx, &exchange{Service: d.service, call: c, caller: caller, path: path}, req)
+			reply, err := do(ctx, &exchange{Service: d.service, call: c, caller: caller, path: path, agent: in.UserAgent}, req)
 			if err != nil {
 				return err
 			}

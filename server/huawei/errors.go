@@ -40,7 +40,24 @@ var answers = map[kms.Kind]answer{
 	kms.KindUnavailable:        {503, "KMS.0104", "The node cannot answer now. Try again."},
 	kms.KindOutcomeUnknown:     {500, "KMS.0103", "The change may or may not have been made. Ask for the key's state."},
 	kms.KindTraceFailed:        {503, "KMS.0102", "The call could not be traced, so it is not answered."},
+
+	kms.KindDefaultKey:         {400, "KMS.0211", "This is not done to a default master key."},
+	kms.KindAlreadyPending:     {400, "KMS.1402", "The key waits for its deletion already."},
+	kms.KindNotPendingDeletion: {400, "KMS.1501", "The key does not wait for its deletion."},
+	kms.KindProtected:          {400, codeProtected, "The key is protected from deletion."},
+	kms.KindAliasNotFound:      {404, "KMS.0207", "The alias does not exist."},
+	kms.KindAliasLimit:         {400, "KMS.0308", "The key has as many aliases as it may have."},
+	kms.KindRotationOn:         {400, "KMS.2901", "The key's rotation is enabled already."},
+	kms.KindRotationOff:        {400, "KMS.0313", "The key's rotation is not enabled."},
+	kms.KindRotationExternal:   {400, "KMS.0312", "A key with imported material is not rotated."},
+	kms.KindRotationRSA:        {400, "KMS.0324", "An RSA key is not rotated."},
+	kms.KindRotationAsymmetric: {400, "KMS.0325", "An asymmetric key is not rotated."},
+	kms.KindStale:              {503, "KMS.0104", "The key changed meanwhile. Try again."},
 }
+
+// codeProtected is an extension: the vendor has no deletion protection here,
+// and the number beside its codes of deletion is free.
+const codeProtected = "KMS.1403"
 
 // codeGateway is the code of what the vendor's gateway refuses before the
 // service sees it.
@@ -54,6 +71,8 @@ var parameters = map[string]string{
 	"spec":        "KMS.1110",
 	"usage":       "KMS.0308",
 	"origin":      "KMS.0308",
+
+	"pending_days": "KMS.1401",
 }
 
 // memberCodes are the codes of members of a request with a value that they
@@ -72,6 +91,11 @@ var memberCodes = map[string]string{
 	"datakey_plain_length":  "KMS.2102",
 	"encryption_algorithm":  "KMS.2105",
 	"cipher_text":           "KMS.2201",
+	"target_key_id":         "KMS.0205",
+	"alias":                 "KMS.1101",
+	"aliases":               "KMS.1101",
+	"pending_days":          "KMS.1401",
+	"rotation_interval":     "KMS.3001",
 	"datakey_cipher_length": "KMS.2202",
 }
 

@@ -6,6 +6,7 @@ import (
 	"strconv"
 
 	"github.com/raftkms/raftkms/fsm/state"
+	"github.com/raftkms/raftkms/hsm"
 	"github.com/raftkms/raftkms/server/kms"
 	"github.com/raftkms/raftkms/server/wire"
 )
@@ -32,6 +33,8 @@ var CreateKey = endpoint(kms.OpCreateKey, func(ctx context.Context, x *exchange,
 		Spec:        req.KeySpec,
 		Usage:       req.KeyUsage,
 		Origin:      req.Origin,
+		Level:       req.ProtectionLevel,
+		Protected:   bool(req.DeletionProtection),
 	})
 	if err != nil {
 		return reply, err
@@ -97,12 +100,8 @@ var ListKeys = endpoint(kms.OpListKeys, func(ctx context.Context, x *exchange, r
 
 // listQuery checks the parameters of list-keys.
 func listQuery(req *wire.ListKeysRequest) (query kms.ListKeysRequest, err error) {
-	query.Limit = defaultLimit
-	if limit := req.Limit; limit.Set {
-		if limit.Value < 1 || limit.Value > maxLimit {
-			return query, invalid("limit", "must be 1 to 2000")
-		}
-		query.Limit = min(int(limit.Value), largestPage)
+	if query.Limit, err = pageLimit(req.Limit); err != nil {
+		return query, err
 	}
 	if marker := req.Marker; marker.Set {
 		if marker.Value < 0 || marker.Value > math.MaxInt32 {
@@ -155,7 +154,7 @@ func (x *exchange) changeState(ctx context.Context, req *wire.KeyRequest,
 
 // detail is a key as the wire shows it.
 func (x *exchange) detail(key *state.Key) wire.KeyDetail {
-	return wire.KeyDetail{
+	d := wire.KeyDetail{
 		KeyID:                  key.ID,
 		DomainID:               key.DomainID,
 		KeyAlias:               key.Name,
@@ -164,14 +163,29 @@ func (x *exchange) detail(key *state.Key) wire.KeyDetail {
 		KeyUsage:               key.Usage,
 		KeyDescription:         key.Description,
 		CreationDate:           strconv.FormatInt(key.Created, 10),
+		ScheduledDeletionDate:  timeText(key.Deletion),
 		KeyState:               stateText(key.State),
 		DefaultKeyFlag:         "0",
 		KeyType:                "1",
 		Origin:                 key.Origin,
-		KeyRotationEnabled:     "false",
+		KeyRotationEnabled:     strconv.FormatBool(key.RotationDays != 0),
 		SysEnterpriseProjectID: "0",
 		KeystoreID:             "0",
+		ProtectionLevel:        hsm.Level(key.Level).String(),
+		DeletionProtection:     strconv.FormatBool(key.Protected),
 	}
+	if key.Default {
+		d.DefaultKeyFlag = "1"
+	}
+	return d
 }
 
 func stateText(s state.KeyState) string { return strconv.Itoa(int(s)) }
+
+// timeText is a time in Unix milliseconds as the wire has it; empty when it is not set.
+func timeText(ms int64) string {
+	if ms == 0 {
+		return ""
+	}
+	return strconv.FormatInt(ms, 10)
+}

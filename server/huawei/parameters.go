@@ -94,7 +94,7 @@ func checkAlias(alias string) error {
 	switch {
 	case alias == "":
 		return missing("key_alias")
-	case !isAlias(alias):
+	case !isAlias(alias) || alias == aliasPrefix:
 		return invalid("key_alias", "must have 1 to 255 characters out of a-z, A-Z, 0-9, colon, slash, underscore and hyphen")
 	case strings.HasSuffix(alias, defaultSuffix):
 		return invalid("key_alias", "must not end with "+defaultSuffix+", which is for default master keys")

@@ -45,7 +45,9 @@ func TestRefusedParameters(t *testing.T) {
 		f(verb, `{"sequence":"919c82d4-8046-4722-9094_35c3c6524cff"}`, 400, "KMS.0206")
 		f(verb, `{"sequence":7}`, 400, "KMS.0206")
 	}
-	for _, verb := range []string{"describe-key", "enable-key", "disable-key", "create-datakey", "create-datakey-without-plaintext", "encrypt-datakey", "decrypt-datakey", "encrypt-data"} {
+	for _, verb := range []string{"describe-key", "enable-key", "disable-key", "create-datakey", "create-datakey-without-plaintext", "encrypt-datakey", "decrypt-datakey", "encrypt-data",
+		"update-key-alias", "update-key-description", "schedule-key-deletion", "cancel-key-deletion", "enable-key-deletion-protection", "disable-key-deletion-protection",
+		"aliases", "enable-key-rotation", "update-key-rotation-interval", "disable-key-rotation", "get-key-rotation-status", "rotate-on-demand", "list-key-versions"} {
 		f(verb, ``, 400, "KMS.0204")
 		f(verb, `{}`, 400, "KMS.0204")
 		f(verb, `{"key_id":null}`, 400, "KMS.0204")
@@ -59,7 +61,8 @@ func TestRefusedParameters(t *testing.T) {
 		f(verb, `{"key_id":"kms:region-1:alias:orders"}`, 400, "KMS.0205")
 		f(verb, `{"key_id":"kms:region-1:`+fsmtest.DomainID+`:key:orders"}`, 400, "KMS.0205")
 	}
-	for _, verb := range []string{"describe-key", "enable-key", "disable-key", "create-datakey", "create-datakey-without-plaintext"} {
+	for _, verb := range []string{"describe-key", "enable-key", "disable-key", "create-datakey", "create-datakey-without-plaintext", "cancel-key-deletion",
+		"enable-key-deletion-protection", "disable-key-deletion-protection", "enable-key-rotation", "disable-key-rotation", "get-key-rotation-status", "rotate-on-demand", "list-key-versions"} {
 		f(verb, `{"key_id":"`+nobody+`"}`, 404, "KMS.0207")
 		f(verb, `{"key_id":"alias/nobody"}`, 404, "KMS.0207")
 		f(verb, `{"key_id":"kms:region-2:`+fsmtest.DomainID+`:alias:orders"}`, 404, "KMS.0207")
@@ -78,7 +81,7 @@ func TestRefusedParameters(t *testing.T) {
 	f("create-key", `{"key_alias":"a","key_spec":"RSA_2048"}`, 400, "KMS.1110")
 	f("create-key", `{"key_alias":"a","key_spec":256}`, 400, "KMS.1110")
 	f("create-key", `{"key_alias":"a","key_usage":"SIGN_VERIFY"}`, 400, "KMS.0308")
-	f("create-key", `{"key_alias":"a","origin":"external"}`, 400, "KMS.0308")
+	f("create-key", `{"key_alias":"a","origin":"elsewhere"}`, 400, "KMS.0308")
 
 	f("list-keys", `{"limit":0}`, 400, "KMS.1601")
 	f("list-keys", `{"limit":2001}`, 400, "KMS.1601")
@@ -139,6 +142,63 @@ func TestRefusedParameters(t *testing.T) {
 	f("decrypt-data", `{"cipher_text":"`+strings.Repeat("A", 5652)+`"}`, 400, "KMS.2201")
 	f("decrypt-data", `{"cipher_text":"AAAA","encryption_algorithm":"SM2_ENCRYPT"}`, 400, "KMS.2105")
 	f("decrypt-data", `{"cipher_text":"AAAA","key_id":"x"}`, 400, "KMS.0205")
+
+	f("create-key", `{"key_alias":"alias/"}`, 400, "KMS.1101")
+	f("create-key", `{"key_alias":"alias/orders"}`, 400, "KMS.1104") // the same name, as a reference says it
+	f("create-key", `{"key_alias":"a","protection_level":"HSM"}`, 400, "KMS.0308")
+	f("create-key", `{"key_alias":"a","protection_level":"BEST"}`, 400, "KMS.0308")
+	f("create-key", `{"key_alias":"a","deletion_protection":"perhaps"}`, 400, "KMS.0308")
+
+	w.createKey("other")
+	f("update-key-alias", `{"key_id":"KEY"}`, 400, "KMS.0204")
+	f("update-key-alias", `{"key_id":"KEY","key_alias":"a b"}`, 400, "KMS.1101")
+	f("update-key-alias", `{"key_id":"KEY","key_alias":"alias/"}`, 400, "KMS.1101")
+	f("update-key-alias", `{"key_id":"KEY","key_alias":"obs/default"}`, 400, "KMS.1101")
+	f("update-key-alias", `{"key_id":"KEY","key_alias":"other"}`, 400, "KMS.1104")
+	f("update-key-alias", `{"key_id":"`+nobody+`","key_alias":"b"}`, 404, "KMS.0207")
+	f("update-key-description", `{"key_id":"KEY"}`, 400, "KMS.0204")
+	f("update-key-description", `{"key_id":"KEY","key_description":7}`, 400, "KMS.1103")
+	f("update-key-description", `{"key_id":"KEY","key_description":"`+strings.Repeat("é", 256)+`"}`, 400, "KMS.1103")
+
+	f("schedule-key-deletion", `{"key_id":"KEY"}`, 400, "KMS.0204")
+	f("schedule-key-deletion", `{"key_id":"KEY","pending_days":""}`, 400, "KMS.0204")
+	for _, days := range []string{`0`, `6`, `"1097"`, `-7`, `"soon"`, `7.5`, `70000`} {
+		f("schedule-key-deletion", `{"key_id":"KEY","pending_days":`+days+`}`, 400, "KMS.1401")
+	}
+	f("schedule-key-deletion", `{"key_id":"`+nobody+`","pending_days":"7"}`, 404, "KMS.0207")
+
+	f("update-key-rotation-interval", `{"key_id":"KEY"}`, 400, "KMS.0204")
+	for _, days := range []string{`0`, `29`, `"366"`, `"yearly"`} {
+		f("update-key-rotation-interval", `{"key_id":"KEY","rotation_interval":`+days+`}`, 400, "KMS.3001")
+	}
+	f("update-key-rotation-interval", `{"key_id":"KEY","rotation_interval":30}`, 400, "KMS.0313")
+	f("disable-key-rotation", `{"key_id":"KEY"}`, 400, "KMS.0313")
+	f("list-key-versions", `{"key_id":"KEY","limit":0}`, 400, "KMS.1601")
+	f("list-key-versions", `{"key_id":"KEY","marker":0}`, 400, "KMS.1602")
+
+	f("aliases", `{"key_id":"KEY"}`, 400, "KMS.0204")
+	for _, alias := range []string{`a b`, `alias/`, `s3/default`, `alias/aws/s3`, strings.Repeat("a", 256)} {
+		f("aliases", `{"key_id":"KEY","alias":"`+alias+`"}`, 400, "KMS.1101")
+	}
+	f("aliases", `{"key_id":"KEY","alias":"orders"}`, 400, "KMS.1104")
+	f("aliases", `{"key_id":"KEY","alias":"alias/other"}`, 400, "KMS.1104")
+	f("alias/associate", `{"alias":"x"}`, 400, "KMS.0204")
+	f("alias/associate", `{"target_key_id":"KEY"}`, 400, "KMS.0204")
+	f("alias/associate", `{"target_key_id":"orders","alias":"x"}`, 400, "KMS.0205")
+	f("alias/associate", `{"target_key_id":7,"alias":"x"}`, 400, "KMS.0205")
+	f("alias/associate", `{"target_key_id":"KEY","alias":"a b"}`, 400, "KMS.1101")
+	f("alias/associate", `{"target_key_id":"KEY","alias":"x"}`, 404, "KMS.0207")
+	f("alias/associate", `{"target_key_id":"KEY","alias":"other"}`, 404, "KMS.0207") // the name of a key
+	f("DELETE aliases", `{"key_id":"KEY"}`, 400, "KMS.0204")
+	f("DELETE aliases", `{"key_id":"KEY","aliases":[]}`, 400, "KMS.0204")
+	f("DELETE aliases", `{"key_id":"KEY","aliases":"x"}`, 400, "KMS.1101")
+	f("DELETE aliases", `{"key_id":"KEY","aliases":[7]}`, 400, "KMS.1101")
+	f("DELETE aliases", `{"key_id":"KEY","aliases":["a b"]}`, 400, "KMS.1101")
+	f("DELETE aliases", `{"key_id":"KEY","aliases":["x"]}`, 404, "KMS.0207")
+	f("GET aliases?key_id=orders", ``, 400, "KMS.0205")
+	f("GET aliases?key_id="+nobody, ``, 404, "KMS.0207")
+	f("GET aliases?limit=0", ``, 400, "KMS.1601")
+	f("GET aliases?marker=a%20b", ``, 400, "KMS.1602")
 
 	for _, bits := range []string{`0`, `7`, `12`, `"8200"`, `-8`, `"x"`, `[]`} {
 		f("gen-random", `{"random_data_length":`+bits+`}`, 400, "KMS.1802")

@@ -33,7 +33,7 @@ func TestReplies(t *testing.T) {
 	}
 	const detail = `\{"key_id":"KEY","domain_id":"DOMAIN","key_alias":"orders","realm":"region-1","key_spec":"AES_256",` +
 		`"key_usage":"ENCRYPT_DECRYPT","key_description":"","creation_date":"17[0-9]{11}","scheduled_deletion_date":"","key_state":"2",` +
-		`"default_key_flag":"0","key_type":"1","expiration_time":"","origin":"kms","key_rotation_enabled":"false","sys_enterprise_project_id":"0","keystore_id":"0"\}`
+		`"default_key_flag":"0","key_type":"1","expiration_time":"","origin":"kms","key_rotation_enabled":"false","sys_enterprise_project_id":"0","keystore_id":"0","protection_level":"SOFTWARE","deletion_protection":"false"\}`
 	f("list-keys", ``, `\{"keys":\["KEY"\],"key_details":\[`+detail+`\],"next_marker":"","truncated":"false","total":1\}`)
 	f("create-key", `{"key_alias":"other"}`, `\{"key_info":\{"key_id":"UUID","domain_id":"DOMAIN"\}\}`)
 	f("describe-key", `{"key_id":"`+key+`"}`, `\{"key_info":`+detail+`\}`)

@@ -132,3 +132,88 @@ func TestSDK(t *testing.T) {
 		t.Fatalf("enabled: %v, %v", enabled, err)
 	}
 }
+
+// The life of a key with the vendor's SDK.
+func TestSDKLife(t *testing.T) {
+	w := newWorld(t)
+	client := newSDK(t, w)
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	refused := func(err error, code string) {
+		t.Helper()
+		var e *sdkerr.ServiceResponseError
+		if !errors.As(err, &e) || e.ErrorCode != code {
+			t.Errorf("got %v, want %s", err, code)
+		}
+	}
+	created, err := client.CreateKey(&model.CreateKeyRequest{Body: &model.CreateKeyRequestBody{KeyAlias: "orders"}})
+	must(err)
+	key := *created.KeyInfo.KeyId
+	operate := &model.OperateKeyRequestBody{KeyId: key}
+
+	renamed, err := client.UpdateKeyAlias(&model.UpdateKeyAliasRequest{Body: &model.UpdateKeyAliasRequestBody{KeyId: key, KeyAlias: "bills"}})
+	must(err)
+	if *renamed.KeyInfo.KeyAlias != "bills" || *renamed.KeyInfo.KeyId != key {
+		t.Errorf("renamed: %v", renamed)
+	}
+	described, err := client.UpdateKeyDescription(&model.UpdateKeyDescriptionRequest{Body: &model.UpdateKeyDescriptionRequestBody{KeyId: key, KeyDescription: "for bills"}})
+	must(err)
+	if *described.KeyInfo.KeyDescription != "for bills" {
+		t.Errorf("described: %v", described)
+	}
+
+	alias, err := client.CreateAlias(&model.CreateAliasRequest{Body: &model.CreateAliasRequestBody{KeyId: key, Alias: "alias/one"}})
+	must(err)
+	if *alias.Alias != "alias/one" || *alias.KeyId != key || *alias.AliasUrn == "" {
+		t.Errorf("alias: %v", alias)
+	}
+	listed, err := client.ListAliases(&model.ListAliasesRequest{KeyId: &key})
+	must(err)
+	if len(*listed.Body) != 1 || len((*listed.Body)[0].Aliases) != 1 || (*listed.Body)[0].Aliases[0].Alias != "alias/one" {
+		t.Errorf("aliases: %v", listed)
+	}
+	other, err := client.CreateKey(&model.CreateKeyRequest{Body: &model.CreateKeyRequestBody{KeyAlias: "other"}})
+	must(err)
+	moved, err := client.AssociateAlias(&model.AssociateAliasRequest{Body: &model.AssociateAliasRequestBody{Alias: "alias/one", TargetKeyId: *other.KeyInfo.KeyId}})
+	must(err)
+	if *moved.KeyId != *other.KeyInfo.KeyId {
+		t.Errorf("associated: %v", moved)
+	}
+	_, err = client.DeleteAlias(&model.DeleteAliasRequest{Body: &model.DeleteAliasRequestBody{KeyId: *other.KeyInfo.KeyId, Aliases: []string{"alias/one"}}})
+	must(err)
+
+	_, err = client.EnableKeyRotation(&model.EnableKeyRotationRequest{Body: operate})
+	must(err)
+	_, err = client.UpdateKeyRotationInterval(&model.UpdateKeyRotationIntervalRequest{Body: &model.UpdateKeyRotationIntervalRequestBody{KeyId: key, RotationInterval: 90}})
+	must(err)
+	rotation, err := client.ShowKeyRotationStatus(&model.ShowKeyRotationStatusRequest{Body: operate})
+	must(err)
+	if !*rotation.KeyRotationEnabled || *rotation.RotationInterval != 90 || *rotation.NumberOfRotations != 0 || *rotation.LastRotationTime != "" {
+		t.Errorf("rotation: %v", rotation)
+	}
+	_, err = client.EnableKeyRotation(&model.EnableKeyRotationRequest{Body: operate})
+	refused(err, "KMS.2901")
+	_, err = client.DisableKeyRotation(&model.DisableKeyRotationRequest{Body: operate})
+	must(err)
+	_, err = client.DisableKeyRotation(&model.DisableKeyRotationRequest{Body: operate})
+	refused(err, "KMS.0313")
+
+	deleted, err := client.DeleteKey(&model.DeleteKeyRequest{Body: &model.ScheduleKeyDeletionRequestBody{KeyId: key, PendingDays: "7"}})
+	must(err)
+	if *deleted.KeyId != key || *deleted.KeyState != "4" {
+		t.Errorf("deleted: %v", deleted)
+	}
+	_, err = client.UpdateKeyDescription(&model.UpdateKeyDescriptionRequest{Body: &model.UpdateKeyDescriptionRequestBody{KeyId: key, KeyDescription: "x"}})
+	refused(err, "KMS.0210")
+	kept, err := client.CancelKeyDeletion(&model.CancelKeyDeletionRequest{Body: operate})
+	must(err)
+	if *kept.KeyId != key || *kept.KeyState != "3" {
+		t.Errorf("cancelled: %v", kept)
+	}
+	_, err = client.CancelKeyDeletion(&model.CancelKeyDeletionRequest{Body: operate})
+	refused(err, "KMS.1501")
+}

@@ -33,7 +33,7 @@ func TestWhatTracesTell(t *testing.T) {
 		}
 	}
 	f("create-key", `{"key_alias":"more","key_description":"hush"}`, audit.RatingNormal,
-		`{"key_alias":"more","key_spec":"AES_256","key_usage":"ENCRYPT_DECRYPT","origin":"kms"}`, `{"key_id":"ITS_ID"}`)
+		`{"key_alias":"more","key_spec":"AES_256","key_usage":"ENCRYPT_DECRYPT","origin":"kms","protection_level":"SOFTWARE"}`, `{"key_id":"ITS_ID"}`)
 	f("describe-key", `{"key_id":"alias/orders"}`, audit.RatingNormal, `{"key_id":"alias/orders"}`, "")
 	f("create-datakey", `{"key_id":"`+id+`","datakey_length":"512","encryption_context":{"b":"2","a":"1"}}`, audit.RatingNormal,
 		`{"key_id":"`+id+`","bits":512,"encryption_context":{"a":"1","b":"2"}}`, `{"key_version":1}`)

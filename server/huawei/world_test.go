@@ -8,7 +8,9 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"sync"
 	"testing"
@@ -51,6 +53,27 @@ var endpoints = map[string]huawei.Endpoint{
 	"encrypt-data":                     huawei.EncryptData,
 	"decrypt-data":                     huawei.DecryptData,
 	"gen-random":                       huawei.GenerateRandom,
+
+	"update-key-alias":                huawei.UpdateKeyAlias,
+	"update-key-description":          huawei.UpdateKeyDescription,
+	"schedule-key-deletion":           huawei.ScheduleKeyDeletion,
+	"cancel-key-deletion":             huawei.CancelKeyDeletion,
+	"enable-key-deletion-protection":  huawei.EnableDeletionProtection,
+	"disable-key-deletion-protection": huawei.DisableDeletionProtection,
+	"aliases":                         huawei.CreateAlias,
+	"alias/associate":                 huawei.AssociateAlias,
+	"enable-key-rotation":             huawei.EnableKeyRotation,
+	"update-key-rotation-interval":    huawei.UpdateRotationInterval,
+	"disable-key-rotation":            huawei.DisableKeyRotation,
+	"get-key-rotation-status":         huawei.GetKeyRotationStatus,
+	"rotate-on-demand":                huawei.RotateOnDemand,
+	"list-key-versions":               huawei.ListKeyVersions,
+}
+
+// others are the endpoints that are not asked with POST.
+var others = map[string]huawei.Endpoint{
+	"DELETE aliases": huawei.DeleteAliases,
+	"GET aliases":    huawei.ListAliases,
 }
 
 // single is a replica of a cluster of one: what is proposed is applied at once.
@@ -63,6 +86,13 @@ type single struct {
 
 func (r *single) Barrier(context.Context) error { return nil }
 func (r *single) Root() *state.Root             { return r.machine.State() }
+
+// advance lets time pass up to an instant.
+func (r *single) advance(to int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.now = max(r.now, to)
+}
 
 func (r *single) Propose(_ context.Context, data []byte) (fsm.Result, error) {
 	r.mu.Lock()
@@ -113,12 +143,26 @@ func (l *traces) last(t *testing.T) *audit.Record {
 	return l.records[len(l.records)-1]
 }
 
+// named returns the traces of a name.
+func (l *traces) named(name string) (found []*audit.Record) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, r := range l.records {
+		if r.TraceName == name {
+			found = append(found, r)
+		}
+	}
+	return found
+}
+
 // world is the dialect over the real service, state machine and module, and
 // behind a real HTTP server on a listener in memory.
 type world struct {
 	t        testing.TB
 	service  *scripted
 	traces   *traces
+	replica  *single
+	made     int // keys, for their names
 	listener *fasthttputil.InmemoryListener
 	client   *http.Client
 	dialect  *huawei.Dialect
@@ -171,9 +215,9 @@ func newWorld(t testing.TB) *world {
 	if err := module.CreateRoots(t.Context(), hsm.ClusterID(uuid.MustParse(fsmtest.ClusterID)), 1); err != nil {
 		t.Fatal(err)
 	}
-	w := &world{t: t, traces: &traces{}, listener: fasthttputil.NewInmemoryListener()}
+	w := &world{t: t, traces: &traces{}, replica: &single{machine: fsm.New(), now: fsmtest.Start}, listener: fasthttputil.NewInmemoryListener()}
 	w.service = &scripted{Service: kms.New(kms.Config{
-		NodeID: fsmtest.NodeID, Replica: &single{machine: fsm.New(), now: fsmtest.Start}, Module: module, Traces: w.traces, Logger: slog.New(slog.DiscardHandler),
+		NodeID: fsmtest.NodeID, Replica: w.replica, Module: module, Traces: w.traces, Logger: slog.New(slog.DiscardHandler),
 	})}
 	t.Cleanup(w.service.Close)
 	if err := w.service.Bootstrap(t.Context(), fsmtest.Bootstrap(), "test"); err != nil {
@@ -203,13 +247,17 @@ func (w *world) serve(d *huawei.Dialect) {
 				w.before(rc)
 			}
 			project, verb, _ := strings.Cut(strings.TrimPrefix(string(rc.Path()), "/v1.0/"), "/kms/")
-			switch e, ok := endpoints[verb]; {
+			e, ok := endpoints[verb]
+			other, differs := others[string(rc.Method())+" "+verb]
+			switch {
 			case string(rc.Path()) == "/":
 				huawei.Versions(rc)
 			case string(rc.Path()) == "/v1.0":
 				huawei.Version(rc)
 			case string(rc.Path()) == "/panic":
 				huawei.WriteInternal(rc, requestID)
+			case differs:
+				other.Serve(rc, d, rc, requestID, huawei.Path{Project: project})
 			case !ok:
 				huawei.WriteNotFound(rc, requestID)
 			case !rc.IsPost():
@@ -268,8 +316,12 @@ func (a answered) code(t *testing.T) string {
 // asking changes a request after it has been signed.
 type asking func(r *http.Request)
 
+// agent has the request come from a program of that name.
+func agent(name string) asking { return func(r *http.Request) { r.Header.Set("User-Agent", name) } }
+
 // ask signs a request as the vendor's SDK does, sends it and checks what is the
-// same for all answers.
+// same for all answers. The verb may have another method than POST in front of
+// it, and a query behind it.
 func (w *world) ask(verb, body string, alter ...asking) answered {
 	w.t.Helper()
 	return w.askIn(fsmtest.ProjectID, fsmtest.AccessKeyID, secretKey, time.Now(), verb, body, alter...)
@@ -277,18 +329,35 @@ func (w *world) ask(verb, body string, alter ...asking) answered {
 
 func (w *world) askIn(project, ak, sk string, at time.Time, verb, body string, alter ...asking) answered {
 	w.t.Helper()
+	method := "POST"
+	if m, rest, ok := strings.Cut(verb, " "); ok {
+		method, verb = m, rest
+	}
+	verb, query, _ := strings.Cut(verb, "?")
 	path := "/v1.0/" + project + "/kms/" + verb
-	b := request.NewHttpRequestBuilder().WithEndpoint(endpoint).WithMethod("POST").WithPath(path).
+	b := request.NewHttpRequestBuilder().WithEndpoint(endpoint).WithMethod(method).WithPath(path).
 		AddHeaderParam("Content-Type", "application/json").AddHeaderParam("X-Sdk-Date", at.UTC().Format("20060102T150405Z"))
 	if body != "" {
 		b = b.WithBody("body", body)
+	}
+	for pair := range strings.SplitSeq(query, "&") {
+		if name, value, ok := strings.Cut(pair, "="); ok {
+			value, err := url.QueryUnescape(value)
+			if err != nil {
+				w.t.Fatal(err)
+			}
+			b = b.AddQueryParam(name, reflect.ValueOf(value))
+		}
 	}
 	signed := b.Build()
 	headers, err := signer.Sign(signed, ak, sk)
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	r, err := http.NewRequestWithContext(w.t.Context(), "POST", endpoint+path, bytes.NewReader([]byte(body)))
+	if query != "" {
+		path += "?" + query
+	}
+	r, err := http.NewRequestWithContext(w.t.Context(), method, endpoint+path, bytes.NewReader([]byte(body)))
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -327,10 +396,12 @@ func (w *world) send(r *http.Request) answered {
 func (w *world) must(verb, body string, reply any) string {
 	w.t.Helper()
 	a := w.ask(verb, body)
-	if a.status != 200 {
+	if a.status/100 != 2 {
 		w.t.Fatalf("%s %.200s: %d %s", verb, body, a.status, a.body)
 	}
 	if reply != nil {
+		clear := reflect.ValueOf(reply).Elem()
+		clear.SetZero()
 		if err := json.Unmarshal([]byte(a.body), reply); err != nil {
 			w.t.Fatalf("%s: %s: %v", verb, a.body, err)
 		}

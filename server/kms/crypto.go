@@ -163,7 +163,7 @@ func mayDoCrypto(key *state.Key) error {
 	case state.Disabled:
 		return Refuse(KindKeyDisabled, "the key is disabled; enable it first")
 	case state.PendingDeletion:
-		return Refuse(KindKeyPendingDeletion, "the key waits for its deletion")
+		return Refuse(KindKeyPendingDeletion, "the key waits for its deletion at %s; who still needs it must have that cancelled before", isoTime(key.Deletion))
 	default:
 		return Refuse(KindKeyPendingImport, "the key has no material")
 	}

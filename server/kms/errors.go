@@ -31,6 +31,19 @@ const (
 	KindUnavailable             // try again or try another node: no leader, no module, not ready
 	KindOutcomeUnknown          // the write may or may not have happened
 	KindTraceFailed             // the trace could not be written, so nothing is answered
+
+	KindDefaultKey         // not done to the default master key of a service
+	KindAlreadyPending     // the key's deletion is scheduled already
+	KindNotPendingDeletion // there is no deletion to cancel
+	KindProtected          // the key is protected from deletion
+	KindAliasNotFound      // the project, or the key, has no such alias
+	KindAliasLimit         // the key has as many aliases as it may have
+	KindRotationOn         // the key's rotation is enabled already
+	KindRotationOff        // the key's rotation is not enabled
+	KindRotationExternal   // imported material is not rotated
+	KindRotationRSA        // nor are RSA keys by a schedule
+	KindRotationAsymmetric // nor other keys that are not symmetric
+	KindStale              // the record changed between looking and writing; tried again by itself
 )
 
 // Error is a refusal or a failure of an operation. Message is for the person

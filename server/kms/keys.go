@@ -2,7 +2,9 @@ package kms
 
 import (
 	"context"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -16,6 +18,7 @@ const (
 	SpecAES256          = "AES_256"
 	UsageEncryptDecrypt = "ENCRYPT_DECRYPT"
 	OriginKMS           = "kms"
+	OriginExternal      = "external"
 )
 
 // aliasPrefix marks a key reference as a name.
@@ -45,19 +48,24 @@ func (s *Service) CreateKey(ctx context.Context, c *Call, req CreateKeyRequest) 
 		return nil, &Error{Kind: KindUnsupported, Parameter: "spec", Message: "this key spec is not offered; use " + SpecAES256}
 	case req.Usage != UsageEncryptDecrypt:
 		return nil, &Error{Kind: KindUnsupported, Parameter: "usage", Message: "this key usage does not fit the key spec; use " + UsageEncryptDecrypt}
-	case req.Origin != OriginKMS:
-		return nil, &Error{Kind: KindUnsupported, Parameter: "origin", Message: "this origin is not offered; use " + OriginKMS}
+	case req.Origin != OriginKMS && req.Origin != OriginExternal:
+		return nil, &Error{Kind: KindUnsupported, Parameter: "origin", Message: "this origin is not offered; use " + OriginKMS + " or " + OriginExternal}
 	}
+	level, err := s.level(req.Level)
+	if err != nil {
+		return nil, err
+	}
+	c.asked.Text("protection_level", level.String())
 	// Checked here only to fail before the module is bothered; apply decides.
 	if _, taken := c.Root.KeyByName(c.in.Project, req.Name); taken {
 		return nil, Refuse(KindNameTaken, "another key of the project is called %q", req.Name)
 	}
 
-	body, err := s.makeKey(ctx, c, req)
+	body, err := s.makeKey(ctx, c, req, level)
 	if err != nil {
 		return nil, err
 	}
-	if _, err := s.propose(ctx, c, body, req.Name, req.Description, req.Spec, req.Usage, req.Origin); err != nil {
+	if _, err := s.propose(ctx, c, body, req.Name, req.Description, req.Spec, req.Usage, req.Origin, level.String(), strconv.FormatBool(req.Protected)); err != nil {
 		return nil, err
 	}
 	key, ok := s.replica.Root().Key(body.KeyID)
@@ -69,36 +77,61 @@ func (s *Service) CreateKey(ctx context.Context, c *Call, req CreateKeyRequest) 
 	return key, nil
 }
 
-// makeKey draws an id and has the module make and bind the first version.
-func (s *Service) makeKey(ctx context.Context, c *Call, req CreateKeyRequest) (command.CreateKey, error) {
+// level is the protection level that was asked for, or what the module is for.
+func (s *Service) level(asked string) (hsm.Level, error) {
+	device := s.module.Describe().Device
+	switch {
+	case asked == "" && device, asked == hsm.LevelHSM.String() && device:
+		return hsm.LevelHSM, nil
+	case asked == "", asked == hsm.LevelSoftware.String():
+		return hsm.LevelSoftware, nil
+	case asked == hsm.LevelHSM.String():
+		return 0, &Error{Kind: KindUnsupported, Parameter: "protection_level", Message: "this cluster's modules are no devices, so there is no key of the protection level HSM; use SOFTWARE"}
+	default:
+		return 0, &Error{Kind: KindInvalid, Parameter: "protection_level", Message: "a protection level is HSM or SOFTWARE"}
+	}
+}
+
+// makeKey draws an id and has the module make and bind the first version of a
+// key whose material is not imported.
+func (s *Service) makeKey(ctx context.Context, c *Call, req CreateKeyRequest, level hsm.Level) (command.CreateKey, error) {
 	id := uuid.New()
-	level := hsm.LevelSoftware
-	if s.module.Describe().Device {
-		level = hsm.LevelHSM
+	body := command.CreateKey{
+		KeyID:       id.String(),
+		ProjectID:   c.in.Project,
+		Name:        req.Name,
+		Description: req.Description,
+		Spec:        req.Spec,
+		Usage:       req.Usage,
+		Origin:      req.Origin,
+		Level:       uint8(level),
+		Protected:   req.Protected,
 	}
-	wrapped, err := s.module.Generate(ctx, level, hsm.Spec(req.Spec))
+	if req.Origin == OriginExternal {
+		return body, nil
+	}
+	made, err := s.makeVersion(ctx, hsm.Binding{KeyID: id, Version: 1, Spec: hsm.Spec(req.Spec), Usage: req.Usage, Origin: req.Origin, Level: level})
 	if err != nil {
-		return command.CreateKey{}, moduleError("making the key in the module", err)
+		return command.CreateKey{}, err
 	}
-	mac, err := hsm.Bind(ctx, s.module, hsm.Binding{
-		KeyID: id, Version: 1, Spec: wrapped.Spec, Usage: req.Usage, Origin: req.Origin,
-		Level: level, Generation: wrapped.Generation, Blob: wrapped.Blob,
-	})
+	body.RootGeneration, body.Blob, body.PublicKey, body.MAC = made.RootGeneration, made.Blob, made.PublicKey, made.MAC
+	return body, nil
+}
+
+// makeVersion has the module make material and binds it to the version that
+// the binding is about.
+func (s *Service) makeVersion(ctx context.Context, about hsm.Binding) (command.NewVersion, error) {
+	wrapped, err := s.module.Generate(ctx, about.Level, about.Spec)
 	if err != nil {
-		return command.CreateKey{}, moduleError("binding the key to its record", err)
+		return command.NewVersion{}, moduleError("making the key in the module", err)
 	}
-	return command.CreateKey{
-		KeyID:          id.String(),
-		ProjectID:      c.in.Project,
-		Name:           req.Name,
-		Description:    req.Description,
-		Spec:           req.Spec,
-		Usage:          req.Usage,
-		Origin:         req.Origin,
-		Level:          uint8(level),
-		RootGeneration: uint32(wrapped.Generation),
-		Blob:           wrapped.Blob,
-		MAC:            mac,
+	about.Generation, about.Blob = wrapped.Generation, wrapped.Blob
+	mac, err := hsm.Bind(ctx, s.module, about)
+	if err != nil {
+		return command.NewVersion{}, moduleError("binding the key to its record", err)
+	}
+	return command.NewVersion{
+		Number: about.Version, RootGeneration: uint32(wrapped.Generation), Blob: wrapped.Blob, MAC: mac,
 	}, nil
 }
 
@@ -191,8 +224,20 @@ func (c *Call) find(ref string) (*state.Key, error) {
 		key, ok = c.Root.Key(ref)
 	}
 	if !ok || key.ProjectID != c.in.Project {
-		return nil, Refuse(KindNotFound, "the key does not exist")
+		return nil, c.notFound(ref)
 	}
 	c.key = key
 	return key, nil
 }
+
+// notFound says that there is no such key, and when there was one, that it was
+// deleted and when: who holds its ciphertexts should learn that they are lost.
+func (c *Call) notFound(ref string) error {
+	if stone, ok := c.Root.Tombstone(ref); ok && stone.ProjectID == c.in.Project {
+		return Refuse(KindNotFound, "the key was deleted at %s, and what it has encrypted cannot be decrypted any more", isoTime(stone.Deleted))
+	}
+	return Refuse(KindNotFound, "the key does not exist")
+}
+
+// isoTime is a replicated time for people.
+func isoTime(ms int64) string { return time.UnixMilli(ms).UTC().Format(time.RFC3339) }

@@ -1,5 +1,7 @@
 package kms
 
+import "github.com/raftkms/raftkms/fsm/policy"
+
 // Operation is one row of what can be asked: the name in traces and metrics,
 // and the permission it needs.
 type Operation struct {
@@ -26,6 +28,30 @@ var (
 	OpAdmitNode                     = Operation{"admitNode", "cluster:node:admit", "cluster"}
 	OpApproveRoots                  = Operation{"approveRoots", "cluster:root:approve", "cluster"}
 	OpBootstrap                     = Operation{"bootstrapCluster", "cluster:bootstrap", "cluster"}
+
+	// The life of a key.
+	OpUpdateKeyAlias            = Operation{"updateKeyAlias", policy.ActionUpdateKey, "cmk"}
+	OpUpdateKeyDescription      = Operation{"updateKeyDescription", policy.ActionUpdateKey, "cmk"}
+	OpScheduleKeyDeletion       = Operation{"scheduleKeyDeletion", policy.ActionUpdateKey, "cmk"}
+	OpCancelKeyDeletion         = Operation{"cancelKeyDeletion", policy.ActionUpdateKey, "cmk"}
+	OpEnableDeletionProtection  = Operation{"enableKeyDeletionProtection", policy.ActionUpdateKey, "cmk"}
+	OpDisableDeletionProtection = Operation{"disableKeyDeletionProtection", policy.ActionUpdateKey, "cmk"}
+	OpCreateAlias               = Operation{"createAlias", policy.ActionCreateAlias, "cmk"}
+	OpDeleteAliases             = Operation{"deleteAlias", policy.ActionDeleteAlias, "cmk"}
+	OpAssociateAlias            = Operation{"associateAlias", policy.ActionAssociateAlias, "cmk"}
+	OpListAliases               = Operation{"listAliases", policy.ActionListAliases, "cmk"}
+	OpEnableKeyRotation         = Operation{"enableKeyRotation", policy.ActionEnableRotation, "cmk"}
+	OpUpdateRotationInterval    = Operation{"updateKeyRotationInterval", policy.ActionUpdateRotation, "cmk"}
+	OpDisableKeyRotation        = Operation{"disableKeyRotation", policy.ActionDisableRotation, "cmk"}
+	OpGetRotationStatus         = Operation{"getKeyRotationStatus", policy.ActionGetRotation, "cmk"}
+	OpRotateOnDemand            = Operation{"rotateOnDemand", policy.ActionRotateKey, "cmk"}
+	OpListKeyVersions           = Operation{"listKeyVersions", policy.ActionGetKey, "cmk"}
+
+	// What the cluster does to a key by itself.
+	OpRotateDueKey      = Operation{"rotateKey", "", "cmk"}
+	OpDeleteDueKey      = Operation{"deleteKey", "", "cmk"}
+	OpDeleteKeyRiskTips = Operation{"deleteKeyRiskTips", "", "cmk"}
+	OpEraseFiles        = Operation{"eraseDeletedKeys", "", "cluster"}
 
 	// What happens to a node; nobody asks for it.
 	OpGainLeadership  = Operation{"gainLeadership", "", "cluster"}

@@ -32,8 +32,10 @@ func (s *Service) propose(ctx context.Context, c *Call, body command.Body, meani
 		return fsm.Result{}, fmt.Errorf("encoding a %v command: %w", typ, err)
 	}
 	// What cannot be traced must not be done.
-	if c.room, err = s.traces.Reserve(ctx); err != nil {
-		return fsm.Result{}, untraced("the change was not made", err)
+	if c.room == nil { // a call whose first try was refused as stale has it
+		if c.room, err = s.traces.Reserve(ctx); err != nil {
+			return fsm.Result{}, untraced("the change was not made", err)
+		}
 	}
 	cmd.Caller = c.caller
 	cmd.Caller.NodeID = s.nodeID

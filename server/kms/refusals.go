@@ -18,6 +18,21 @@ func fromRefusal(r *fsm.Refusal) error {
 		fsm.CodeProposalConflict: KindConflict,
 		fsm.CodeOutcomeUnknown:   KindOutcomeUnknown,
 		fsm.CodeNotBootstrapped:  KindUnavailable,
+
+		fsm.CodeKeyDisabled:        KindKeyDisabled,
+		fsm.CodePendingImport:      KindKeyPendingImport,
+		fsm.CodeDefaultKey:         KindDefaultKey,
+		fsm.CodeAlreadyPending:     KindAlreadyPending,
+		fsm.CodeNotPendingDeletion: KindNotPendingDeletion,
+		fsm.CodeProtected:          KindProtected,
+		fsm.CodeAliasNotFound:      KindAliasNotFound,
+		fsm.CodeAliasLimit:         KindAliasLimit,
+		fsm.CodeRotationOn:         KindRotationOn,
+		fsm.CodeRotationOff:        KindRotationOff,
+		fsm.CodeRotationExternal:   KindRotationExternal,
+		fsm.CodeRotationRSA:        KindRotationRSA,
+		fsm.CodeRotationAsymmetric: KindRotationAsymmetric,
+		fsm.CodeStale:              KindStale,
 	}
 	kind, known := kinds[r.Code]
 	if !known {

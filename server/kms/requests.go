@@ -19,6 +19,8 @@ type CreateKeyRequest struct {
 	Spec        string // empty: AES_256
 	Usage       string // empty: ENCRYPT_DECRYPT
 	Origin      string // empty: kms
+	Level       string // HSM or SOFTWARE; empty: what the module is for
+	Protected   bool   // whether its deletion is refused until that is switched off
 }
 
 // ListKeysRequest asks for one page of the project's keys, newest first.
@@ -70,3 +72,39 @@ type Sealed struct {
 
 // Wipe zeroes the plaintext.
 func (s *Sealed) Wipe() { clear(s.Plaintext) }
+
+// ListAliasesRequest asks for one page of aliases, by name.
+type ListAliasesRequest struct {
+	Key   string // id or alias/NAME; empty: all of the project
+	Limit int    // 1–1000
+	After string // the Next of the page before
+}
+
+// AliasPage is one page of aliases.
+type AliasPage struct {
+	Aliases []*state.Alias
+	Next    string // empty on the last page
+}
+
+// ListVersionsRequest asks for one page of a key's versions, newest first.
+type ListVersionsRequest struct {
+	Key    string
+	Limit  int
+	Before uint32 // the Next of the page before; 0: from the newest
+}
+
+// VersionPage is one page of versions.
+type VersionPage struct {
+	Key      *state.Key
+	Versions []DescribedVersion
+	Total    int
+	Next     uint32 // 0 on the last page
+}
+
+// DescribedVersion is what may be told of a version.
+type DescribedVersion struct {
+	Number   uint32
+	Created  int64 // Unix ms
+	Primary  bool  // encrypts
+	LastUsed int64 // Unix ms, some minutes behind; 0: not that anybody knew
+}

@@ -45,6 +45,8 @@ type Config struct {
 	Logger  *slog.Logger
 	// LoadedKeys is how many key versions are kept loaded; 0 means 4096.
 	LoadedKeys int
+	// MinDeletionWait is how long a key waits for its deletion at least; 0 means 7 days.
+	MinDeletionWait time.Duration
 }
 
 // Service is every operation of raftkms, once. It is safe for concurrent use.
@@ -56,11 +58,22 @@ type Service struct {
 	logger  *slog.Logger
 	keys    *keyring
 	entropy *entropy.Pool
+
+	minDeletionWait time.Duration
 }
+
+// defaultDeletionWait is the shortest wait before a deletion where the
+// configuration says nothing.
+const defaultDeletionWait = 7 * 24 * time.Hour
 
 // New returns a service. Close it before the module.
 func New(cfg Config) *Service {
+	if cfg.MinDeletionWait == 0 {
+		cfg.MinDeletionWait = defaultDeletionWait
+	}
 	return &Service{
+		minDeletionWait: cfg.MinDeletionWait,
+
 		nodeID:  cfg.NodeID,
 		replica: cfg.Replica,
 		module:  cfg.Module,

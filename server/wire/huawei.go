@@ -39,6 +39,9 @@ type CreateKeyRequest struct {
 	KeySpec        string `json:"key_spec,omitempty"`
 	KeyUsage       string `json:"key_usage,omitempty"`
 	Origin         string `json:"origin,omitempty"`
+	// ProtectionLevel (HSM or SOFTWARE) and DeletionProtection are extensions.
+	ProtectionLevel    string   `json:"protection_level,omitempty"`
+	DeletionProtection FlexBool `json:"deletion_protection,omitempty"`
 }
 
 func (r *CreateKeyRequest) member(name, raw []byte) error {
@@ -53,6 +56,10 @@ func (r *CreateKeyRequest) member(name, raw []byte) error {
 		return setText(&r.KeyUsage, name, raw)
 	case "origin":
 		return setText(&r.Origin, name, raw)
+	case "protection_level":
+		return setText(&r.ProtectionLevel, name, raw)
+	case "deletion_protection":
+		return r.DeletionProtection.set(name, raw)
 	}
 	return r.Sequenced.member(name, raw)
 }

@@ -25,6 +25,16 @@ var requests = map[string]func() wire.Request{
 	"encrypt-data":    func() wire.Request { return new(wire.EncryptDataRequest) },
 	"decrypt-data":    func() wire.Request { return new(wire.DecryptDataRequest) },
 	"gen-random":      func() wire.Request { return new(wire.RandomRequest) },
+
+	"update-key-alias":             func() wire.Request { return new(wire.UpdateKeyAliasRequest) },
+	"update-key-description":       func() wire.Request { return new(wire.UpdateKeyDescriptionRequest) },
+	"schedule-key-deletion":        func() wire.Request { return new(wire.ScheduleDeletionRequest) },
+	"update-key-rotation-interval": func() wire.Request { return new(wire.RotationIntervalRequest) },
+	"list-key-versions":            func() wire.Request { return new(wire.ListVersionsRequest) },
+	"create-alias":                 func() wire.Request { return new(wire.CreateAliasRequest) },
+	"associate-alias":              func() wire.Request { return new(wire.AssociateAliasRequest) },
+	"delete-aliases":               func() wire.Request { return new(wire.DeleteAliasesRequest) },
+	"list-aliases":                 func() wire.Request { return new(wire.ListAliasesRequest) },
 }
 
 func TestDecode(t *testing.T) {
@@ -57,6 +67,14 @@ func TestDecode(t *testing.T) {
 	f(`{"key_id":"k","plain_text":"00fFA1","datakey_plain_length":3}`, &wire.EncryptDataKeyRequest{KeyID: "k", PlainText: wire.Hex{0, 255, 161}, DatakeyPlainLength: wire.Int(3)})
 	f(`{"cipher_text":"","datakey_cipher_length":"64"}`, &wire.DecryptDataKeyRequest{CipherText: wire.Hex{}, DatakeyCipherLength: wire.Int(64)})
 	f(`{"plain_text":"é\u0000","encryption_algorithm":"SYMMETRIC_DEFAULT"}`, &wire.EncryptDataRequest{PlainText: wire.Text("é\x00"), EncryptionAlgorithm: "SYMMETRIC_DEFAULT"})
+	empty := ""
+	f(`{"key_id":"k","key_description":""}`, &wire.UpdateKeyDescriptionRequest{KeyID: "k", KeyDescription: &empty})
+	f(`{"key_id":"k","key_description":null}`, &wire.UpdateKeyDescriptionRequest{KeyID: "k"})
+	f(`{"key_id":"k","pending_days":"7"}`, &wire.ScheduleDeletionRequest{KeyID: "k", PendingDays: wire.Int(7)})
+	f(`{"key_id":"k","aliases":[ "a" , "\u0062" ]}`, &wire.DeleteAliasesRequest{KeyID: "k", Aliases: []string{"a", "b"}})
+	f(`{"aliases":[]}`, &wire.DeleteAliasesRequest{Aliases: []string{}})
+	f(`{"aliases":null}`, &wire.DeleteAliasesRequest{})
+	f(`{"key_alias":"a","protection_level":"HSM","deletion_protection":"true"}`, &wire.CreateKeyRequest{KeyAlias: "a", ProtectionLevel: "HSM", DeletionProtection: true})
 	f(`{"cipher_text":"\/+8="}`, &wire.DecryptDataRequest{CipherText: wire.Base64{0xff, 0xef}})
 	f(`{"random_data_length":"512"}`, &wire.RandomRequest{RandomDataLength: wire.Int(512)})
 }

@@ -34,6 +34,8 @@ type KeyDetail struct {
 	KeyRotationEnabled     string `json:"key_rotation_enabled"` // true or false
 	SysEnterpriseProjectID string `json:"sys_enterprise_project_id"`
 	KeystoreID             string `json:"keystore_id"`
+	ProtectionLevel        string `json:"protection_level"`    // HSM or SOFTWARE; an extension
+	DeletionProtection     string `json:"deletion_protection"` // true or false; an extension
 }
 
 func (k *KeyDetail) appendTo(dst []byte) []byte {
@@ -56,6 +58,8 @@ func (k *KeyDetail) appendTo(dst []byte) []byte {
 		{"key_rotation_enabled", k.KeyRotationEnabled},
 		{"sys_enterprise_project_id", k.SysEnterpriseProjectID},
 		{"keystore_id", k.KeystoreID},
+		{"protection_level", k.ProtectionLevel},
+		{"deletion_protection", k.DeletionProtection},
 	} {
 		dst = appendMember(dst, m.name, m.value)
 	}

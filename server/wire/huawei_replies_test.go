@@ -19,11 +19,13 @@ var detail = wire.KeyDetail{
 	KeyID: "0d0466b0-e727-4d9c-b35d-f84bb474a37f", DomainID: "d0", KeyAlias: "orders", Realm: "region-1", KeySpec: "AES_256",
 	KeyUsage: "ENCRYPT_DECRYPT", KeyDescription: "a \"key\"", CreationDate: "1700000000000", KeyState: "2", DefaultKeyFlag: "0",
 	KeyType: "1", Origin: "kms", KeyRotationEnabled: "false", SysEnterpriseProjectID: "0", KeystoreID: "0",
+	ProtectionLevel: "SOFTWARE", DeletionProtection: "false",
 }
 
 const detailJSON = `{"key_id":"0d0466b0-e727-4d9c-b35d-f84bb474a37f","domain_id":"d0","key_alias":"orders","realm":"region-1","key_spec":"AES_256",` +
 	`"key_usage":"ENCRYPT_DECRYPT","key_description":"a \"key\"","creation_date":"1700000000000","scheduled_deletion_date":"","key_state":"2",` +
-	`"default_key_flag":"0","key_type":"1","expiration_time":"","origin":"kms","key_rotation_enabled":"false","sys_enterprise_project_id":"0","keystore_id":"0"}`
+	`"default_key_flag":"0","key_type":"1","expiration_time":"","origin":"kms","key_rotation_enabled":"false","sys_enterprise_project_id":"0","keystore_id":"0",` +
+	`"protection_level":"SOFTWARE","deletion_protection":"false"}`
 
 // The bytes of every reply, which encoding/json reads back as they were meant.
 func TestReplies(t *testing.T) {
@@ -60,6 +62,24 @@ func TestReplies(t *testing.T) {
 	f(wire.RandomReply{RandomData: wire.Hex{0xfe}}, `{"random_data":"FE"}`)
 	f(wire.NewError("KMS.0207", "gone", "r1"),
 		`{"error":{"error_code":"KMS.0207","error_msg":"gone"},"error_code":"KMS.0207","error_msg":"gone","request_id":"r1"}`)
+	f(wire.EmptyReply{}, `{}`)
+	var renamed wire.KeyAliasReply
+	renamed.KeyInfo.KeyID, renamed.KeyInfo.KeyAlias = "k", "a"
+	f(renamed, `{"key_info":{"key_id":"k","key_alias":"a"}}`)
+	var redescribed wire.KeyDescriptionReply
+	redescribed.KeyInfo.KeyID, redescribed.KeyInfo.KeyDescription = "k", "d"
+	f(redescribed, `{"key_info":{"key_id":"k","key_description":"d"}}`)
+	f(wire.DeletionReply{KeyID: "k", KeyState: "4"}, `{"key_id":"k","key_state":"4"}`)
+	f(wire.RotationStatusReply{KeyRotationEnabled: true, RotationInterval: 365, LastRotationTime: "1", NumberOfRotations: 2},
+		`{"key_rotation_enabled":true,"rotation_interval":365,"last_rotation_time":"1","number_of_rotations":2}`)
+	alias := wire.AliasInfo{DomainID: "d", KeyID: "k", Alias: "alias/a", AliasURN: "kms:r:d:alias:a", CreateTime: "c", UpdateTime: "u"}
+	const aliasJSON = `{"domain_id":"d","key_id":"k","alias":"alias/a","alias_urn":"kms:r:d:alias:a","create_time":"c","update_time":"u"}`
+	f(alias, aliasJSON)
+	f(wire.ListAliasesReply{Aliases: []wire.AliasInfo{alias, alias}, PageInfo: wire.PageInfo{NextMarker: "a", CurrentCount: 2}},
+		`{"aliases":[`+aliasJSON+`,`+aliasJSON+`],"page_info":{"next_marker":"a","current_count":2}}`)
+	f(wire.ListVersionsReply{KeyID: "k", Versions: []wire.KeyVersion{{2, "20", true, "21"}, {1, "10", false, ""}}, Truncated: "false", Total: 2},
+		`{"key_id":"k","versions":[{"version":2,"creation_date":"20","primary":true,"last_used_date":"21"},`+
+			`{"version":1,"creation_date":"10","primary":false,"last_used_date":""}],"next_marker":"","truncated":"false","total":2}`)
 	version := wire.VersionInfo{ID: "v1.0", Links: []wire.VersionLink{{Href: "https://h/v1.0", Rel: "self"}}, Status: "CURRENT", Updated: "2018-09-05T08:18:05Z"}
 	const versionJSON = `{"id":"v1.0","links":[{"href":"https://h/v1.0","rel":"self"}],"version":"","status":"CURRENT","updated":"2018-09-05T08:18:05Z","min_version":""}`
 	f(wire.VersionsReply{Versions: []wire.VersionInfo{version, version}}, `{"versions":[`+versionJSON+`,`+versionJSON+`]}`)

@@ -12,6 +12,7 @@ import (
 const (
 	notString  = "must be a string"
 	notUnicode = "is not valid Unicode text"
+	notBool    = "must be true or false"
 	notInteger = "must be a whole number"
 	notHex     = "must be hexadecimal, two digits a byte"
 	notBase64  = "must be standard base64 without line breaks"
@@ -79,6 +80,24 @@ func (n FlexInt) MarshalJSON() ([]byte, error) {
 
 // UnmarshalJSON implements [json.Unmarshaler].
 func (n *FlexInt) UnmarshalJSON(raw []byte) error { return fromJSON(raw, n.set) }
+
+// FlexBool is a truth value that clients send as one or as a string.
+type FlexBool bool
+
+func (b *FlexBool) set(name, raw []byte) error {
+	switch string(raw) {
+	case "true", `"true"`:
+		*b = true
+	case "false", `"false"`, `""`, "null":
+		*b = false
+	default:
+		return &MemberError{string(name), notBool}
+	}
+	return nil
+}
+
+// UnmarshalJSON implements [json.Unmarshaler].
+func (b *FlexBool) UnmarshalJSON(raw []byte) error { return fromJSON(raw, b.set) }
 
 // FlexString is a string that some clients send as a number.
 type FlexString string
