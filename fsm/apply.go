@@ -20,6 +20,8 @@ var writes = map[command.Type]write{
 	command.TypeCreateJoinToken: {command.CallerOperator, "", of(createJoinToken)},
 	command.TypeAdmitNode:       {command.CallerNode, "", of(admitNode)},
 	command.TypeApproveRoots:    {command.CallerOperator, "", of(approveRoots)},
+	command.TypeRemoveNode:      {command.CallerOperator, "", of(removeNode)},
+	command.TypeSetStandby:      {command.CallerOperator, "", of(setStandby)},
 
 	command.TypeRenameKey:           {command.CallerUser, policy.ActionUpdateKey, of(renameKey)},
 	command.TypeUpdateDescription:   {command.CallerUser, policy.ActionUpdateKey, of(updateDescription)},

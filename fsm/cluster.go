@@ -94,6 +94,11 @@ func createJoinToken(c *call, b command.CreateJoinToken) (any, *Refusal) {
 	if _, taken := c.JoinToken(b.ID); taken {
 		return nil, refuse(CodeAlreadyExists, "the token exists")
 	}
+	for _, old := range c.JoinTokens() { // no use to anybody any more
+		if old.Expires <= c.Now() {
+			c.DeleteJoinToken(old)
+		}
+	}
 	c.PutJoinToken(&state.JoinToken{ID: b.ID, Expires: b.Expires, Created: c.Now()})
 	return TokenResult{Expires: b.Expires}, nil
 }
@@ -182,7 +187,7 @@ func checkNode(n command.NodeInfo) *Refusal {
 func newNode(n command.NodeInfo, now int64) *state.Node {
 	return &state.Node{
 		ID: n.ID, TLSKey: n.TLSKey, ClusterAddress: n.ClusterAddress, APIURL: n.APIURL,
-		GossipAddress: n.GossipAddress, TransportKey: n.TransportKey, Created: now,
+		GossipAddress: n.GossipAddress, TransportKey: n.TransportKey, Standby: n.Standby, Created: now,
 	}
 }
 

@@ -49,6 +49,12 @@ func drawBody(t *rapid.T) command.Body {
 		if rapid.IntRange(0, 4).Draw(t, "rare") == 0 {
 			return fsmtest.Bootstrap()
 		}
+		switch rapid.IntRange(0, 5).Draw(t, "member") {
+		case 0:
+			return command.RemoveNode{NodeID: someNodes.Draw(t, "node")}
+		case 1:
+			return command.SetStandby{NodeID: someNodes.Draw(t, "node"), Standby: rapid.Bool().Draw(t, "standby")}
+		}
 		return fsmtest.ApproveRoots(someNodes.Draw(t, "node"))
 	}
 }

@@ -63,6 +63,8 @@ func TestEveryTypeIsApplied(t *testing.T) {
 	m.Must(command.CreateJoinToken{ID: fsmtest.TokenID("t"), Expires: fsmtest.Start + 1})
 	m.Must(fsmtest.AdmitNode("t", "n2"))
 	m.Must(fsmtest.ApproveRoots("n2"))
+	m.Must(command.SetStandby{NodeID: "n2", Standby: true})
+	m.Must(command.RemoveNode{NodeID: "n2"})
 	m.Must(fsmtest.RenameKey("a", "renamed"))
 	m.Must(command.UpdateDescription{ProjectID: fsmtest.ProjectID, KeyID: fsmtest.KeyID("a"), Description: "another"})
 	m.Must(fsmtest.CreateAlias("a", "x"))

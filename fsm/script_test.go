@@ -227,6 +227,10 @@ func (s *script) body(name string, take func(string, string) string, number func
 		b.Node.ClusterAddress = take("address", b.Node.ClusterAddress)
 		b.Node.ModuleKind = take("module", b.Node.ModuleKind)
 		return b
+	case "remove-node":
+		return command.RemoveNode{NodeID: take("node", "")}
+	case "set-standby", "set-voter":
+		return command.SetStandby{NodeID: take("node", ""), Standby: name == "set-standby"}
 	case "approve-roots":
 		b := fsmtest.ApproveRoots(take("node", ""))
 		b.TransportKey = fsmtest.Fingerprint("transport " + take("transport", b.NodeID))
@@ -268,8 +272,12 @@ func (s *script) show() {
 
 func (s *script) nodes() {
 	for _, n := range s.m.State().Nodes() {
-		fmt.Fprintf(&s.out, "  node %s tls=%x… transport=%x… at=%s roots=%d created=+%d fence=%d\n",
-			n.ID, n.TLSKey[:3], n.TransportKey[:3], n.ClusterAddress, n.RootsApproved, n.Created-fsmtest.Start, n.Fence)
+		standby := ""
+		if n.Standby {
+			standby = " standby"
+		}
+		fmt.Fprintf(&s.out, "  node %s tls=%x… transport=%x… at=%s roots=%d created=+%d fence=%d%s\n",
+			n.ID, n.TLSKey[:3], n.TransportKey[:3], n.ClusterAddress, n.RootsApproved, n.Created-fsmtest.Start, n.Fence, standby)
 	}
 }
 

@@ -95,6 +95,7 @@ type NodeInfo struct {
 	GossipAddress  string `cbor:"5,keyasint"`
 	TransportKey   []byte `cbor:"6,keyasint"`
 	ModuleKind     string `cbor:"7,keyasint"`
+	Standby        bool   `cbor:"8,keyasint,omitempty"` // it is to stay without a vote
 }
 
 // CreateKey makes a key with its first version (origin kms), or without one

@@ -33,6 +33,8 @@ func bodies() []command.Body {
 		command.CreateJoinToken{ID: fsmtest.TokenID("golden"), Expires: fsmtest.Start + 3_600_000},
 		fsmtest.AdmitNode("golden", "n2"),
 		fsmtest.ApproveRoots("n2"),
+		command.RemoveNode{NodeID: "n2"},
+		command.SetStandby{NodeID: "n2", Standby: true},
 		fsmtest.RenameKey("golden", "gilded"),
 		command.UpdateDescription{ProjectID: fsmtest.ProjectID, KeyID: fsmtest.KeyID("golden"), Description: "another"},
 		fsmtest.ScheduleDeletion("golden", 7*24*3_600_000),

@@ -124,7 +124,7 @@ func Caller() command.Caller {
 // CallerFor returns the caller who may ask for writes of that type.
 func CallerFor(t command.Type) command.Caller {
 	switch t {
-	case command.TypeBootstrap, command.TypeCreateJoinToken, command.TypeApproveRoots:
+	case command.TypeBootstrap, command.TypeCreateJoinToken, command.TypeApproveRoots, command.TypeRemoveNode, command.TypeSetStandby:
 		return command.Caller{Kind: command.CallerOperator, NodeID: NodeID}
 	case command.TypeAdmitNode:
 		return command.Caller{Kind: command.CallerNode, NodeID: NodeID}

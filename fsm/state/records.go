@@ -247,8 +247,9 @@ type Node struct {
 	ClusterAddress string `cbor:"3,keyasint"` // host:port
 	APIURL         string `cbor:"4,keyasint"`
 	GossipAddress  string `cbor:"5,keyasint"`
-	TransportKey   []byte `cbor:"6,keyasint"` // SHA-256 of its module's transport key; the fingerprint an operator compares
-	RootsApproved  uint32 `cbor:"7,keyasint"` // root generation approved for it; 0: none
+	TransportKey   []byte `cbor:"6,keyasint"`            // SHA-256 of its module's transport key; the fingerprint an operator compares
+	RootsApproved  uint32 `cbor:"7,keyasint"`            // root generation approved for it; 0: none
+	Standby        bool   `cbor:"10,keyasint,omitempty"` // it is to stay without a vote
 	Created        int64  `cbor:"8,keyasint"`
 	Fence          uint64 `cbor:"9,keyasint"`
 }

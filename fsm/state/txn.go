@@ -79,6 +79,14 @@ func (x *Txn) PutNode(n *Node) {
 	put(x, TableNode, &x.nodes, []byte(n.ID), n)
 }
 
+// DeleteNode removes a node.
+func (x *Txn) DeleteNode(n *Node) { remove(x, TableNode, &x.nodes, []byte(n.ID), n) }
+
+// DeleteJoinToken forgets a token.
+func (x *Txn) DeleteJoinToken(t *JoinToken) {
+	remove(x, TableJoinToken, &x.joinTokens, []byte(t.ID), t)
+}
+
 // PutReply keeps an answer. A proposal is answered once, so its id is new.
 func (x *Txn) PutReply(r *Reply) {
 	put(x, TableReply, &x.replies, []byte(r.ProposalID), r)

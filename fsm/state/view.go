@@ -96,6 +96,18 @@ func (v *View) Nodes() []*Node {
 	}
 }
 
+// JoinTokens returns all of them, in the order of their ids.
+func (v *View) JoinTokens() []*JoinToken {
+	var tokens []*JoinToken
+	for it := v.joinTokens.node().Iterator(); ; {
+		_, t, ok := it.Next()
+		if !ok {
+			return tokens
+		}
+		tokens = append(tokens, t)
+	}
+}
+
 // Reply returns the answer kept for that proposal.
 func (v *View) Reply(proposalID string) (*Reply, bool) { return byID(&v.replies, proposalID) }
 
