@@ -187,7 +187,11 @@ func (n *Node) TransferLeadership(ctx context.Context) error {
 	if _, ok := n.leads(); !ok {
 		return n.notLeader()
 	}
-	err := n.await(ctx, func() error { return n.raft.LeadershipTransfer().Error() })
+	return n.transfer(ctx, n.raft.LeadershipTransfer)
+}
+
+func (n *Node) transfer(ctx context.Context, begin func() raft.Future) error {
+	err := n.await(ctx, func() error { return begin().Error() })
 	switch {
 	case errors.Is(err, raft.ErrNotLeader):
 		return n.notLeader()

@@ -46,7 +46,7 @@ func bootstrap(c *call, b command.Bootstrap) (any, *Refusal) {
 		ID: b.AccessKeyID, UserID: b.UserID, SealedSecret: b.SealedSecret, Enabled: true, Created: now,
 	})
 	node := newNode(b.Node, now)
-	node.RootsApproved = b.RootGeneration
+	node.RootsApproved, node.Standby = b.RootGeneration, false // somebody has to vote
 	c.PutNode(node)
 	return nodeResult(node), nil
 }
@@ -126,7 +126,7 @@ func admitNode(c *call, b command.AdmitNode) (any, *Refusal) {
 	node := newNode(b.Node, c.Now())
 	node.Fence = c.index
 	if old, known := c.Node(b.Node.ID); known {
-		node.Created = old.Created
+		node.Created, node.Standby = old.Created, old.Standby
 		if bytes.Equal(old.TransportKey, node.TransportKey) {
 			node.RootsApproved = old.RootsApproved
 		}

@@ -82,6 +82,14 @@ func (s *Server) serveAdmin() adminServer {
 	handleAdmin(mux, wire.AdminPathApproveRoots, func(ctx context.Context, req wire.ApproveRootsRequest) (struct{}, error) {
 		return struct{}{}, s.approveRoots(ctx, uuid.NewString(), req)
 	})
+	handleAdmin(mux, wire.AdminPathRemove, s.removeNode)
+	handleAdmin(mux, wire.AdminPathPromote, func(ctx context.Context, req wire.NodeRequest) (struct{}, error) {
+		return struct{}{}, s.setStandby(ctx, req.NodeID, false)
+	})
+	handleAdmin(mux, wire.AdminPathDemote, func(ctx context.Context, req wire.NodeRequest) (struct{}, error) {
+		return struct{}{}, s.setStandby(ctx, req.NodeID, true)
+	})
+	handleAdmin(mux, wire.AdminPathTransfer, s.transferLeadership)
 	server := &http.Server{Handler: mux, ReadTimeout: 10 * time.Second, IdleTimeout: time.Minute}
 	s.tasks.Go(func() {
 		if err := server.Serve(s.adminListener); !errors.Is(err, http.ErrServerClosed) {

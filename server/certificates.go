@@ -68,6 +68,7 @@ func (s *Server) nodeInfoOfKey(publicKey, transportKey []byte) command.NodeInfo 
 		APIURL:         s.cfg.APIURL,
 		GossipAddress:  s.cfg.GossipAdvertise,
 		ModuleKind:     s.cfg.Module.Describe().Kind,
+		Standby:        s.cfg.Standby,
 	}
 	if transportKey != nil {
 		fingerprint := sha256.Sum256(transportKey)

@@ -56,6 +56,8 @@ type Config struct {
 	ClusterListen string
 	// ClusterAdvertise is where other members find it; empty: ClusterListen.
 	ClusterAdvertise string
+	// Standby has a node that joins stay without a vote.
+	Standby bool
 	// Reads is how reads find out that they are current.
 	Reads cluster.Reads
 	// GossipListen is the host:port of memberlist, TCP and UDP.

@@ -214,8 +214,9 @@ func (s *Server) answerJoin(ctx context.Context, m *member, remote string, body 
 	return cbor.Marshal(joinReply{Certificate: *signed, GossipKey: gossipKey})
 }
 
-// reconcileMembers has the leader bring every admitted node into Raft's
-// configuration, as a standby; the cluster's autopilot promotes it.
+// reconcileMembers has the leader bring Raft's configuration in line with the
+// state: every admitted node is a member, first as a standby (the cluster's
+// autopilot promotes it), and nobody else is.
 func (s *Server) reconcileMembers(ctx context.Context, m *member) {
 	ticker := time.NewTicker(time.Second)
 	defer ticker.Stop()
@@ -245,7 +246,11 @@ func (s *Server) addAdmitted(ctx context.Context, m *member) error {
 	for _, member := range members {
 		known[member.ID] = true
 	}
-	for _, node := range s.machine.State().Nodes() {
+	root := s.machine.State()
+	if root.Cluster() == nil {
+		return nil // it is being founded
+	}
+	for _, node := range root.Nodes() {
 		if known[node.ID] {
 			continue
 		}
@@ -254,5 +259,5 @@ func (s *Server) addAdmitted(ctx context.Context, m *member) error {
 		}
 		s.cfg.Logger.Info("node added as a standby", "node", node.ID)
 	}
-	return nil
+	return s.settleSeats(ctx, m, root, members)
 }

@@ -126,7 +126,7 @@ func (s *Server) start(ctx context.Context, id identity, creds credentials) erro
 		Reads:      s.cfg.Reads,
 		Prepare:    stateMachine{s.machine, s.events}.prepare,
 		Admitted:   s.admitted,
-		Promotable: func(nodeID string) bool { return s.holdsRoots(ctx, nodeID) },
+		Promotable: func(nodeID string) bool { return s.mayVote(nodeID) && s.holdsRoots(ctx, nodeID) },
 		Fatal:      s.fail,
 		Logger:     s.cfg.Logger,
 	}, stateMachine{s.machine, s.events})

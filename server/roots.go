@@ -264,6 +264,12 @@ func (s *Server) handleCalls(m *member) {
 	m.node.Handle(callInstallRoots, func(ctx context.Context, _ string, body []byte) ([]byte, error) {
 		return nil, m.roots.install(ctx, body)
 	})
+	m.node.Handle(callMayRemove, func(_ context.Context, _ string, body []byte) ([]byte, error) {
+		return nil, m.node.MajorityWithout(string(body))
+	})
+	m.node.Handle(callTransfer, func(ctx context.Context, _ string, body []byte) ([]byte, error) {
+		return nil, m.handOn(ctx, string(body))
+	})
 	m.node.Handle(callNodeStatus, func(context.Context, string, []byte) ([]byte, error) {
 		return cbor.Marshal(nodeStatus{Roots: m.roots.held()})
 	})

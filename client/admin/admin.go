@@ -17,9 +17,9 @@ import (
 	"github.com/raftkms/raftkms/server/wire"
 )
 
-// timeout bounds one call: the slowest, initialising, makes keys in a module
-// and waits for a first leader.
-const timeout = 60 * time.Second
+// timeout bounds one call: the slowest, a change of members, waits until it is
+// carried out.
+const timeout = 2 * time.Minute
 
 // maxReplyBytes bounds what is read of a reply.
 const maxReplyBytes = 4 << 20
@@ -78,6 +78,28 @@ func (s *Socket) Status(ctx context.Context) (wire.StatusReply, error) {
 // ApproveRoots lets the root set go to another node.
 func (s *Socket) ApproveRoots(ctx context.Context, r wire.ApproveRootsRequest) error {
 	return s.call(ctx, http.MethodPost, wire.AdminPathApproveRoots, r, nil)
+}
+
+// Remove takes a node out of the cluster, for good, and returns when it is out.
+func (s *Socket) Remove(ctx context.Context, nodeID string) error {
+	return s.call(ctx, http.MethodPost, wire.AdminPathRemove, wire.NodeRequest{NodeID: nodeID}, nil)
+}
+
+// Promote lets a standby have a vote and returns when it has one.
+func (s *Socket) Promote(ctx context.Context, nodeID string) error {
+	return s.call(ctx, http.MethodPost, wire.AdminPathPromote, wire.NodeRequest{NodeID: nodeID}, nil)
+}
+
+// Demote takes the vote from a voter, which goes on serving.
+func (s *Socket) Demote(ctx context.Context, nodeID string) error {
+	return s.call(ctx, http.MethodPost, wire.AdminPathDemote, wire.NodeRequest{NodeID: nodeID}, nil)
+}
+
+// TransferLeadership hands leadership to a voter; an empty nodeID leaves the
+// choice to the leader.
+func (s *Socket) TransferLeadership(ctx context.Context, nodeID string) (wire.TransferReply, error) {
+	var reply wire.TransferReply
+	return reply, s.call(ctx, http.MethodPost, wire.AdminPathTransfer, wire.NodeRequest{NodeID: nodeID}, &reply)
 }
 
 // call does one request; a nil reply is not decoded.

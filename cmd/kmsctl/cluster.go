@@ -13,7 +13,8 @@ import (
 
 func (a *app) clusterCommands() *cobra.Command {
 	return group("cluster", "Set up and look at the cluster (admin socket)",
-		a.initCommand(), a.joinTokenCommand(), a.joinCommand(), a.statusCommand())
+		a.initCommand(), a.joinTokenCommand(), a.joinCommand(), a.statusCommand(),
+		a.membersCommand(), a.removeCommand(), a.promoteCommand(), a.demoteCommand(), a.transferCommand())
 }
 
 func (a *app) initCommand() *cobra.Command {

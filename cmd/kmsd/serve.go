@@ -81,7 +81,7 @@ func serveNode(ctx context.Context, c *config.Config) (err error) {
 		APIListen: c.API.Listen, APIURL: c.API.Advertise, APIMinTLS: c.API.MinTLSVersion(),
 		APICertificateFile: c.API.CertificateFile, APIKeyFile: keyFile(c), ProxiesTrusted: proxies,
 		ClusterListen: c.Cluster.Listen, ClusterAdvertise: c.Cluster.Advertise,
-		Reads: reads, GossipListen: c.Gossip.Listen, GossipAdvertise: c.Gossip.Advertise,
+		Standby: c.Cluster.Standby, Reads: reads, GossipListen: c.Gossip.Listen, GossipAdvertise: c.Gossip.Advertise,
 		JoinToken: token, Module: module, Logger: logger,
 		DrainDelay: c.DrainDelay, ShutdownTimeout: c.ShutdownTimeout,
 	})

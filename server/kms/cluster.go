@@ -50,3 +50,28 @@ func (s *Service) ApproveRoots(ctx context.Context, requestID string, body comma
 		return err
 	})
 }
+
+// RemoveNode takes a node out of the cluster's state.
+func (s *Service) RemoveNode(ctx context.Context, requestID string, body command.RemoveNode) error {
+	return s.changeNode(ctx, requestID, OpRemoveNode, body.NodeID, body)
+}
+
+// SetStandby says whether a node is to stay without a vote.
+func (s *Service) SetStandby(ctx context.Context, requestID string, body command.SetStandby) error {
+	op := OpPromoteNode
+	if body.Standby {
+		op = OpDemoteNode
+	}
+	return s.changeNode(ctx, requestID, op, body.NodeID, body)
+}
+
+// changeNode makes an operator's change of a node.
+func (s *Service) changeNode(ctx context.Context, requestID string, op Operation, nodeID string, body command.Body) error {
+	in := Incoming{Operation: op, RequestID: requestID, Source: "admin socket"}
+	return s.Run(ctx, in, func(ctx context.Context, c *Call) error {
+		c.Operator()
+		c.AboutResource(nodeID, "")
+		_, err := s.propose(ctx, c, body, nodeID)
+		return err
+	})
+}

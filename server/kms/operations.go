@@ -27,6 +27,9 @@ var (
 	OpCreateJoinToken               = Operation{"createJoinToken", "cluster:token:create", "cluster"}
 	OpAdmitNode                     = Operation{"admitNode", "cluster:node:admit", "cluster"}
 	OpApproveRoots                  = Operation{"approveRoots", "cluster:root:approve", "cluster"}
+	OpRemoveNode                    = Operation{"removeNode", "cluster:node:remove", "cluster"}
+	OpPromoteNode                   = Operation{"promoteNode", "cluster:node:promote", "cluster"}
+	OpDemoteNode                    = Operation{"demoteNode", "cluster:node:demote", "cluster"}
 	OpBootstrap                     = Operation{"bootstrapCluster", "cluster:bootstrap", "cluster"}
 
 	// The life of a key.

@@ -9,6 +9,10 @@ const (
 	AdminPathJoin         = "/v1/cluster/join"       // POST JoinRequest → {}
 	AdminPathStatus       = "/v1/cluster/status"     // GET → StatusReply
 	AdminPathApproveRoots = "/v1/root/approve"       // POST ApproveRootsRequest → {}
+	AdminPathRemove       = "/v1/cluster/remove"     // POST NodeRequest → {}; answered once the node is out
+	AdminPathPromote      = "/v1/cluster/promote"    // POST NodeRequest → {}; answered once it has a vote
+	AdminPathDemote       = "/v1/cluster/demote"     // POST NodeRequest → {}; answered once it has none
+	AdminPathTransfer     = "/v1/cluster/transfer"   // POST NodeRequest → TransferReply; an empty id: to whom the leader chooses
 )
 
 // AdminError is the body of every refusal on the admin socket.
@@ -92,4 +96,14 @@ type ApproveRootsRequest struct {
 	NodeID      string `json:"node_id"`
 	Fingerprint string `json:"fingerprint"`
 	OfficerPIN  string `json:"officer_pin"` // pkcs11 modules; never stored
+}
+
+// NodeRequest names a node of the cluster.
+type NodeRequest struct {
+	NodeID string `json:"node_id"`
+}
+
+// TransferReply says who leads now.
+type TransferReply struct {
+	Leader string `json:"leader"`
 }
