@@ -185,7 +185,7 @@ func (k CanaryKey) verify(ctx context.Context, m Module, level Level, generation
 }
 
 func loadAndEncrypt(ctx context.Context, m Module, w Wrapped) ([]byte, error) {
-	key, err := m.Load(ctx, w)
+	key, err := LoadKey(ctx, m, w)
 	if err != nil {
 		return nil, fmt.Errorf("loading a canary key: %w", err)
 	}

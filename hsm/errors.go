@@ -15,6 +15,11 @@ var (
 	ErrCanary = errors.New("the root keys do not open the cluster's canary")
 	// ErrUnwrap: a wrapped blob failed its integrity check.
 	ErrUnwrap = errors.New("wrapped key material does not open")
+	// ErrDecrypt: a ciphertext does not open under the private key it was given to.
+	ErrDecrypt = errors.New("the ciphertext does not open")
+	// ErrPublicKey: bytes are not a public key of the kind that was asked for,
+	// for instance a point that is not on the curve.
+	ErrPublicKey = errors.New("not a public key of the right kind")
 	// ErrMAC: a record MAC does not hold; the record was altered or borrowed.
 	ErrMAC = errors.New("record MAC does not match")
 	// ErrPIN: the user PIN was refused. It is not tried again: tokens lock.

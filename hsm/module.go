@@ -1,6 +1,9 @@
 package hsm
 
-import "context"
+import (
+	"context"
+	"slices"
+)
 
 // Module is all that raftkms asks of an HSM. Every method is safe for
 // concurrent use, honours the deadline of its context while it waits for a
@@ -41,11 +44,14 @@ type Module interface {
 	ImportRoots(ctx context.Context, bundle RootBundle) error
 
 	// Generate makes key material inside the module and returns it wrapped
-	// under the root of its level (AES-KWP, RFC 5649).
+	// under the root of its level (AES-KWP, RFC 5649), with the public half of
+	// a pair. [ErrUnsupported] when the level cannot carry the spec.
 	Generate(ctx context.Context, level Level, spec Spec) (Wrapped, error)
-	// Load brings wrapped material into use. The caller has verified the
-	// record MAC before. [ErrUnwrap] when the blob is not what the root wrapped.
-	Load(ctx context.Context, w Wrapped) (Key, error)
+	// Load brings wrapped material into use, for w.Use and nothing else. The
+	// caller has verified the record MAC before. [ErrUnwrap] when the blob is
+	// not what the root wrapped. The spec and the use decide which of the
+	// interfaces below the result is, and it is no other.
+	Load(ctx context.Context, w Wrapped) (Loaded, error)
 	// Seal is the key of root-seal, for [github.com/raftkms/raftkms/hsm/envelope.Seal];
 	// it is owned by the module: its Close does nothing.
 	Seal(ctx context.Context) (Key, error)
@@ -67,17 +73,55 @@ type Module interface {
 	Close() error
 }
 
-// Key is one loaded AES-256 key: an object of the module ([LevelHSM]) or
-// locked memory of the process ([LevelSoftware]). It is safe for concurrent use.
-type Key interface {
-	// EncryptBlocks encrypts src, whole AES blocks of 16 bytes each, into dst
-	// of the same length, each block by itself (CKM_AES_ECB). One call may
-	// carry the blocks of many derivations (see package xaes); that is why it
-	// takes a slice. dst and src overlap entirely or not at all, and neither is
-	// touched after the call has returned.
-	EncryptBlocks(ctx context.Context, dst, src []byte) error
+// Loaded is key material in use: an object of the module ([LevelHSM]) or locked
+// memory of the process ([LevelSoftware]). It is safe for concurrent use.
+type Loaded interface {
 	// Close gives the object back to the device or wipes the memory.
 	Close() error
+}
+
+// Key is a loaded AES-256 key, or, at LevelSoftware, an SM4 one.
+type Key interface {
+	Loaded
+	// EncryptBlocks encrypts src, whole blocks of 16 bytes each, into dst of the
+	// same length, each block by itself (CKM_AES_ECB). One call may carry the
+	// blocks of many derivations (see package xaes); that is why it takes a
+	// slice. dst and src overlap entirely or not at all, and neither is touched
+	// after the call has returned.
+	EncryptBlocks(ctx context.Context, dst, src []byte) error
+}
+
+// Signer is the private half of a pair loaded with [UseSign].
+type Signer interface {
+	Loaded
+	// Sign signs a digest, or for [SchemeEd25519] the message. ECDSA and SM2
+	// signatures are ASN.1 DER, those of RSA a block, of Ed25519 64 bytes.
+	Sign(ctx context.Context, scheme Scheme, digest []byte) (signature []byte, err error)
+}
+
+// Decrypter is the private half of a pair loaded with [UseEncrypt].
+type Decrypter interface {
+	Loaded
+	// Decrypt opens what was encrypted to the public key with that padding and
+	// label (OAEP's L; none for SM2). Everything wrong with the ciphertext is
+	// [ErrDecrypt], and is found in constant time. The result is the caller's to wipe.
+	Decrypt(ctx context.Context, padding Padding, label, ciphertext []byte) (plaintext []byte, err error)
+}
+
+// Agreer is the private half of a pair loaded with [UseAgree].
+type Agreer interface {
+	Loaded
+	// Agree is elliptic curve Diffie-Hellman with the public key of a peer (DER
+	// SubjectPublicKeyInfo, of the same curve): the x coordinate of the common
+	// point, the caller's to wipe. [ErrPublicKey] when the peer's is no such key.
+	Agree(ctx context.Context, peer []byte) (secret []byte, err error)
+}
+
+// MACer is a loaded HMAC key.
+type MACer interface {
+	Loaded
+	// MAC returns the HMAC of message with the hash of the spec.
+	MAC(ctx context.Context, message []byte) (mac []byte, err error)
 }
 
 // ClusterID is the UUID of the cluster a root set belongs to.
@@ -120,18 +164,14 @@ func (l Level) String() string {
 	}
 }
 
-// Spec names the algorithm and size of a key's material.
-type Spec string
-
-// SpecAES256 is a 256-bit AES key.
-const SpecAES256 Spec = "AES_256"
-
 // Wrapped is key material in the only form in which it is ever stored or sent.
 type Wrapped struct {
 	Level      Level
 	Spec       Spec
+	Use        Use            // what Load loads it for; zero: the first of the spec
 	Generation RootGeneration // of the root set whose root wrapped it
-	Blob       []byte         // AES-KWP; 40 bytes for AES_256
+	Blob       []byte         // AES-KWP of the secret, or of the PKCS#8 of a pair
+	PublicKey  []byte         // DER SubjectPublicKeyInfo of a pair, else empty
 }
 
 // RootBundle is a root set wrapped to one transport key.
@@ -155,6 +195,22 @@ type Description struct {
 	Sessions int
 	// MaxBlocks is the largest EncryptBlocks input, in blocks, that the device takes in one call.
 	MaxBlocks int
+	// Capabilities says what is done where with the keys of LevelHSM, a row for
+	// each spec and use, in the order of [Specs]. What has no row is carried at
+	// LevelSoftware only.
+	Capabilities []Capability
 	// Notes are sentences for the operator, e.g. an attribute that the device does not keep.
 	Notes []string
+}
+
+// Capability is one row of what a module does with keys of LevelHSM.
+type Capability struct {
+	Spec Spec
+	Use  Use
+	How  string // e.g. "CKM_RSA_X_509 in the device, OAEP unpadded in the process"
+}
+
+// Carries tells whether keys of that spec can have LevelHSM here.
+func (d Description) Carries(spec Spec) bool {
+	return slices.ContainsFunc(d.Capabilities, func(c Capability) bool { return c.Spec == spec })
 }

@@ -46,7 +46,7 @@ func BenchmarkSoftHSM(b *testing.B) {
 	m := benchModule(b)
 	w, err := m.Generate(ctx, hsm.LevelHSM, hsm.SpecAES256)
 	must(b, err)
-	raw, err := m.Load(ctx, w)
+	raw, err := hsm.LoadKey(ctx, m, w)
 	must(b, err)
 	for _, callers := range []int{1, 64, 256} {
 		b.Run(fmt.Sprintf("callers=%d/direct", callers), func(b *testing.B) { benchDerive(b, raw, callers) })

@@ -19,12 +19,15 @@ type module struct {
 	device *batch.Device
 }
 
-func (m *module) Load(ctx context.Context, w hsm.Wrapped) (hsm.Key, error) {
-	k, err := m.Module.Load(ctx, w)
+func (m *module) Load(ctx context.Context, w hsm.Wrapped) (hsm.Loaded, error) {
+	loaded, err := m.Module.Load(ctx, w)
 	if err != nil {
 		return nil, err
 	}
-	return m.device.Key(k), nil
+	if k, is := loaded.(hsm.Key); is {
+		return m.device.Key(k), nil
+	}
+	return loaded, nil
 }
 
 func (m *module) Seal(ctx context.Context) (hsm.Key, error) {

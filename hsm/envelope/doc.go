@@ -4,10 +4,11 @@
 //
 // An envelope is
 //
-//	version(1)=1 purpose(1) key id(16) key version(4) algorithm(1)=1 nonce(24)
+//	version(1)=1 purpose(1) key id(16) key version(4) algorithm(1) nonce(24)
 //	ciphertext tag(16)
 //
-// with numbers in big endian. Header and context (see [Context]) are the
+// with numbers in big endian; the algorithm is 1 under an AES-256 key and 2
+// under an SM4 one. Header and context (see [Context]) are the
 // additional data of the encryption, so an envelope opens only under its own
 // key id, version, purpose and context, even where two keys have equal
 // material. The plaintext is padded inside the encryption (0x80, then zeros)

@@ -10,14 +10,16 @@ import (
 	"sync"
 
 	"github.com/raftkms/raftkms/hsm"
+	"github.com/raftkms/raftkms/hsm/sm4gcm"
 	"github.com/raftkms/raftkms/hsm/xaes"
 )
 
-// Key is a loaded key with the XAES subkey that belongs to it, made once when
+// Key is a loaded key with the CMAC subkey that belongs to it, made once when
 // the key is loaded. It is safe for concurrent use, Close included: a call
 // beside it succeeds or fails with what the closed key says.
 type Key struct {
-	key hsm.Key
+	key       hsm.Key
+	algorithm Algorithm
 
 	mu sync.RWMutex
 	k1 xaes.Subkey
@@ -26,11 +28,20 @@ type Key struct {
 // NewKey asks key for the one block operation that its subkey needs. The Key
 // owns key from here on; on an error the caller still does.
 func NewKey(ctx context.Context, key hsm.Key) (*Key, error) {
+	return newKey(ctx, key, AlgorithmXAES256GCM)
+}
+
+// NewSM4Key is [NewKey] for an SM4 key.
+func NewSM4Key(ctx context.Context, key hsm.Key) (*Key, error) {
+	return newKey(ctx, key, AlgorithmSM4GCM)
+}
+
+func newKey(ctx context.Context, key hsm.Key, algorithm Algorithm) (*Key, error) {
 	k1, err := xaes.NewSubkey(ctx, key)
 	if err != nil {
 		return nil, err
 	}
-	return &Key{key: key, k1: k1}, nil
+	return &Key{key: key, algorithm: algorithm, k1: k1}, nil
 }
 
 // Close closes the key below and wipes the subkey.
@@ -49,22 +60,37 @@ func (k *Key) subkey() xaes.Subkey {
 	return k.k1
 }
 
-// seal and open are those of package xaes with this key and the additional
-// data in w; a message that does not authenticate is ErrAuthentication.
+// seal and open do what the key's algorithm says with the additional data in w;
+// a message that does not authenticate is ErrAuthentication.
 func (k *Key) seal(ctx context.Context, w *work, dst, nonce, plaintext []byte) ([]byte, error) {
 	k1 := k.subkey()
+	if k.algorithm == AlgorithmSM4GCM {
+		derived := w.derived[:sm4gcm.KeySize]
+		if err := sm4gcm.Derive(ctx, k.key, &k1, derived, nonce); err != nil {
+			return nil, err
+		}
+		return sm4gcm.Seal(dst, derived, nonce, plaintext, w.aad), nil
+	}
 	if err := xaes.Derive(ctx, k.key, &k1, w.derived[:], nonce); err != nil {
 		return nil, err
 	}
 	return xaes.SealDerived(dst, w.derived[:], nonce, plaintext, w.aad), nil
 }
 
-func (k *Key) open(ctx context.Context, w *work, dst, nonce, ciphertext []byte) ([]byte, error) {
+func (k *Key) open(ctx context.Context, w *work, dst, nonce, ciphertext []byte) (out []byte, err error) {
 	k1 := k.subkey()
-	if err := xaes.Derive(ctx, k.key, &k1, w.derived[:], nonce); err != nil {
-		return nil, err
+	if k.algorithm == AlgorithmSM4GCM {
+		derived := w.derived[:sm4gcm.KeySize]
+		if err := sm4gcm.Derive(ctx, k.key, &k1, derived, nonce); err != nil {
+			return nil, err
+		}
+		out, err = sm4gcm.Open(dst, derived, nonce, ciphertext, w.aad)
+	} else {
+		if err := xaes.Derive(ctx, k.key, &k1, w.derived[:], nonce); err != nil {
+			return nil, err
+		}
+		out, err = xaes.OpenDerived(dst, w.derived[:], nonce, ciphertext, w.aad)
 	}
-	out, err := xaes.OpenDerived(dst, w.derived[:], nonce, ciphertext, w.aad)
 	if errors.Is(err, xaes.ErrOpen) {
 		return nil, ErrAuthentication
 	}
@@ -102,7 +128,7 @@ func AppendOpen(ctx context.Context, dst []byte, key *Key, h Header, b []byte, c
 	if err != nil {
 		return nil, err
 	}
-	if found != h {
+	if found != h || h.Algorithm != key.algorithm {
 		return nil, ErrAuthentication
 	}
 	w := takeWork()
@@ -128,7 +154,7 @@ func sealWithNonce(ctx context.Context, dst []byte, key *Key, f Fields, nonce [x
 	if len(plaintext) > limit {
 		return nil, fmt.Errorf("%w: %d bytes are more than %d", ErrTooLong, len(plaintext), limit)
 	}
-	h := Header{Fields: f, Algorithm: AlgorithmXAES256GCM, Nonce: nonce}
+	h := Header{Fields: f, Algorithm: key.algorithm, Nonce: nonce}
 	dst = slices.Grow(dst, HeaderSize+paddedSize(len(plaintext))+xaes.Overhead)
 	dst = h.appendTo(dst)
 	padded := appendPadded(dst, plaintext)[len(dst):]

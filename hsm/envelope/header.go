@@ -41,8 +41,11 @@ const (
 // Algorithm names the encryption.
 type Algorithm uint8
 
-// AlgorithmXAES256GCM is XAES-256-GCM of C2SP, see package xaes.
-const AlgorithmXAES256GCM Algorithm = 1
+// The algorithms.
+const (
+	AlgorithmXAES256GCM Algorithm = 1 // XAES-256-GCM of C2SP, see package xaes
+	AlgorithmSM4GCM     Algorithm = 2 // SM4-GCM with derived keys, see package sm4gcm
+)
 
 // Fields are the parts of a header that the caller of Seal decides.
 type Fields struct {
@@ -78,7 +81,7 @@ func ParseHeader(b []byte) (Header, error) {
 	if b[0] != formatNumber {
 		return Header{}, fmt.Errorf("%w: unknown version %d", ErrMalformed, b[0])
 	}
-	if h.Algorithm != AlgorithmXAES256GCM {
+	if h.Algorithm != AlgorithmXAES256GCM && h.Algorithm != AlgorithmSM4GCM {
 		return Header{}, fmt.Errorf("%w: unknown algorithm %d", ErrMalformed, h.Algorithm)
 	}
 	limit, err := h.Purpose.limit()

@@ -154,7 +154,7 @@ func (s *suite) keyConcurrency(t *testing.T) {
 					}
 					var own []byte
 					for range rounds {
-						k, err := m.Load(ctx, w)
+						k, err := hsm.LoadKey(ctx, m, w)
 						if err != nil {
 							t.Errorf("Load: %v", err)
 							return

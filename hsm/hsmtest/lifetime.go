@@ -153,7 +153,7 @@ func (s *suite) oneCall(ctx context.Context, m hsm.Module, w hsm.Wrapped, shared
 	k := shared
 	if i%2 == 0 {
 		var err error
-		if k, err = m.Load(ctx, w); err != nil {
+		if k, err = hsm.LoadKey(ctx, m, w); err != nil {
 			return err
 		}
 	}

@@ -71,6 +71,8 @@ func Run(t *testing.T, open func(t *testing.T) Target) {
 		{"MAC", s.mac},
 		{"Vectors", s.vectors},
 		{"VectorsBatched", s.vectorsBatched},
+		{"Capabilities", s.capabilities},
+		{"Algorithms", s.algorithms},
 		{"Envelope", s.envelope},
 		{"Secret", s.secret},
 		{"Random", s.random},
@@ -143,7 +145,7 @@ func generate(t *testing.T, m hsm.Module, level hsm.Level) (hsm.Wrapped, hsm.Key
 
 func load(t *testing.T, m hsm.Module, w hsm.Wrapped) hsm.Key {
 	t.Helper()
-	k, err := m.Load(testContext(t), w)
+	k, err := hsm.LoadKey(testContext(t), m, w)
 	ok(t, err)
 	t.Cleanup(func() { _ = k.Close() }) // after the module: any answer but a panic will do
 	return k

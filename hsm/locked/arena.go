@@ -38,8 +38,11 @@ type Arena struct {
 	chunks   []*pages
 	free     [len(slotSizes)][]slot
 	large    map[*pages]struct{}
-	keys     map[*Key]struct{}
+	keys     map[holder]struct{}
 }
+
+// holder is a [Key] or a [Secret]: what must be shut before the memory goes.
+type holder interface{ shut() }
 
 // slot is one piece of a chunk.
 type slot struct {
@@ -50,18 +53,22 @@ type slot struct {
 // NewArena returns an arena of at most limit bytes. It maps nothing yet. One
 // key takes 512 bytes.
 func NewArena(limit int) *Arena {
-	return &Arena{limit: limit, large: make(map[*pages]struct{}), keys: make(map[*Key]struct{})}
+	return &Arena{limit: limit, large: make(map[*pages]struct{}), keys: make(map[holder]struct{})}
 }
 
 // New returns a buffer of n zero bytes. It returns [ErrFull] at the limit and
 // [ErrClosed] after Close.
 func (a *Arena) New(n int) (*Buffer, error) {
 	if n < 1 || n > MaxBuffer {
-		return nil, fmt.Errorf("locking memory: %d bytes are not between 1 and %d", n, MaxBuffer)
+		return nil, errSize(n)
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.take(n)
+}
+
+func errSize(n int) error {
+	return fmt.Errorf("locking memory: %d bytes are not between 1 and %d", n, MaxBuffer)
 }
 
 // take is New for a caller that holds the lock.

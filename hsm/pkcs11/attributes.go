@@ -187,6 +187,106 @@ func loadedMaterial(readable bool) template {
 	return with(t, uses{encrypt: !readable}.permissions(), lasting())
 }
 
+// newSecret is of a symmetric key of the given size, or (size 0) of bytes that
+// are created, that is about to be wrapped.
+func newSecret(size int) template {
+	t := template{
+		attribute(p11.CKA_CLASS, p11.CKO_SECRET_KEY),
+		attribute(p11.CKA_KEY_TYPE, p11.CKK_GENERIC_SECRET),
+		attribute(p11.CKA_TOKEN, false),
+		attribute(p11.CKA_PRIVATE, true),
+		attribute(p11.CKA_SENSITIVE, true),
+		attribute(p11.CKA_EXTRACTABLE, true),
+		attribute(p11.CKA_WRAP_WITH_TRUSTED, false),
+	}
+	if size != 0 {
+		t = append(t, attribute(p11.CKA_VALUE_LEN, size))
+	}
+	return with(t, uses{}.permissions(), lasting())
+}
+
+// loadedSecret is of unwrapped bytes: a MAC key inside the module, or any
+// material, readable, for the moment until it is in locked memory.
+func loadedSecret(readable bool) template {
+	t := template{
+		attribute(p11.CKA_CLASS, p11.CKO_SECRET_KEY),
+		attribute(p11.CKA_KEY_TYPE, p11.CKK_GENERIC_SECRET),
+		attribute(p11.CKA_TOKEN, false),
+		attribute(p11.CKA_PRIVATE, true),
+		attribute(p11.CKA_SENSITIVE, !readable),
+		attribute(p11.CKA_EXTRACTABLE, readable),
+		attribute(p11.CKA_WRAP_WITH_TRUSTED, true),
+	}
+	return with(t, uses{sign: !readable}.permissions(), lasting())
+}
+
+// privateUses are what a private key may be used for.
+type privateUses struct {
+	decrypt, sign, derive bool
+}
+
+func (u privateUses) permissions() []permission {
+	return []permission{
+		{p11.CKA_DECRYPT, "CKA_DECRYPT", u.decrypt},
+		{p11.CKA_SIGN, "CKA_SIGN", u.sign},
+		{p11.CKA_SIGN_RECOVER, "CKA_SIGN_RECOVER", false},
+		{p11.CKA_UNWRAP, "CKA_UNWRAP", false},
+		{p11.CKA_DERIVE, "CKA_DERIVE", u.derive},
+	}
+}
+
+// newPublic is of the public half that comes with a pair. It is read and
+// destroyed, so it is allowed nothing.
+func newPublic(kind uint, parameters ...*p11.Attribute) template {
+	t := template{
+		attribute(p11.CKA_CLASS, p11.CKO_PUBLIC_KEY),
+		attribute(p11.CKA_KEY_TYPE, kind),
+		attribute(p11.CKA_TOKEN, false),
+		attribute(p11.CKA_PRIVATE, false),
+	}
+	return with(append(t, parameters...), publicUses(false), lasting())
+}
+
+// newPrivate is of a private key that is about to be wrapped (or tried out) and
+// destroyed.
+func newPrivate(kind uint, u privateUses) template {
+	return with(template{
+		attribute(p11.CKA_CLASS, p11.CKO_PRIVATE_KEY),
+		attribute(p11.CKA_KEY_TYPE, kind),
+		attribute(p11.CKA_TOKEN, false),
+		attribute(p11.CKA_PRIVATE, true),
+		attribute(p11.CKA_SENSITIVE, true),
+		attribute(p11.CKA_EXTRACTABLE, true),
+		attribute(p11.CKA_WRAP_WITH_TRUSTED, false),
+	}, u.permissions(), lasting())
+}
+
+// loadedPrivate is of an unwrapped private key, for one use.
+func loadedPrivate(kind uint, u privateUses) template {
+	return with(template{
+		attribute(p11.CKA_CLASS, p11.CKO_PRIVATE_KEY),
+		attribute(p11.CKA_KEY_TYPE, kind),
+		attribute(p11.CKA_TOKEN, false),
+		attribute(p11.CKA_PRIVATE, true),
+		attribute(p11.CKA_SENSITIVE, true),
+		attribute(p11.CKA_EXTRACTABLE, false),
+		attribute(p11.CKA_WRAP_WITH_TRUSTED, true),
+	}, u.permissions(), lasting())
+}
+
+// agreedSecret is what Diffie-Hellman gives: it is read at once and destroyed.
+func agreedSecret(size int) template {
+	return with(template{
+		attribute(p11.CKA_CLASS, p11.CKO_SECRET_KEY),
+		attribute(p11.CKA_KEY_TYPE, p11.CKK_GENERIC_SECRET),
+		attribute(p11.CKA_TOKEN, false),
+		attribute(p11.CKA_PRIVATE, true),
+		attribute(p11.CKA_VALUE_LEN, size),
+		attribute(p11.CKA_SENSITIVE, false),
+		attribute(p11.CKA_EXTRACTABLE, true),
+	}, uses{}.permissions(), lasting())
+}
+
 const transportLabel = "raftkms transport"
 
 // transportPublic and transportPrivate are the pair that roots are sent to. The

@@ -24,7 +24,7 @@ func TestTheCallersMemoryMayBePartOfAnyObject(t *testing.T) {
 	ok(t, m.CreateRoots(ctx, home, 1))
 	wrapped, err := m.Generate(ctx, hsm.LevelHSM, hsm.SpecAES256)
 	ok(t, err)
-	key, err := m.Load(ctx, wrapped)
+	key, err := hsm.LoadKey(ctx, m, wrapped)
 	ok(t, err)
 	seal, err := m.Seal(ctx)
 	ok(t, err)

@@ -3,8 +3,8 @@ package pkcs11
 import p11 "github.com/miekg/pkcs11"
 
 // cryptoki is all of PKCS#11 that this package calls, in the shape of
-// miekg/pkcs11. The four whose bytes are secret (a PIN, a key, derived blocks,
-// random bytes) work on the caller's memory, since the wrapper leaves copies
+// miekg/pkcs11. Those whose bytes are secret (a PIN, a key, derived blocks, a
+// plaintext, random bytes) work on the caller's memory, since the wrapper leaves copies
 // in memory that it frees without wiping; see direct.go.
 type cryptoki interface {
 	Initialize(opts ...p11.InitializeOption) error
@@ -14,6 +14,7 @@ type cryptoki interface {
 	GetSlotInfo(slot uint) (p11.SlotInfo, error)
 	GetTokenInfo(slot uint) (p11.TokenInfo, error)
 	GetMechanismList(slot uint) ([]*p11.Mechanism, error)
+	GetMechanismInfo(slot uint, m []*p11.Mechanism) (p11.MechanismInfo, error)
 	InitToken(slot uint, pin, label string) error
 	InitPIN(s p11.SessionHandle, pin string) error
 
@@ -28,15 +29,19 @@ type cryptoki interface {
 	GetAttributeValue(s p11.SessionHandle, o p11.ObjectHandle, attributes []*p11.Attribute) ([]*p11.Attribute, error)
 	ReadValue(s p11.SessionHandle, o p11.ObjectHandle, value []byte) (int, error)
 	CreateObject(s p11.SessionHandle, template []*p11.Attribute) (p11.ObjectHandle, error)
+	CreateSecret(s p11.SessionHandle, template nested, value []byte) (p11.ObjectHandle, error)
 	DestroyObject(s p11.SessionHandle, o p11.ObjectHandle) error
 
 	GenerateKey(s p11.SessionHandle, m []*p11.Mechanism, template []*p11.Attribute) (p11.ObjectHandle, error)
 	GenerateKeyPair(s p11.SessionHandle, m []*p11.Mechanism, public, private []*p11.Attribute) (p11.ObjectHandle, p11.ObjectHandle, error)
 	WrapKey(s p11.SessionHandle, m []*p11.Mechanism, under, key p11.ObjectHandle) ([]byte, error)
 	UnwrapKey(s p11.SessionHandle, m []*p11.Mechanism, under p11.ObjectHandle, wrapped []byte, template []*p11.Attribute) (p11.ObjectHandle, error)
+	DeriveKey(s p11.SessionHandle, m []*p11.Mechanism, base p11.ObjectHandle, template []*p11.Attribute) (p11.ObjectHandle, error)
 
 	EncryptInit(s p11.SessionHandle, m []*p11.Mechanism, key p11.ObjectHandle) error
 	EncryptInto(s p11.SessionHandle, dst, src []byte) (int, error)
+	DecryptInit(s p11.SessionHandle, m []*p11.Mechanism, key p11.ObjectHandle) error
+	DecryptInto(s p11.SessionHandle, dst, src []byte) (int, error)
 	SignInit(s p11.SessionHandle, m []*p11.Mechanism, key p11.ObjectHandle) error
 	Sign(s p11.SessionHandle, message []byte) ([]byte, error)
 	VerifyInit(s p11.SessionHandle, m []*p11.Mechanism, key p11.ObjectHandle) error

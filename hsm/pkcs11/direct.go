@@ -15,7 +15,7 @@ typedef unsigned char byte_t; // CK_BYTE
 // an order that the standard fixes. The indexes below count from C_Initialize.
 typedef struct { unsigned char major, minor; } version_t;
 typedef struct { version_t version; void *call[68]; } functions_t;
-enum { C_LOGIN = 18, C_GET_ATTRIBUTE_VALUE = 24, C_ENCRYPT = 30, C_GENERATE_RANDOM = 64 };
+enum { C_LOGIN = 18, C_CREATE_OBJECT = 20, C_GET_ATTRIBUTE_VALUE = 24, C_ENCRYPT = 30, C_DECRYPT = 34, C_GENERATE_RANDOM = 64 };
 
 typedef struct { ulong_t type; void *value; ulong_t length; } attribute_t; // CK_ATTRIBUTE
 
@@ -44,6 +44,25 @@ static ulong_t direct_read(functions_t *f, ulong_t session, ulong_t object, ulon
 	return rv;
 }
 
+enum { MOST_ATTRIBUTES = 32 };
+
+// direct_create makes an object of n attributes in C memory and the value.
+static ulong_t direct_create(functions_t *f, ulong_t session, const void *attributes, ulong_t n, ulong_t type, byte_t *value, ulong_t length, ulong_t *object) {
+	attribute_t all[MOST_ATTRIBUTES + 1];
+	if (n > MOST_ATTRIBUTES) {
+		return 7; // CKR_ARGUMENTS_BAD
+	}
+	all[0] = (attribute_t){type, value, length};
+	for (ulong_t i = 0; i < n; i++) {
+		all[i + 1] = ((const attribute_t *)attributes)[i];
+	}
+	return ((ulong_t (*)(ulong_t, attribute_t *, ulong_t, ulong_t *))f->call[C_CREATE_OBJECT])(session, all, n + 1, object);
+}
+
+static ulong_t direct_decrypt(functions_t *f, ulong_t session, byte_t *src, ulong_t length, byte_t *dst, ulong_t *room) {
+	return ((ulong_t (*)(ulong_t, byte_t *, ulong_t, byte_t *, ulong_t *))f->call[C_DECRYPT])(session, src, length, dst, room);
+}
+
 static ulong_t direct_encrypt(functions_t *f, ulong_t session, byte_t *src, ulong_t length, byte_t *dst, ulong_t *room) {
 	return ((ulong_t (*)(ulong_t, byte_t *, ulong_t, byte_t *, ulong_t *))f->call[C_ENCRYPT])(session, src, length, dst, room);
 }
@@ -61,7 +80,7 @@ import (
 	p11 "github.com/miekg/pkcs11"
 )
 
-// direct is a PKCS#11 library as miekg/pkcs11 wraps it, and the four calls
+// direct is a PKCS#11 library as miekg/pkcs11 wraps it, and the calls
 // that write into, or read from, memory of the caller that the caller wipes.
 type direct struct {
 	*p11.Ctx
@@ -105,6 +124,25 @@ func (d *direct) EncryptInto(s p11.SessionHandle, dst, src []byte) (int, error) 
 		return 0, err
 	}
 	return int(room), nil
+}
+
+// DecryptInto is C_Decrypt from src into dst; it returns how much was written.
+func (d *direct) DecryptInto(s p11.SessionHandle, dst, src []byte) (int, error) {
+	room := C.ulong_t(len(dst))
+	err := result(C.direct_decrypt(d.functions, C.ulong_t(s), pointer(src), C.ulong_t(len(src)), pointer(dst), &room))
+	if err != nil {
+		return 0, err
+	}
+	return int(room), nil
+}
+
+// CreateSecret is C_CreateObject of the template and a CKA_VALUE that stays in
+// the caller's memory.
+func (d *direct) CreateSecret(s p11.SessionHandle, template nested, value []byte) (p11.ObjectHandle, error) {
+	var object C.ulong_t
+	err := result(C.direct_create(d.functions, C.ulong_t(s), template.memory, C.ulong_t(template.count),
+		p11.CKA_VALUE, pointer(value), C.ulong_t(len(value)), &object))
+	return p11.ObjectHandle(object), err
 }
 
 // RandomInto is C_GenerateRandom.

@@ -108,7 +108,7 @@ func (m *Module) RootHandle(ctx context.Context, r hsm.Root) (h p11.ObjectHandle
 
 // KeyHandle returns the handle of a loaded HSM level key.
 func KeyHandle(k hsm.Key) p11.ObjectHandle {
-	o := k.(*object)
+	o := k.(*blockObject).object
 	o.lock.RLock()
 	defer o.lock.RUnlock()
 	return o.handle
@@ -123,4 +123,27 @@ func (m *Module) DestroyRoot(ctx context.Context, r hsm.Root) error {
 	return m.dev.call(ctx, m.dev.work, func(s *session) error {
 		return m.dev.api.DestroyObject(s.handle, h)
 	})
+}
+
+// LoadedHandle returns the handle of a loaded HSM level key that encrypts no blocks.
+func LoadedHandle(k hsm.Loaded) p11.ObjectHandle {
+	var o *object
+	switch k := k.(type) {
+	case *signObject:
+		o = k.object
+	case *decryptObject:
+		o = k.object
+	case *agreeObject:
+		o = k.object
+	case *macObject:
+		o = k.object
+	}
+	o.lock.RLock()
+	defer o.lock.RUnlock()
+	return o.handle
+}
+
+// OnSession runs f on one of the module's sessions.
+func (m *Module) OnSession(ctx context.Context, f func(api Cryptoki, s p11.SessionHandle) error) error {
+	return m.dev.call(ctx, m.dev.work, func(s *session) error { return f(m.dev.api, s.handle) })
 }

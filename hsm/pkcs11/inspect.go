@@ -59,7 +59,7 @@ func (m *Module) keeps(s *session, o p11.ObjectHandle, p permission) (bool, erro
 
 // forcesMaterial tries to unwrap a key of no worth as a readable one.
 func (m *Module) forcesMaterial(s *session, root p11.ObjectHandle) (bool, error) {
-	blob, err := m.newWrapped(s, root)
+	blob, _, err := m.newWrapped(s, root, hsm.SpecAES256)
 	if err != nil {
 		return false, fmt.Errorf("trying the unwrap template: %w", err)
 	}

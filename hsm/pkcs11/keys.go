@@ -1,24 +1,25 @@
 package pkcs11
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"sync"
 
 	p11 "github.com/miekg/pkcs11"
+	"golang.org/x/crypto/cryptobyte"
+	cryptobyteasn1 "golang.org/x/crypto/cryptobyte/asn1"
 
 	"github.com/raftkms/raftkms/hsm"
-	"github.com/raftkms/raftkms/hsm/locked"
+	"github.com/raftkms/raftkms/hsm/keypair"
+	"github.com/raftkms/raftkms/hsm/kwp"
+	"github.com/raftkms/raftkms/hsm/softkey"
 )
-
-// wrappedSize is the size of a wrapped AES-256 key in bytes. Anything else that
-// goes by the name of CKM_AES_KEY_WRAP_PAD gives another size.
-const wrappedSize = keySize + 8
 
 // wrappingRoot returns the root that wraps material of the level.
 func wrappingRoot(level hsm.Level, spec hsm.Spec) (hsm.Root, error) {
-	if spec != hsm.SpecAES256 {
+	if spec.Family() == 0 {
 		return 0, fmt.Errorf("%w: key spec %q", hsm.ErrUnsupported, spec)
 	}
 	switch level {
@@ -31,10 +32,22 @@ func wrappingRoot(level hsm.Level, spec hsm.Spec) (hsm.Root, error) {
 	}
 }
 
-// Generate makes the key as a session object, wraps it, and destroys the object.
+// carries returns an error unless the device has keys of that spec at that level.
+func (m *Module) carries(level hsm.Level, spec hsm.Spec) error {
+	if level != hsm.LevelHSM || spec == hsm.SpecAES256 || m.about.Carries(spec) {
+		return nil
+	}
+	return fmt.Errorf("%w: the token carries no %s keys; they can be made at SOFTWARE level", hsm.ErrUnsupported, spec)
+}
+
+// Generate makes the key as session objects, wraps it, and destroys the objects.
+// A SOFTWARE level key that the device cannot make is made in the process.
 func (m *Module) Generate(ctx context.Context, level hsm.Level, spec hsm.Spec) (hsm.Wrapped, error) {
 	w := hsm.Wrapped{Level: level, Spec: spec}
 	root, err := wrappingRoot(level, spec)
+	if err == nil {
+		err = m.carries(level, spec)
+	}
 	if err == nil {
 		err = m.dev.call(ctx, m.dev.work, func(s *session) error {
 			t, err := m.table(s)
@@ -46,7 +59,7 @@ func (m *Module) Generate(ctx context.Context, level hsm.Level, spec hsm.Spec) (
 				return err
 			}
 			w.Generation = t.current
-			w.Blob, err = m.newWrapped(s, h)
+			w.Blob, w.PublicKey, err = m.newWrapped(s, h, spec)
 			return err
 		})
 	}
@@ -56,30 +69,67 @@ func (m *Module) Generate(ctx context.Context, level hsm.Level, spec hsm.Spec) (
 	return w, nil
 }
 
-func (m *Module) newWrapped(s *session, root p11.ObjectHandle) (blob []byte, err error) {
-	key, err := m.dev.api.GenerateKey(s.handle, mechanism(p11.CKM_AES_KEY_GEN), newMaterial(uses{}))
-	if err != nil {
-		return nil, err
-	}
-	defer func() {
-		if derr := m.dev.api.DestroyObject(s.handle, key); derr != nil && err == nil {
-			err = fmt.Errorf("destroying the key that was wrapped: %w", derr)
+func (m *Module) newWrapped(s *session, root p11.ObjectHandle, spec hsm.Spec) (blob, public []byte, err error) {
+	switch {
+	case spec.SoftwareOnly(), spec.Pair() && !m.makesPairs(spec):
+		material, public, err := softkey.Generate(spec)
+		if err != nil {
+			return nil, nil, err
 		}
-	}()
+		defer clear(material)
+		blob, err = m.wrapMaterial(s, root, material)
+		return blob, public, err
+	case spec.Pair():
+		return m.wrapNewPair(s, root, spec)
+	}
+	var key p11.ObjectHandle
+	if spec == hsm.SpecAES256 {
+		key, err = m.dev.api.GenerateKey(s.handle, mechanism(p11.CKM_AES_KEY_GEN), newMaterial(uses{}))
+	} else {
+		key, err = m.dev.api.GenerateKey(s.handle, mechanism(p11.CKM_GENERIC_SECRET_KEY_GEN), newSecret(spec.Bits()/8))
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	blob, err = m.wrapAndDestroy(s, root, key)
+	if err == nil && len(blob) != kwp.WrappedSize(spec.Bits()/8) {
+		return nil, nil, fmt.Errorf("%w: the token's key wrapping is not that of RFC 5649", hsm.ErrUnsupported)
+	}
+	return blob, nil, err
+}
+
+func (m *Module) wrapAndDestroy(s *session, root, key p11.ObjectHandle) (blob []byte, err error) {
+	defer func() { err = errors.Join(err, m.destroyMade(s, key)) }()
 	blob, err = m.dev.api.WrapKey(s.handle, mechanism(m.keyWrap), root, key)
 	if err != nil {
 		return nil, fmt.Errorf("wrapping: %w", err)
 	}
-	if len(blob) != wrappedSize {
-		return nil, fmt.Errorf("%w: the token's key wrapping is not that of RFC 5649", hsm.ErrUnsupported)
-	}
 	return blob, nil
 }
 
-// Load unwraps a key: an HSM level one as a session object that encrypts and
-// does nothing else, a SOFTWARE level one into locked memory.
-func (m *Module) Load(ctx context.Context, w hsm.Wrapped) (key hsm.Key, err error) {
-	if _, err = wrappingRoot(w.Level, w.Spec); err == nil {
+// wrapMaterial has the device wrap bytes of this process.
+func (m *Module) wrapMaterial(s *session, root p11.ObjectHandle, material []byte) ([]byte, error) {
+	t := newNested(newSecret(0))
+	defer t.free()
+	key, err := m.dev.api.CreateSecret(s.handle, t, material)
+	if err != nil {
+		return nil, fmt.Errorf("handing material to the token: %w", err)
+	}
+	return m.wrapAndDestroy(s, root, key)
+}
+
+// Load unwraps a key: an HSM level one as a session object that does what it is
+// for and nothing else, a SOFTWARE level one into locked memory.
+func (m *Module) Load(ctx context.Context, w hsm.Wrapped) (key hsm.Loaded, err error) {
+	use, ok := w.UseOf()
+	if _, err = wrappingRoot(w.Level, w.Spec); err == nil && !ok {
+		err = fmt.Errorf("%w: %s keys for %s", hsm.ErrUnsupported, w.Spec, w.Use)
+	}
+	if err == nil {
+		err = m.carries(w.Level, w.Spec)
+	}
+	if err == nil {
+		w.Use = use
 		if w.Level == hsm.LevelSoftware {
 			key, err = m.loadSoftware(ctx, w)
 		} else {
@@ -92,8 +142,8 @@ func (m *Module) Load(ctx context.Context, w hsm.Wrapped) (key hsm.Key, err erro
 	return key, nil
 }
 
-func (m *Module) loadObject(ctx context.Context, w hsm.Wrapped) (hsm.Key, error) {
-	if !m.blocksOffered {
+func (m *Module) loadObject(ctx context.Context, w hsm.Wrapped) (hsm.Loaded, error) {
+	if w.Spec == hsm.SpecAES256 && !m.blocksOffered {
 		return nil, fmt.Errorf("%w: the token has no CKM_AES_ECB", hsm.ErrUnsupported)
 	}
 	k := &object{m: m, wrapped: w}
@@ -106,17 +156,17 @@ func (m *Module) loadObject(ctx context.Context, w hsm.Wrapped) (hsm.Key, error)
 		return nil, err
 	}
 	m.dev.counts.loaded.Add(1)
-	return k, nil
+	return k.as(w.Use), nil
 }
 
-func (m *Module) loadSoftware(ctx context.Context, w hsm.Wrapped) (hsm.Key, error) {
-	var key *locked.Key
+func (m *Module) loadSoftware(ctx context.Context, w hsm.Wrapped) (hsm.Loaded, error) {
+	var key hsm.Loaded
 	err := m.dev.call(ctx, m.dev.work, func(s *session) error {
 		h, err := m.unwrap(s, w)
 		if err != nil {
 			return err
 		}
-		key, err = m.readKey(s, h)
+		key, err = m.readKey(s, h, w)
 		if derr := m.dev.api.DestroyObject(s.handle, h); derr != nil && err == nil {
 			err = errors.Join(fmt.Errorf("destroying the object that was read: %w", derr), key.Close())
 		}
@@ -130,21 +180,57 @@ func (m *Module) loadSoftware(ctx context.Context, w hsm.Wrapped) (hsm.Key, erro
 
 // readKey makes a key in locked memory of the value of an object. The caller is
 // inside the gate, so that Close does not take the memory away.
-func (m *Module) readKey(s *session, h p11.ObjectHandle) (*locked.Key, error) {
-	memory, err := m.arena.New(keySize)
+func (m *Module) readKey(s *session, h p11.ObjectHandle, w hsm.Wrapped) (hsm.Loaded, error) {
+	memory, err := m.arena.New(len(w.Blob)) // the material is shorter
 	if err != nil {
 		return nil, err
 	}
 	defer memory.Destroy()
-	raw := memory.Bytes()
-	size, err := m.dev.api.ReadValue(s.handle, h, raw)
+	material := memory.Bytes()
+	size, err := m.dev.api.ReadValue(s.handle, h, material)
 	if err != nil {
 		return nil, fmt.Errorf("reading the key: %w", err)
 	}
-	if size != keySize {
-		return nil, fmt.Errorf("%w: %d bytes are no AES-256 key", hsm.ErrUnwrap, size)
+	if size < 0 || size > len(material) {
+		return nil, fmt.Errorf("%w: %d bytes", hsm.ErrUnwrap, size)
 	}
-	return m.arena.NewKey(raw)
+	if w.Spec.Pair() {
+		size = derSize(material[:size])
+	}
+	return softkey.Load(m.arena, w, material[:size])
+}
+
+// derSize is the size of the one DER value that b begins with, where nothing
+// but the zeros follow with which some tokens (SoftHSM 2.6.1) fill what they
+// wrap to whole semiblocks and give back with it; else len(b).
+func derSize(b []byte) int {
+	var value cryptobyte.String
+	rest := cryptobyte.String(b)
+	if !rest.ReadASN1Element(&value, cryptobyteasn1.SEQUENCE) || len(rest) > 7 || len(bytes.Trim(rest, "\x00")) > 0 {
+		return len(b)
+	}
+	return len(value)
+}
+
+// unwrapsAs is the template with which a wrapped key becomes an object.
+func unwrapsAs(w hsm.Wrapped) template {
+	switch {
+	case w.Level == hsm.LevelHSM:
+		return loadedAs(w.Spec, w.Use)
+	case w.Spec == hsm.SpecAES256:
+		return loadedMaterial(true)
+	default:
+		return loadedSecret(true)
+	}
+}
+
+// blobFits tells whether a blob can be material of the spec, before the device
+// is bothered with it.
+func blobFits(w hsm.Wrapped) bool {
+	if w.Spec.Pair() {
+		return len(w.Blob) > 16 && len(w.Blob) <= kwp.WrappedSize(keypair.MaxPrivate) && len(w.Blob)%8 == 0
+	}
+	return len(w.Blob) == kwp.WrappedSize(w.Spec.Bits()/8)
 }
 
 // unwrap makes a session object of the wrapped key. s may be a session that
@@ -162,10 +248,10 @@ func (m *Module) unwrap(s *session, w hsm.Wrapped) (p11.ObjectHandle, error) {
 	if err != nil {
 		return 0, fmt.Errorf("generation %d: %w", w.Generation, err)
 	}
-	if len(w.Blob) != wrappedSize {
+	if !blobFits(w) {
 		return 0, hsm.ErrUnwrap
 	}
-	h, err := m.dev.api.UnwrapKey(s.handle, mechanism(m.keyWrap), under, w.Blob, loadedMaterial(w.Level == hsm.LevelSoftware))
+	h, err := m.dev.api.UnwrapKey(s.handle, mechanism(m.keyWrap), under, w.Blob, unwrapsAs(w))
 	refused, doubt := unwrapRefused(err)
 	switch {
 	case !refused:
@@ -191,8 +277,11 @@ type object struct {
 	counted bool
 }
 
+// blockObject is an AES key of the device.
+type blockObject struct{ *object }
+
 // EncryptBlocks takes more than the device does by splitting it.
-func (k *object) EncryptBlocks(ctx context.Context, dst, src []byte) error {
+func (k *blockObject) EncryptBlocks(ctx context.Context, dst, src []byte) error {
 	return k.m.encryptBlocks(ctx, dst, src, func(s *session, dst, src []byte) error {
 		return k.use(ctx, func(h p11.ObjectHandle) error {
 			return k.m.encrypt(s, h, dst, src)

@@ -35,6 +35,7 @@ type Module struct {
 	about         hsm.Description // without the notes about the roots
 	keyWrap       uint            // the mechanism of AES-KWP
 	blocksOffered bool            // CKM_AES_ECB is there
+	can           *abilities      // with pairs and MAC keys
 
 	roots     atomic.Pointer[rootTable] // nil until roots were opened or made
 	rootsLock sync.Mutex                // held by who replaces roots
@@ -51,6 +52,7 @@ func (m *Module) Describe() hsm.Description {
 	defer m.notesLock.Unlock()
 	d := m.about
 	d.Notes = slices.Concat(m.about.Notes, m.rootNotes)
+	d.Capabilities = slices.Clone(m.about.Capabilities)
 	return d
 }
 

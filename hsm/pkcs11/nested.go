@@ -18,6 +18,7 @@ import (
 // no nested templates, but passes bytes on as they are.
 type nested struct {
 	memory unsafe.Pointer
+	count  int // of attributes
 	bytes  []byte
 }
 
@@ -29,7 +30,7 @@ func newNested(template []*p11.Attribute) nested {
 	for _, a := range template {
 		total += len(a.Value)
 	}
-	n := nested{memory: C.calloc(1, C.size_t(total))} // cgo's calloc does not return without memory
+	n := nested{count: len(template), memory: C.calloc(1, C.size_t(total))} // cgo's calloc does not return without memory
 	memory := unsafe.Slice((*byte)(n.memory), total)
 	headers := unsafe.Slice((*C.attribute_t)(n.memory), len(template))
 	at := len(template) * size

@@ -104,7 +104,7 @@ func (m *Module) start(ctx context.Context, t token, cfg Config) error {
 	if err := m.dev.reconnect(ctx, 0); err != nil {
 		return err
 	}
-	notes, err := m.mechanisms()
+	notes, err := m.mechanisms(ctx)
 	if err != nil {
 		return err
 	}
@@ -126,7 +126,9 @@ func (m *Module) start(ctx context.Context, t token, cfg Config) error {
 			return err
 		}
 	}
-	m.about.Notes = notes
+	rows, missing := m.capabilities()
+	notes = append(notes, missing...)
+	m.about.Capabilities, m.about.Notes = rows, notes
 	for _, note := range notes {
 		m.log.Warn("the module has a limitation", "token", cfg.TokenLabel, "note", note)
 	}
@@ -134,7 +136,7 @@ func (m *Module) start(ctx context.Context, t token, cfg Config) error {
 }
 
 // mechanisms learns which mechanisms the token offers.
-func (m *Module) mechanisms() (notes []string, err error) {
+func (m *Module) mechanisms(ctx context.Context) (notes []string, err error) {
 	list, err := m.dev.api.GetMechanismList(m.dev.slot)
 	if err != nil {
 		return nil, fmt.Errorf("listing the mechanisms: %w", describe(err))
@@ -165,7 +167,7 @@ func (m *Module) mechanisms() (notes []string, err error) {
 	if !offers(p11.CKM_RSA_PKCS_OAEP) || !offers(p11.CKM_RSA_PKCS_KEY_PAIR_GEN) {
 		notes = append(notes, "The token does not offer RSA-OAEP: roots cannot be sent to or from it.")
 	}
-	return notes, nil
+	return notes, m.learn(ctx, offers)
 }
 
 // largestInput finds how many blocks the device takes in one C_Encrypt: as many

@@ -161,7 +161,7 @@ func TestOpenLearns(t *testing.T) {
 	}
 	_, err = m.OpenRoots(ctx, home)
 	ok(t, err)
-	k, err := m.Load(ctx, w)
+	k, err := hsm.LoadKey(ctx, m, w)
 	ok(t, err)
 	long := make([]byte, 16*77)
 	ok(t, k.EncryptBlocks(ctx, long, long))

@@ -31,7 +31,7 @@ func work(t *testing.T, m *pkcs11.Module) *worked {
 	for _, level := range []hsm.Level{hsm.LevelHSM, hsm.LevelSoftware} {
 		wrapped, err := m.Generate(ctx, level, hsm.SpecAES256)
 		ok(t, err)
-		k, err := m.Load(ctx, wrapped)
+		k, err := hsm.LoadKey(ctx, m, wrapped)
 		ok(t, err)
 		w.keys = append(w.keys, k)
 	}
@@ -151,7 +151,7 @@ func TestCloseIsNoLoss(t *testing.T) {
 	ok(t, err)
 	n := w.logins(func() {
 		for range 50 {
-			k, err := m.Load(ctx, wrapped)
+			k, err := hsm.LoadKey(ctx, m, wrapped)
 			ok(t, err)
 			var wg sync.WaitGroup
 			started := make(chan struct{})

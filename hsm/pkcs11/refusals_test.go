@@ -124,7 +124,7 @@ func TestMaterialRefuses(t *testing.T) {
 	m := rooted(t)
 	w, err := m.Generate(ctx, hsm.LevelHSM, hsm.SpecAES256)
 	ok(t, err)
-	k, err := m.Load(ctx, w)
+	k, err := hsm.LoadKey(ctx, m, w)
 	ok(t, err)
 	i := intrude(t, m)
 	rootHSM, err := m.RootHandle(ctx, hsm.RootHSM)
@@ -177,7 +177,7 @@ func TestNothingIsLeftBehind(t *testing.T) {
 		if n := i.objects(); n != before {
 			t.Errorf("%v: Generate left %d objects", level, n-before)
 		}
-		k, err := m.Load(ctx, w)
+		k, err := hsm.LoadKey(ctx, m, w)
 		ok(t, err)
 		ok(t, k.Close())
 		if n := i.objects(); n != before {

@@ -175,7 +175,7 @@ func BenchmarkEncryptBlocks(b *testing.B) {
 	ctx := testContext(b)
 	w, err := m.Generate(ctx, hsm.LevelHSM, hsm.SpecAES256)
 	ok(b, err)
-	k, err := m.Load(ctx, w)
+	k, err := hsm.LoadKey(ctx, m, w)
 	ok(b, err)
 	for _, blocks := range []int{2, 128, 512} {
 		b.Run(fmt.Sprintf("blocks=%d", blocks), func(b *testing.B) {

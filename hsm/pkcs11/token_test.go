@@ -125,7 +125,7 @@ func TestConformance(t *testing.T) {
 			LoadKnown: func(ctx context.Context, t *testing.T, m hsm.Module, level hsm.Level, raw []byte) hsm.Key {
 				w, err := m.(*pkcs11.Module).WrapKnown(ctx, level, raw)
 				ok(t, err)
-				k, err := m.Load(ctx, w)
+				k, err := hsm.LoadKey(ctx, m, w)
 				ok(t, err)
 				return k
 			},

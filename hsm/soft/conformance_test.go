@@ -31,7 +31,7 @@ func TestConformance(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				k, err := m.Load(ctx, w)
+				k, err := hsm.LoadKey(ctx, m, w)
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -354,7 +354,7 @@ func TestLockedMemoryIsBounded(t *testing.T) {
 	must(t, err)
 	var keys []hsm.Key
 	for {
-		k, err := m.Load(ctx, w)
+		k, err := hsm.LoadKey(ctx, m, w)
 		if errors.Is(err, locked.ErrFull) {
 			break
 		}

@@ -42,7 +42,7 @@ func TestFilesOfTheFirstVersion(t *testing.T) {
 			blob, err := hex.DecodeString(lines[0])
 			must(t, err)
 			lines = lines[1:]
-			k, err := m.Load(ctx, hsm.Wrapped{Level: level, Spec: hsm.SpecAES256, Generation: generation, Blob: blob})
+			k, err := hsm.LoadKey(ctx, m, hsm.Wrapped{Level: level, Spec: hsm.SpecAES256, Generation: generation, Blob: blob})
 			must(t, err)
 			expect("block", encryptBlock(t, k))
 		}
@@ -84,7 +84,7 @@ func writeGolden(t *testing.T) {
 		must(t, err)
 		for _, w := range []hsm.Wrapped{wrapped[level], young} {
 			add(w.Blob)
-			k, err := m.Load(ctx, w)
+			k, err := hsm.LoadKey(ctx, m, w)
 			must(t, err)
 			add(encryptBlock(t, k))
 		}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/raftkms/raftkms/hsm"
 	"github.com/raftkms/raftkms/hsm/locked"
+	"github.com/raftkms/raftkms/hsm/softkey"
 )
 
 // Module is the embedded module. It starts no goroutines.
@@ -52,6 +53,7 @@ func describe(c Config, v *vault) hsm.Description {
 		Model:        "embedded module",
 		Serial:       hex.EncodeToString(serial[:8]),
 		MaxBlocks:    locked.MaxBlocks,
+		Capabilities: softkey.Capabilities(),
 		Notes:        []string{"The module is software: the level HSM means no device boundary here."},
 	}
 	if onOneMedium(c.RootsFile, c.PrivateKeyFile, c.UnlockKeyFile) {
@@ -63,7 +65,7 @@ func describe(c Config, v *vault) hsm.Description {
 // Describe implements [hsm.Module].
 func (m *Module) Describe() hsm.Description {
 	d := m.description
-	d.Notes = slices.Clone(d.Notes)
+	d.Notes, d.Capabilities = slices.Clone(d.Notes), slices.Clone(d.Capabilities)
 	if !m.arena.Locked() {
 		d.Notes = append(d.Notes, "The limit on locked memory (RLIMIT_MEMLOCK) is too low: keys may be written to swap.")
 	}
@@ -96,10 +98,15 @@ func (m *Module) Generate(ctx context.Context, level hsm.Level, spec hsm.Spec) (
 	if err := supported(level, spec); err != nil {
 		return hsm.Wrapped{}, fmt.Errorf("generating a key: %w", err)
 	}
-	w := hsm.Wrapped{Level: level, Spec: spec}
-	err := m.use(ctx, 0, func(s *rootSet) (err error) {
+	material, public, err := softkey.Generate(spec)
+	if err != nil {
+		return hsm.Wrapped{}, fmt.Errorf("generating a key: %w", err)
+	}
+	defer clear(material)
+	w := hsm.Wrapped{Level: level, Spec: spec, PublicKey: public}
+	err = m.use(ctx, 0, func(s *rootSet) (err error) {
 		w.Generation = s.generation
-		w.Blob, err = s.generate(level)
+		w.Blob, err = s.wrap(level, material)
 		return err
 	})
 	if err != nil {
@@ -109,20 +116,20 @@ func (m *Module) Generate(ctx context.Context, level hsm.Level, spec hsm.Spec) (
 }
 
 // Load implements [hsm.Module].
-func (m *Module) Load(ctx context.Context, w hsm.Wrapped) (hsm.Key, error) {
+func (m *Module) Load(ctx context.Context, w hsm.Wrapped) (hsm.Loaded, error) {
 	if err := supported(w.Level, w.Spec); err != nil {
 		return nil, fmt.Errorf("loading a key: %w", err)
 	}
 	if w.Generation == 0 {
 		return nil, fmt.Errorf("loading a key: generation 0: %w", hsm.ErrNoRoots)
 	}
-	var key *locked.Key
+	var key hsm.Loaded
 	err := m.use(ctx, w.Generation, func(s *rootSet) error {
-		raw, err := s.unwrap(w.Level, w.Blob)
+		material, err := s.unwrap(w.Level, w.Blob)
 		if err != nil {
 			return err
 		}
-		key, err = m.arena.NewKey(raw)
+		key, err = softkey.Load(m.arena, w, material)
 		return err
 	})
 	if err != nil {
@@ -216,8 +223,11 @@ func supported(level hsm.Level, spec hsm.Spec) error {
 	if level != hsm.LevelHSM && level != hsm.LevelSoftware {
 		return fmt.Errorf("protection level %d: %w", level, hsm.ErrUnsupported)
 	}
-	if spec != hsm.SpecAES256 {
+	switch {
+	case spec.Family() == 0:
 		return fmt.Errorf("key spec %q: %w", spec, hsm.ErrUnsupported)
+	case level == hsm.LevelHSM && spec.SoftwareOnly():
+		return fmt.Errorf("key spec %s is carried at SOFTWARE level only: %w", spec, hsm.ErrUnsupported)
 	}
 	return nil
 }

@@ -3,10 +3,8 @@ package soft
 import (
 	"crypto/cipher"
 	"crypto/hmac"
-	"crypto/rand"
 	"crypto/sha256"
 	"errors"
-	"fmt"
 
 	"github.com/raftkms/raftkms/hsm"
 	"github.com/raftkms/raftkms/hsm/kwp"
@@ -77,16 +75,7 @@ func (s *rootSet) close() error {
 	return errors.Join(errs...)
 }
 
-// generate draws a key of 32 bytes and wraps it under the root of the level.
-func (s *rootSet) generate(level hsm.Level) ([]byte, error) {
-	raw := make([]byte, 32)
-	defer clear(raw)
-	if _, err := rand.Read(raw); err != nil {
-		return nil, fmt.Errorf("drawing key material: %w", err)
-	}
-	return s.wrap(level, raw)
-}
-
+// wrap wraps material under the root of the level.
 func (s *rootSet) wrap(level hsm.Level, raw []byte) (blob []byte, err error) {
 	err = s.wrapping[level].Lend(func(block cipher.Block) error {
 		blob, err = kwp.Wrap(block, raw)
@@ -101,8 +90,7 @@ func (s *rootSet) unwrap(level hsm.Level, blob []byte) (raw []byte, err error) {
 		raw, err = kwp.Unwrap(block, blob)
 		return err
 	})
-	if errors.Is(err, kwp.ErrUnwrap) || err == nil && len(raw) != 32 {
-		clear(raw)
+	if errors.Is(err, kwp.ErrUnwrap) {
 		return nil, hsm.ErrUnwrap
 	}
 	return raw, err

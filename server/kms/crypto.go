@@ -109,7 +109,7 @@ func (s *Service) decrypt(ctx context.Context, c *Call, req DecryptRequest, purp
 		return nil, err
 	}
 	defer release()
-	plaintext, err := envelope.Open(ctx, loaded, header, req.Ciphertext, req.Context)
+	plaintext, err := envelope.Open(ctx, loaded.sealer, header, req.Ciphertext, req.Context)
 	switch {
 	case errors.Is(err, envelope.ErrMalformed), errors.Is(err, envelope.ErrAuthentication):
 		return nil, errCiphertext(err)
@@ -139,7 +139,7 @@ func (s *Service) seal(ctx context.Context, c *Call, key *state.Key, purpose env
 	if err != nil {
 		return nil, &Error{Kind: KindInternal, Message: "reading the id of a stored key", Err: err}
 	}
-	ciphertext, err := envelope.Seal(ctx, loaded, envelope.Fields{Purpose: purpose, KeyID: id, KeyVersion: version.Number}, plaintext, encContext)
+	ciphertext, err := envelope.Seal(ctx, loaded.sealer, envelope.Fields{Purpose: purpose, KeyID: id, KeyVersion: version.Number}, plaintext, encContext)
 	if err != nil {
 		return nil, moduleError("sealing under the key", err)
 	}

@@ -47,7 +47,8 @@ type versionID struct {
 // is closed when it is out of the ring and nobody does.
 type loadedKey struct {
 	record  *state.Version
-	key     *envelope.Key
+	key     hsm.Loaded    // what the key's spec and usage make of it
+	sealer  *envelope.Key // of a symmetric key, and then key is this too
 	users   int
 	retired bool
 }
@@ -64,9 +65,9 @@ func newKeyring(module hsm.Module, limit int) *keyring {
 }
 
 // use returns the loaded key of a version and what gives it back.
-func (k *keyring) use(ctx context.Context, key *state.Key, version *state.Version) (*envelope.Key, func(), error) {
+func (k *keyring) use(ctx context.Context, key *state.Key, version *state.Version) (*loadedKey, func(), error) {
 	if l := k.take(version); l != nil {
-		return l.key, func() { k.release(l) }, nil
+		return l, func() { k.release(l) }, nil
 	}
 	// One load serves all who wait for the same record. Its context is the
 	// first caller's; a caller that finds it cancelled loads for itself.
@@ -80,7 +81,7 @@ func (k *keyring) use(ctx context.Context, key *state.Key, version *state.Versio
 			return nil, nil, err
 		}
 		if l := k.take(version); l != nil {
-			return l.key, func() { k.release(l) }, nil
+			return l, func() { k.release(l) }, nil
 		}
 		if ctx.Err() != nil { // evicted at once by others, again and again
 			return nil, nil, moduleError("loading the key took too long", ctx.Err())
@@ -122,20 +123,33 @@ func (k *keyring) load(ctx context.Context, key *state.Key, version *state.Versi
 		return moduleError("the key's record does not verify", err)
 	}
 	raw, err := k.module.Load(ctx, hsm.Wrapped{
-		Level: binding.Level, Spec: binding.Spec, Generation: binding.Generation, Blob: version.Blob,
+		Level: binding.Level, Spec: binding.Spec, Use: useOf(key.Usage), Generation: binding.Generation,
+		Blob: version.Blob, PublicKey: version.PublicKey,
 	})
 	if err != nil {
 		return moduleError("loading the key into the module", err)
 	}
+	l := &loadedKey{record: version, key: raw}
+	if blocks, is := raw.(hsm.Key); is {
+		if l.sealer, err = k.sealer(ctx, binding, blocks); err != nil {
+			raw.Close()
+			return moduleError("loading the key into the module", err)
+		}
+		l.key = l.sealer
+	}
+	return k.put(l)
+}
+
+// sealer makes envelopes with a symmetric key, whose blocks go to a device
+// together with those of others.
+func (k *keyring) sealer(ctx context.Context, binding hsm.Binding, blocks hsm.Key) (*envelope.Key, error) {
 	if k.device != nil && binding.Level == hsm.LevelHSM {
-		raw = k.device.Key(raw)
+		blocks = k.device.Key(blocks)
 	}
-	loaded, err := envelope.NewKey(ctx, raw)
-	if err != nil {
-		raw.Close()
-		return moduleError("loading the key into the module", err)
+	if binding.Spec == hsm.SpecSM4 {
+		return envelope.NewSM4Key(ctx, blocks)
 	}
-	return k.put(&loadedKey{record: version, key: loaded})
+	return envelope.NewKey(ctx, blocks)
 }
 
 func (k *keyring) put(l *loadedKey) error {

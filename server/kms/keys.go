@@ -15,10 +15,9 @@ import (
 
 // What a key can be in this version of raftkms.
 const (
-	SpecAES256          = "AES_256"
-	UsageEncryptDecrypt = "ENCRYPT_DECRYPT"
-	OriginKMS           = "kms"
-	OriginExternal      = "external"
+	SpecAES256     = "AES_256"
+	OriginKMS      = "kms"
+	OriginExternal = "external"
 )
 
 // aliasPrefix marks a key reference as a name.
