@@ -23,14 +23,13 @@ const (
 // abilities is what the device does with keys of each spec. It is learnt when
 // the module is opened, by trying, and not changed afterwards.
 type abilities struct {
-	curves  map[hsm.Spec]curve
-	rsa     map[hsm.Spec]bool // pairs of that size are made
-	raw     bool              // CKM_RSA_X_509
-	pkcs1   bool              // CKM_RSA_PKCS
-	oaep    map[oaepWay]bool  // CKM_RSA_PKCS_OAEP as asked for
-	pss     map[crypto.Hash]bool
-	hmac    map[hsm.Spec]uint // the mechanism
-	missing []string          // sentences on specs that have no row
+	curves map[hsm.Spec]curve
+	rsa    map[hsm.Spec]bool // pairs of that size are made
+	raw    bool              // CKM_RSA_X_509
+	pkcs1  bool              // CKM_RSA_PKCS
+	oaep   map[oaepWay]bool  // CKM_RSA_PKCS_OAEP as asked for
+	pss    map[crypto.Hash]bool
+	hmac   map[hsm.Spec]uint // the mechanism
 }
 
 // curve is how the device wants to be spoken to about one.

@@ -2,7 +2,6 @@ package pkcs11
 
 import (
 	"crypto"
-	"fmt"
 	"strings"
 
 	"github.com/raftkms/raftkms/hsm"
@@ -10,13 +9,11 @@ import (
 
 // capabilities is the table for people, and what decides which specs HSM level
 // keys can have.
-func (m *Module) capabilities() (rows []hsm.Capability, notes []string) {
+func (m *Module) capabilities() (rows []hsm.Capability) {
 	add := func(spec hsm.Spec, use hsm.Use, how string) {
 		rows = append(rows, hsm.Capability{Spec: spec, Use: use, How: how})
 	}
-	var missing []string
 	for _, spec := range hsm.Specs() {
-		before := len(rows)
 		switch spec.Family() {
 		case hsm.FamilyAES:
 			if m.blocksOffered {
@@ -41,14 +38,8 @@ func (m *Module) capabilities() (rows []hsm.Capability, notes []string) {
 				}
 			}
 		}
-		if len(rows) == before && !spec.SoftwareOnly() {
-			missing = append(missing, string(spec))
-		}
 	}
-	if len(missing) > 0 {
-		notes = append(notes, fmt.Sprintf("The token carries no keys of %s: they can be made at SOFTWARE level only.", strings.Join(missing, ", ")))
-	}
-	return rows, notes
+	return rows
 }
 
 func (a *abilities) signsRSA() (how string, is bool) {

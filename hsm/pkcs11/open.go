@@ -126,9 +126,7 @@ func (m *Module) start(ctx context.Context, t token, cfg Config) error {
 			return err
 		}
 	}
-	rows, missing := m.capabilities()
-	notes = append(notes, missing...)
-	m.about.Capabilities, m.about.Notes = rows, notes
+	m.about.Capabilities, m.about.Notes = m.capabilities(), notes
 	for _, note := range notes {
 		m.log.Warn("the module has a limitation", "token", cfg.TokenLabel, "note", note)
 	}
