@@ -108,7 +108,7 @@ func load(ctx context.Context, t *testing.T, w *worked, stop <-chan struct{}) (g
 					err = w.Random(call, make([]byte, 64))
 				case 2:
 					var k hsm.Key
-					if k, err = w.Load(call, wrapped); err == nil {
+					if k, err = hsm.LoadKey(call, w, wrapped); err == nil {
 						err = errors.Join(k.EncryptBlocks(call, make([]byte, 16), make([]byte, 16)), k.Close())
 					}
 				default:
@@ -327,7 +327,7 @@ func TestFullDevice(t *testing.T) {
 	var keys []hsm.Key
 	for err == nil {
 		var k hsm.Key
-		if k, err = m.Load(ctx, wrapped); err == nil {
+		if k, err = hsm.LoadKey(ctx, m, wrapped); err == nil {
 			keys = append(keys, k)
 		}
 	}
@@ -335,7 +335,7 @@ func TestFullDevice(t *testing.T) {
 		t.Fatalf("%v after %d keys, health %+v", err, len(keys), m.Health())
 	}
 	ok(t, keys[0].Close())
-	k, err := m.Load(ctx, wrapped)
+	k, err := hsm.LoadKey(ctx, m, wrapped)
 	ok(t, err)
 	for _, k := range append(keys[1:], k) {
 		ok(t, k.EncryptBlocks(ctx, make([]byte, 16), make([]byte, 16)))
