@@ -11,17 +11,18 @@ import (
 )
 
 // writes is every write there is: the door it comes through, the action that a
-// user's roles must allow, and the function that checks and does it.
+// user's policies must allow, and the function that checks and does it. What the
+// operator may, users may too whose policies allow it; "" is for no user.
 var writes = map[command.Type]write{
 	command.TypeBootstrap:       {command.CallerOperator, "", of(bootstrap)},
 	command.TypeCreateKey:       {command.CallerUser, policy.ActionCreateKey, of(createKey)},
 	command.TypeEnableKey:       {command.CallerUser, policy.ActionEnableKey, of(enableKey)},
 	command.TypeDisableKey:      {command.CallerUser, policy.ActionDisableKey, of(disableKey)},
-	command.TypeCreateJoinToken: {command.CallerOperator, "", of(createJoinToken)},
+	command.TypeCreateJoinToken: {command.CallerOperator, policy.ActionCreateJoinToken, of(createJoinToken)},
 	command.TypeAdmitNode:       {command.CallerNode, "", of(admitNode)},
-	command.TypeApproveRoots:    {command.CallerOperator, "", of(approveRoots)},
-	command.TypeRemoveNode:      {command.CallerOperator, "", of(removeNode)},
-	command.TypeSetStandby:      {command.CallerOperator, "", of(setStandby)},
+	command.TypeApproveRoots:    {command.CallerOperator, policy.ActionApproveRoots, of(approveRoots)},
+	command.TypeRemoveNode:      {command.CallerOperator, policy.ActionRemoveNode, of(removeNode)},
+	command.TypeSetStandby:      {command.CallerOperator, policy.ActionUpdateNode, of(setStandby)},
 
 	command.TypeRenameKey:           {command.CallerUser, policy.ActionUpdateKey, of(renameKey)},
 	command.TypeUpdateDescription:   {command.CallerUser, policy.ActionUpdateKey, of(updateDescription)},
@@ -70,7 +71,7 @@ func apply(x *state.Txn, index uint64, data []byte) (Result, error) {
 	if !known {
 		return Result{}, fmt.Errorf("%w: %v", command.ErrUnknownType, cmd.Type)
 	}
-	run, err := w.prepare(cmd)
+	p, err := w.prepare(cmd)
 	if err != nil {
 		return Result{}, err
 	}
@@ -85,14 +86,14 @@ func apply(x *state.Txn, index uint64, data []byte) (Result, error) {
 	if refusal := checkAge(x, cmd.Proposal.First); refusal != nil {
 		return refused(index, refusal), nil
 	}
-	if refusal := authorizeWrite(&x.View, w, cmd.Caller); refusal != nil {
+	if refusal := authorizeWrite(&x.View, w, cmd, p.about(&x.View, cmd.Caller.ProjectID)); refusal != nil {
 		return refused(index, refusal), nil
 	}
 	if c := x.Cluster(); c != nil && cmd.Level > c.FeatureLevel {
 		return refused(index, refuse(CodeFeatureLevel, "the cluster has not reached feature level %d", cmd.Level)), nil
 	}
 
-	answer, refusal := run(&call{Txn: x, caller: cmd.Caller, index: index})
+	answer, refusal := p.run(&call{Txn: x, caller: cmd.Caller, index: index})
 	result := Result{Index: index, Refusal: refusal}
 	if refusal == nil {
 		result.Body = canonical.MustMarshal(answer)
@@ -105,20 +106,42 @@ func apply(x *state.Txn, index uint64, data []byte) (Result, error) {
 type write struct {
 	door    command.CallerKind
 	action  string // empty where no user comes in
-	prepare func(command.Command) (run, error)
+	prepare func(command.Command) (prepared, error)
 }
 
-// run does a write whose body has been decoded.
-type run func(*call) (answer any, refusal *Refusal)
+// prepared is a write whose body has been decoded.
+type prepared struct {
+	body command.Body
+	run  func(*call) (answer any, refusal *Refusal)
+}
 
 // of makes a row's function of one that takes the body as its own type.
-func of[B command.Body](do func(*call, B) (any, *Refusal)) func(command.Command) (run, error) {
-	return func(cmd command.Command) (run, error) {
+func of[B command.Body](do func(*call, B) (any, *Refusal)) func(command.Command) (prepared, error) {
+	return func(cmd command.Command) (prepared, error) {
 		body, err := command.DecodeBody[B](cmd)
 		if err != nil {
-			return nil, err
+			return prepared{}, err
 		}
-		return func(c *call) (any, *Refusal) { return do(c, body) }, nil
+		return prepared{body, func(c *call) (any, *Refusal) { return do(c, body) }}, nil
+	}
+}
+
+// about returns the key on which the caller must be allowed to do this; nil
+// when the write is about none. A new key is judged as one of the call's
+// project; that it is made there is for the write itself to check.
+func (p prepared) about(v *state.View, projectID string) *state.Key {
+	switch b := p.body.(type) {
+	case command.AboutKey:
+		if key, ok := v.Key(b.AboutKey()); ok {
+			return key
+		}
+		return Absent(b.AboutKey())
+	case command.AboutNewKey:
+		key := b.AboutNewKey()
+		key.ProjectID = projectID
+		return &key
+	default:
+		return nil
 	}
 }
 

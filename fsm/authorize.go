@@ -6,49 +6,140 @@ import (
 	"github.com/raftkms/raftkms/fsm/state"
 )
 
-// Authorize decides whether the user behind a caller may do an action in a
-// project, from one state. The server asks it before a call, apply asks it
-// again before a write: one function, so that they cannot differ.
-//
-// It returns nil for yes. "unauthenticated" means that no valid user stands
-// behind the credential; "forbidden" that the user may not, or that there is no
-// such project to be allowed in (which is not told apart). A yes allocates nothing.
-func Authorize(root *state.Root, caller command.Caller, action, projectID string) *Refusal {
-	return authorize(&root.View, caller, action, projectID)
+// Request is what a caller wants to do.
+type Request struct {
+	Action    string // one of [policy.Actions]
+	Operation string // as traces name it, createDataKey …: what grants are about
+	ProjectID string // empty: the caller's account itself, or the cluster
+
+	// Key is the key that it is about: an existing one, [Absent], or, for one
+	// that is to be made, what it will be: in the project, without an id. Nil:
+	// about no key.
+	Key *state.Key
+
+	// Now is the time that conditions compare with, Unix ms: where a command is
+	// applied the replicated time, on a node the later of that and its own
+	// clock, since replicated time stands still while nothing is written.
+	Now int64
 }
 
-func authorize(v *state.View, caller command.Caller, action, projectID string) *Refusal {
+// Absent stands for a key to which a reference does not lead; id is the
+// reference where it is an id, else empty.
+func Absent(id string) *state.Key { return &state.Key{ID: id} }
+
+// Authorize decides whether the user behind a caller may do what the request
+// says, from one state. The server asks it before a call, apply asks it again
+// before a write: one function, so that they cannot differ.
+//
+// It returns nil for yes, and a yes allocates nothing. "unauthenticated" means
+// that no valid user stands behind the credential; "forbidden" that the user
+// may not, or that there is no such project to be allowed in (which is not told
+// apart). "not-found" means that the user may, but there is no such key: a key
+// of another project, without a grant on it, is judged as an absent one is, by
+// what the request itself names, so that the two cannot be told apart.
+func Authorize(root *state.Root, caller command.Caller, r Request) *Refusal {
+	return authorize(&root.View, caller, r)
+}
+
+func authorize(v *state.View, caller command.Caller, r Request) *Refusal {
+	user, domain, refusal := authenticate(v, caller)
+	if refusal != nil {
+		return refusal
+	}
+	ask := policy.Request{
+		Action: r.Action, UserID: user.ID, UserName: user.Name, DomainID: domain.ID, DomainName: domain.Name,
+		Region: v.Cluster().Region, Source: caller.Source, MFA: caller.MFA, Now: r.Now,
+	}
+	if r.ProjectID != "" {
+		project, ok := v.Project(r.ProjectID)
+		if !ok || !project.Enabled || project.DomainID != domain.ID {
+			return refuse(CodeForbidden, "the account has no such project")
+		}
+		ask.ProjectID, ask.ProjectName = project.ID, project.Name
+	}
+	if policy.ClusterWide(r.Action) && !domain.System {
+		return refuse(CodeForbidden, "no policy of this account can allow %s", r.Action)
+	}
+
+	granted := r.Key != nil && grantAllows(v, user, r)
+	own := r.Key == nil || r.Key.ProjectID != "" && r.Key.ProjectID == r.ProjectID
+	var key policy.Key
+	switch {
+	case r.Key == nil:
+	case own || granted:
+		key = policy.Key{ID: r.Key.ID, Alias: r.Key.Name, Spec: r.Key.Spec, Usage: r.Key.Usage, Origin: r.Key.Origin}
+		ask.Key = &key
+	default:
+		key = policy.Key{ID: r.Key.ID}
+		ask.Key = &key
+	}
+	verdict, by := judge(v, user, &ask)
+	switch {
+	case verdict == policy.Denied:
+		return refuse(CodeForbidden, "the policy %s denies %s", by, r.Action)
+	case granted:
+		return nil
+	case verdict == policy.Silent:
+		return refuse(CodeForbidden, "no policy allows %s", r.Action)
+	case !own:
+		return refuse(CodeNotFound, "the key does not exist")
+	default:
+		return nil
+	}
+}
+
+// authenticate finds the user who stands behind a credential, and the account.
+func authenticate(v *state.View, caller command.Caller) (*state.User, *state.Domain, *Refusal) {
 	credential, ok := v.AccessKey(caller.CredentialID)
 	if !ok || !credential.Enabled || credential.UserID != caller.UserID {
-		return refuse(CodeUnauthenticated, "the access key does not exist or is disabled")
+		return nil, nil, refuse(CodeUnauthenticated, "the access key does not exist or is disabled")
 	}
 	user, ok := v.User(credential.UserID)
 	if !ok || !user.Enabled {
-		return refuse(CodeUnauthenticated, "the user does not exist or is disabled")
+		return nil, nil, refuse(CodeUnauthenticated, "the user does not exist or is disabled")
 	}
 	domain, ok := v.Domain(user.DomainID)
 	if !ok || !domain.Enabled {
-		return refuse(CodeUnauthenticated, "the account does not exist or is disabled")
+		return nil, nil, refuse(CodeUnauthenticated, "the account does not exist or is disabled")
 	}
-	project, ok := v.Project(projectID)
-	if !ok || !project.Enabled || project.DomainID != user.DomainID {
-		return refuse(CodeForbidden, "the account has no such project")
-	}
-	decision := policy.Decide(user.Roles, policy.Request{Action: action, ProjectID: projectID})
-	if !decision.Allowed {
-		return refuse(CodeForbidden, "%s", decision.Reason)
-	}
-	return nil
+	return user, domain, nil
 }
 
+// judge asks every policy that holds for the user in the request's project. Of
+// the strongest verdict it returns the policy as people know it.
+func judge(v *state.View, user *state.User, ask *policy.Request) (verdict policy.Verdict, by string) {
+	for i := range user.Roles {
+		b := &user.Roles[i]
+		if b.ProjectID != "" && b.ProjectID != ask.ProjectID {
+			continue
+		}
+		p, ok := policy.System(b.Role)
+		if !ok {
+			continue
+		}
+		if says, _ := p.Judge(ask); says > verdict {
+			verdict, by = says, b.Role
+		}
+	}
+	return verdict, by
+}
+
+// grantAllows tells whether a grant on the key allows the operation to the
+// user. There are no grants yet.
+func grantAllows(*state.View, *state.User, Request) bool { return false }
+
 // authorizeWrite holds a command to the door of its kind of write, and a user
-// to what the roles allow.
-func authorizeWrite(v *state.View, w write, caller command.Caller) *Refusal {
-	if caller.Kind != w.door {
+// to what the policies allow. Where the operator comes in, so does a user who
+// may: the action says the same through either door.
+func authorizeWrite(v *state.View, w write, cmd command.Command, key *state.Key) *Refusal {
+	user := cmd.Caller.Kind == command.CallerUser
+	if cmd.Caller.Kind != w.door && !(user && w.door == command.CallerOperator && w.action != "") {
 		return refuse(CodeForbidden, "this write does not come through that door")
 	}
-	if w.door != command.CallerUser {
+	if !user {
 		return nil
 	}
-	return authorize(v, caller, w.action, caller.ProjectID)
+	return authorize(v, cmd.Caller, Request{
+		Action: w.action, ProjectID: cmd.Caller.ProjectID, Key: key, Now: v.Now(),
+	})
 }

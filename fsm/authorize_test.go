@@ -23,7 +23,7 @@ func TestAuthorize(t *testing.T) {
 		t.Helper()
 		x, caller := base.Txn(), fsmtest.Caller()
 		change(x, &caller)
-		refusal := fsm.Authorize(x.Commit(), caller, policy.ActionCryptoDEK, caller.ProjectID)
+		refusal := fsm.Authorize(x.Commit(), caller, fsm.Request{Action: policy.ActionCryptoDEK, ProjectID: caller.ProjectID})
 		if got := codeOf(fsm.Result{Refusal: refusal}); got != want {
 			t.Errorf("%s: got %q, want %q", name, got, want)
 		}
@@ -75,13 +75,81 @@ func TestAuthorize(t *testing.T) {
 }
 
 func TestAuthorizeAllocatesNothing(t *testing.T) {
-	root, caller := fsmtest.Bootstrapped(t).State(), fsmtest.Caller()
+	m := fsmtest.Bootstrapped(t)
+	m.Must(fsmtest.CreateKey("a"))
+	root, caller := m.State(), fsmtest.Caller()
+	key, _ := root.Key(fsmtest.KeyID("a"))
+	request := fsm.Request{Action: policy.ActionCryptoDEK, ProjectID: fsmtest.ProjectID, Key: key}
 	allocations := testing.AllocsPerRun(100, func() {
-		if refusal := fsm.Authorize(root, caller, policy.ActionCryptoDEK, fsmtest.ProjectID); refusal != nil {
+		if refusal := fsm.Authorize(root, caller, request); refusal != nil {
 			t.Fatal(refusal)
 		}
 	})
 	if allocations != 0 {
 		t.Fatalf("%v allocations", allocations)
 	}
+}
+
+// A key of another project is judged as one that is not there: the answers are
+// the same in every word, whatever the policies say.
+func TestForeignKeysAreAbsent(t *testing.T) {
+	m := fsmtest.Bootstrapped(t)
+	const otherID = "e0e0e0e0e0e0e0e0e0e0e0e0e0e0e0e0"
+	m.Must(fsmtest.CreateKey("a"))
+	own, _ := m.State().Key(fsmtest.KeyID("a"))
+	foreign := *own
+	foreign.ProjectID = otherID
+
+	f := func(roles []state.RoleBinding, key *state.Key, want fsm.Code) {
+		t.Helper()
+		x := m.State().Txn()
+		user, _ := x.User(fsmtest.UserID)
+		changed := *user
+		changed.Roles = roles
+		x.PutUser(&changed)
+		request := fsm.Request{Action: policy.ActionCryptoDEK, ProjectID: fsmtest.ProjectID, Key: key}
+		refusal := fsm.Authorize(x.Commit(), fsmtest.Caller(), request)
+		if got := codeOf(fsm.Result{Refusal: refusal}); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+		if key == own {
+			return
+		}
+		request.Key = fsm.Absent(key.ID)
+		if absent := fsm.Authorize(x.Commit(), fsmtest.Caller(), request); *absent != *refusal {
+			t.Errorf("foreign: %v, absent: %v", refusal, absent)
+		}
+	}
+	all := []state.RoleBinding{{Role: policy.RoleKMSAdministrator}}
+	f(all, own, "")
+	f(all, &foreign, fsm.CodeNotFound)
+	f(nil, own, fsm.CodeForbidden)
+	f(nil, &foreign, fsm.CodeForbidden)
+}
+
+// What the operator may, a user may whose policies allow it, and who is of the
+// system account.
+func TestOperatorsWritesThroughTheAPI(t *testing.T) {
+	token := command.CreateJoinToken{ID: fsmtest.TokenID("t"), Expires: fsmtest.Start + 60_000}
+	f := func(change func(*state.Txn, *state.User, *state.Domain), want fsm.Code) {
+		t.Helper()
+		m := fsmtest.Bootstrapped(t)
+		x := m.State().Txn()
+		oldUser, _ := x.User(fsmtest.UserID)
+		oldDomain, _ := x.Domain(fsmtest.DomainID)
+		user, domain := *oldUser, *oldDomain
+		change(x, &user, &domain)
+		x.PutUser(&user)
+		x.PutDomain(&domain)
+		replace(t, m.Machine, x.Commit())
+		cmd := m.Command(token)
+		cmd.Caller = fsmtest.Caller()
+		cmd.Caller.ProjectID = ""
+		if got := codeOf(m.Apply(cmd)[0]); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+	f(func(*state.Txn, *state.User, *state.Domain) {}, "")
+	f(func(_ *state.Txn, u *state.User, _ *state.Domain) { u.Roles = u.Roles[:1] }, fsm.CodeForbidden)
+	f(func(_ *state.Txn, _ *state.User, d *state.Domain) { d.System = false }, fsm.CodeForbidden)
 }

@@ -73,10 +73,14 @@ func BenchmarkCreateKey(b *testing.B) {
 }
 
 func BenchmarkAuthorize(b *testing.B) {
-	root, caller := fsmtest.Bootstrapped(b).State(), fsmtest.Caller()
+	m := fsmtest.Bootstrapped(b)
+	m.Must(fsmtest.CreateKey("a"))
+	root, caller := m.State(), fsmtest.Caller()
+	key, _ := root.Key(fsmtest.KeyID("a"))
+	request := fsm.Request{Action: policy.ActionCreateDEK, ProjectID: fsmtest.ProjectID, Key: key}
 	b.ReportAllocs()
 	for b.Loop() {
-		if refusal := fsm.Authorize(root, caller, policy.ActionCreateDEK, fsmtest.ProjectID); refusal != nil {
+		if refusal := fsm.Authorize(root, caller, request); refusal != nil {
 			b.Fatal(refusal)
 		}
 	}

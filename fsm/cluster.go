@@ -33,14 +33,14 @@ func bootstrap(c *call, b command.Bootstrap) (any, *Refusal) {
 		SealedGossip:   b.SealedGossip,
 		Created:        now,
 	})
-	c.PutDomain(&state.Domain{ID: b.DomainID, Name: b.DomainName, Enabled: true, Created: now})
+	c.PutDomain(&state.Domain{ID: b.DomainID, Name: b.DomainName, Enabled: true, Created: now, System: true})
 	c.PutProject(&state.Project{
 		ID: b.ProjectID, Name: b.Region, DomainID: b.DomainID, Enabled: true,
 		KeyQuota: state.DefaultKeyQuota, Created: now,
 	})
 	c.PutUser(&state.User{
 		ID: b.UserID, Name: b.UserName, DomainID: b.DomainID, Enabled: true, PasswordHash: b.PasswordHash,
-		Roles: []state.RoleBinding{{Role: policy.RoleKMSAdministrator}}, Created: now,
+		Roles: firstRoles(), Created: now,
 	})
 	c.PutAccessKey(&state.AccessKey{
 		ID: b.AccessKeyID, UserID: b.UserID, SealedSecret: b.SealedSecret, Enabled: true, Created: now,
@@ -49,6 +49,17 @@ func bootstrap(c *call, b command.Bootstrap) (any, *Refusal) {
 	node.RootsApproved, node.Standby = b.RootGeneration, false // somebody has to vote
 	c.PutNode(node)
 	return nodeResult(node), nil
+}
+
+// firstRoles are the first administrator's: all of them, to be handed on to
+// others and taken away.
+func firstRoles() []state.RoleBinding {
+	return []state.RoleBinding{
+		{Role: policy.RoleAuditor},
+		{Role: policy.RoleClusterOperator},
+		{Role: policy.RoleKMSAdministrator},
+		{Role: policy.RoleSecurityAdministrator},
+	}
 }
 
 func checkBootstrap(b command.Bootstrap) *Refusal {

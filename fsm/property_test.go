@@ -211,14 +211,15 @@ func probes() []probe {
 func (p probe) answer(root *state.Root) string {
 	caller := fsmtest.Caller()
 	caller.CredentialID = p.credential
-	if fsm.Authorize(root, caller, p.action, fsmtest.ProjectID) != nil {
-		return ""
-	}
 	key, ok := root.Key(fsmtest.KeyID(p.name))
 	if p.byName {
 		key, ok = root.KeyByName(fsmtest.ProjectID, p.name)
 	}
-	if !ok || key.State != state.Enabled {
+	if !ok {
+		key = fsm.Absent(fsmtest.KeyID(p.name))
+	}
+	request := fsm.Request{Action: p.action, ProjectID: fsmtest.ProjectID, Key: key, Now: root.Now()}
+	if fsm.Authorize(root, caller, request) != nil || key.State != state.Enabled {
 		return ""
 	}
 	version, ok := root.Version(key.ID, key.PrimaryVersion)

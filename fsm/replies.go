@@ -22,9 +22,9 @@ import (
 // gets one answer and not two. Not kept are refusals that are not about the
 // write itself:
 //
-//   - unauthenticated and forbidden depend on who asks at that moment: kept,
-//     they would outlive the mistake in a role, and somebody who may nothing
-//     could fill the cache;
+//   - unauthenticated, forbidden, and the not-found of a key that the caller may
+//     not know of depend on who asks at that moment: kept, they would outlive
+//     the mistake in a policy, and somebody who may nothing could fill the cache;
 //   - proposal-conflict and outcome-unknown are about the cache, and the first
 //     leaves the id's true answer in place;
 //   - not-bootstrapped and feature-level pass by themselves, and the repeat

@@ -1,72 +1,111 @@
-// Package policy decides whether a user's roles allow an action. It is pure:
-// equal input, equal answer, on every node; it looks nothing up and keeps
-// nothing. Whether the user, the credential and the project exist and are
-// enabled is asked before (fsm.Authorize).
+// Package policy judges requests by policies. It is pure: equal input, equal
+// answer, on every node; it looks nothing up and keeps nothing. Whether the
+// user, the credential and the project exist and are enabled, and which
+// policies hold, is for fsm.Authorize to find out.
 //
 // # The model
 //
-// A role is a list of statements; a statement allows or denies the actions that
-// match one of its patterns. A user's bindings say which roles hold in which
-// project. Of all statements that match, one that denies wins; else one that
-// allows; else the answer is no.
+// A policy is a list of statements; a statement allows or denies the actions
+// that match one of its patterns, on the resources that match one of its
+// patterns, while all of its conditions hold. A user's and their groups'
+// bindings say which policies hold in which project. Of all statements that
+// match, one that denies wins; else one that allows; else the answer is no.
+//
+// A condition that cannot be judged (an operator or a key that this binary
+// does not know, a value that is none) makes an Allow not allow and a Deny deny.
+//
+// # Forms
+//
+// A [Document] is what is written, stored and shown. A [Policy] is what
+// [Compile] makes of one to judge by: patterns of actions are looked up in a
+// set of bits, and judging allocates nothing.
 package policy
 
-import "github.com/raftkms/raftkms/fsm/state"
-
-// RoleKMSAdministrator is the system role that may do every action of the
-// service kms.
-const RoleKMSAdministrator = "KMS Administrator"
-
-// Request is what somebody wants to do.
+// Request is what somebody wants to do, with all that conditions can ask about.
 type Request struct {
-	Action    string // one of the constants of this package
-	ProjectID string // project in which
+	Action      string // one of [Actions]
+	Region      string
+	UserID      string
+	UserName    string
+	DomainID    string
+	DomainName  string
+	ProjectID   string // empty: the account itself, or the cluster
+	ProjectName string
+	Source      string // address of the client; empty when there is none
+	MFA         bool
+	Now         int64 // Unix ms
+	Key         *Key  // the key it is about, as far as one may know; nil: about none
 }
 
-// Decision is the answer, with a reason fit for the caller's eyes: it names
-// roles and actions, never another tenant's anything.
-type Decision struct {
-	Allowed bool
-	Reason  string
+// Key is what resources and conditions can say of a key. Of one that does not
+// exist, or is another project's, only what the request names is known.
+type Key struct {
+	ID     string
+	Alias  string
+	Spec   string
+	Usage  string
+	Origin string
+	Tags   Tags // nil: none
 }
 
-// Decide judges a request by the role bindings of the user who makes it. It
-// allocates nothing when it allows.
-func Decide(bindings []state.RoleBinding, r Request) Decision {
-	allowedBy := ""
-	for _, b := range bindings {
-		if b.ProjectID != "" && b.ProjectID != r.ProjectID {
-			continue
-		}
-		switch effectOf(b.Role, r.Action) {
-		case deny:
-			return Decision{Reason: "the role " + b.Role + " denies " + r.Action}
-		case allow:
-			allowedBy = b.Role
-		}
-	}
-	if allowedBy == "" {
-		return Decision{Reason: "no role allows " + r.Action}
-	}
-	return Decision{Allowed: true, Reason: allowedBy}
+// Tags are the tags of a key.
+type Tags interface {
+	// Tag returns the value of the tag of that name.
+	Tag(name string) (value string, ok bool)
 }
 
-// effect is what a role says about an action.
-type effect uint8
+// Verdict is what policies say of a request.
+type Verdict uint8
 
+// The verdicts, the stronger the larger.
 const (
-	silent effect = iota
-	allow
-	deny
+	Silent  Verdict = iota // nothing matches
+	Allowed                // a statement allows it
+	Denied                 // a statement denies it
 )
 
-// effectOf returns what all matching statements of a role come to.
-func effectOf(role, action string) effect {
-	result := silent
-	for _, s := range systemRole(role) {
-		if s.matches(action) && s.effect > result {
-			result = s.effect
+// Policy is a compiled [Document].
+type Policy struct {
+	statements []statement
+}
+
+// statement is a compiled [Statement].
+type statement struct {
+	verdict    Verdict // Allowed or Denied
+	actions    actionSet
+	resources  []resource // none: every resource
+	conditions []condition
+}
+
+// Judge returns what the policy says of the request, and which of its
+// statements, counted from 0, says so; -1 when none does. It allocates nothing.
+func (p *Policy) Judge(r *Request) (Verdict, int) {
+	verdict, by := Silent, -1
+	action, known := indexOf(r.Action)
+	if !known {
+		return verdict, by
+	}
+	for i := range p.statements {
+		s := &p.statements[i]
+		if s.verdict <= verdict || !s.actions.has(action) || !s.matches(r) {
+			continue
+		}
+		if verdict, by = s.verdict, i; verdict == Denied {
+			break
 		}
 	}
-	return result
+	return verdict, by
+}
+
+// matches tells whether resource and conditions are those of the statement.
+func (s *statement) matches(r *Request) bool {
+	if !s.covers(r) {
+		return false
+	}
+	for i := range s.conditions {
+		if !s.conditions[i].holds(r, s.verdict == Denied) {
+			return false
+		}
+	}
+	return true
 }

@@ -1,55 +1,90 @@
 package policy
 
-import "strings"
+import "slices"
 
-// statement allows or denies every action that one of its patterns matches.
-type statement struct {
-	effect  effect
-	actions []string
+// The system policies. They are part of the binary, hold in every account, and
+// are bound by these names. Roles are apart: who administers keys need not be
+// able to use them, who runs the cluster sees no key, who reads traces changes
+// nothing, who says who may do what does nothing else.
+const (
+	RoleKMSAdministrator      = "KMS Administrator"      // all of the service kms
+	RoleKMSFullAccess         = "KMS CMKFullAccess"      // the same, as a policy
+	RoleKMSReadOnly           = "KMS CMKReadOnlyAccess"  // sees keys, uses and changes none
+	RoleKMSCrypto             = "KMS CMKCryptoAccess"    // uses keys, sees and changes none
+	RoleKeyAdministrator      = "KMS CMK Admin"          // changes keys, uses none
+	RoleSecurityAdministrator = "Security Administrator" // says who may do what in the account
+	RoleClusterOperator       = "Cluster Operator"       // cluster and roots; of the system account
+	RoleAuditor               = "Auditor"                // reads traces, keys' metadata and who may do what
+)
+
+// SystemPolicy is one of the policies that come with the binary.
+type SystemPolicy struct {
+	Name        string
+	Description string
+	Document    Document
+	Policy      *Policy
 }
 
-// kmsAdministrator may do everything in the service kms and nothing elsewhere.
-var kmsAdministrator = []statement{{allow, []string{"kms:*"}}}
+// system is never changed.
+var system = compileSystem()
 
-// systemRole returns the statements of a role; a role that nobody knows says nothing.
-func systemRole(name string) []statement {
-	switch name {
-	case RoleKMSAdministrator:
-		return kmsAdministrator
-	default:
-		return nil
-	}
-}
+// SystemPolicies returns the system policies, by name. The slice is new.
+func SystemPolicies() []SystemPolicy { return slices.Clone(system) }
 
-func (s statement) matches(action string) bool {
-	for _, pattern := range s.actions {
-		if matchAction(pattern, action) {
-			return true
+// System returns the system policy of that name.
+func System(name string) (*Policy, bool) {
+	for i := range system {
+		if system[i].Name == name {
+			return system[i].Policy, true
 		}
 	}
-	return false
+	return nil, false
 }
 
-// matchAction tells whether an action is one that a pattern names. Each * in
-// the pattern stands for any characters, none included. On a mismatch only the
-// last * grows, so the work is bounded by the product of the two lengths.
-func matchAction(pattern, action string) bool {
-	p, a := 0, 0
-	star, grown := -1, 0
-	for a < len(action) {
-		switch {
-		case p < len(pattern) && pattern[p] == '*':
-			star, grown = p, a
-			p++
-		case p < len(pattern) && pattern[p] == action[a]:
-			p++
-			a++
-		case star >= 0:
-			grown++
-			p, a = star+1, grown
-		default:
-			return false
-		}
+func compileSystem() []SystemPolicy {
+	all := []SystemPolicy{
+		role(RoleKMSAdministrator, "Everything with keys.", VersionRole, "kms:*"),
+		role(RoleKMSFullAccess, "Everything with keys.", VersionPolicy, "kms:*"),
+		role(RoleKMSReadOnly, "Sees keys; uses and changes none.", VersionPolicy, readKeys()...),
+		role(RoleKMSCrypto, "Uses keys; sees and changes none.", VersionPolicy,
+			ActionCreateDEK, ActionCryptoDEK, ActionCreateDataKeyPair, ActionCryptoData, ActionSign, ActionVerify,
+			ActionGetPublicKey, ActionGenerateMAC, ActionVerifyMAC, ActionDeriveSecret, ActionRandom),
+		role(RoleKeyAdministrator, "Makes, changes and deletes keys and says who may use them; uses none.", VersionPolicy,
+			append(readKeys(),
+				ActionCreateKey, ActionEnableKey, ActionDisableKey, ActionUpdateKey, ActionProtectKey,
+				ActionEnableRotation, ActionUpdateRotation, ActionDisableRotation, ActionRotateKey,
+				ActionGetMaterial, ActionImportMaterial, ActionDeleteMaterial,
+				"kms:alias:*", "kms:cmkTag:*", "kms:grant:*")...),
+		role(RoleSecurityAdministrator, "Says who may do what in the account.", VersionRole, "iam:*"),
+		role(RoleClusterOperator, "Runs the cluster and looks after its roots.", VersionRole, "cluster:*", "root:*"),
+		role(RoleAuditor, "Reads traces, the metadata of keys, and who may do what.", VersionRole,
+			append(readKeys(), "cts:*:list*", "cts:*:get*", "cts:*:verify", "cts:*:export", "iam:*:list", ActionExplain)...),
 	}
-	return strings.Trim(pattern[p:], "*") == ""
+	slices.SortFunc(all, func(a, b SystemPolicy) int {
+		if a.Name < b.Name {
+			return -1
+		}
+		return 1
+	})
+	return all
+}
+
+func readKeys() []string {
+	return []string{
+		ActionGetKey, ActionListKeys, ActionGetInstance, ActionGetQuota, ActionGetRotation, ActionGetPublicKey,
+		ActionListKeyVersions, ActionGetPolicies, ActionListAliases, ActionListTags, ActionListTagged, ActionListGrants,
+	}
+}
+
+func role(name, description, version string, actions ...string) SystemPolicy {
+	p := SystemPolicy{Name: name, Description: description, Document: Document{
+		Version:    version,
+		Statements: []Statement{{Actions: actions}},
+	}}
+	compiled, err := Compile(&p.Document)
+	if err != nil {
+		panic("policy: the system policy " + name + ": " + err.Error())
+	}
+	p.Policy = compiled
+	return p
 }

@@ -50,6 +50,7 @@ type Domain struct {
 	Enabled bool   `cbor:"3,keyasint"`
 	Created int64  `cbor:"4,keyasint"`
 	Fence   uint64 `cbor:"5,keyasint"`
+	System  bool   `cbor:"6,keyasint,omitempty"` // the first account: only its users can run the cluster
 }
 
 // Project is what keys belong to; its name is the region's.

@@ -46,14 +46,14 @@ func (s *Service) DeleteAliases(ctx context.Context, c *Call, ref string, names 
 // ListAliases returns one page of the aliases of a key, or of the project, by name.
 func (s *Service) ListAliases(_ context.Context, c *Call, req ListAliasesRequest) (AliasPage, error) {
 	c.asked.Text("key_id", req.Key)
-	if err := c.authorise(); err != nil {
-		return AliasPage{}, err
-	}
 	var aliases []*state.Alias
 	if req.Key == "" {
+		if err := c.authorise(); err != nil {
+			return AliasPage{}, err
+		}
 		aliases = c.Root.Aliases(c.in.Project, req.After, req.Limit+1)
 	} else {
-		key, err := c.find(req.Key)
+		key, err := c.findAuthorised(req.Key)
 		if err != nil {
 			return AliasPage{}, err
 		}

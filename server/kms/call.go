@@ -1,6 +1,7 @@
 package kms
 
 import (
+	"strings"
 	"time"
 
 	"github.com/raftkms/raftkms/fsm"
@@ -54,6 +55,9 @@ func (c *Call) Identify(p iam.Principal) error {
 		MFA:          p.MFA,
 		RequestID:    c.in.RequestID,
 	}
+	if c.in.Project == "" {
+		return nil // about the account or the cluster
+	}
 	project, ok := c.Root.Project(c.in.Project)
 	if !ok || project.DomainID != p.DomainID || !project.Enabled {
 		return Refuse(KindWrongProject, "the project in the path is not a project of this credential")
@@ -71,10 +75,58 @@ func (c *Call) JoiningNode() {
 	c.caller = command.Caller{Kind: command.CallerNode, Source: c.in.Source, RequestID: c.in.RequestID}
 }
 
-// authorise asks whether the caller may do this call's operation in its project.
-func (c *Call) authorise() error {
-	if refusal := fsm.Authorize(c.Root, c.caller, c.in.Operation.Action, c.in.Project); refusal != nil {
+// authorise asks whether the caller may do this call's operation, which is
+// about no key, in the call's project.
+func (c *Call) authorise() error { return c.authoriseOn(nil) }
+
+// findAuthorised finds a key by its id or alias/NAME and asks whether the
+// caller may do this call's operation on it. It is the only way to a key. One
+// that the caller may not know of is told apart from an absent one by nobody.
+func (c *Call) findAuthorised(ref string) (*state.Key, error) {
+	key := c.resolve(ref)
+	err := c.authoriseOn(key)
+	switch {
+	case err == nil:
+		return key, nil
+	case KindOf(err) == KindNotFound:
+		return nil, c.notFound(ref)
+	default:
+		return nil, err
+	}
+}
+
+// authoriseOn asks whether the caller may do this call's operation on a key
+// (an existing one, an absent one, or one that is to be made) or, where it is
+// nil, on none.
+func (c *Call) authoriseOn(key *state.Key) error {
+	refusal := fsm.Authorize(c.Root, c.caller, fsm.Request{
+		Action:    c.in.Operation.Action,
+		Operation: c.in.Operation.Name,
+		ProjectID: c.in.Project,
+		Key:       key,
+		Now:       max(c.Root.Now(), c.started.UnixMilli()),
+	})
+	exists := key != nil && key.ID != "" && key.ProjectID != ""
+	if exists && (refusal == nil || key.ProjectID == c.in.Project) {
+		c.key = key // also for the trace of a refusal, unless the key is another's
+	}
+	if refusal != nil {
 		return fromRefusal(refusal)
 	}
 	return nil
+}
+
+// resolve returns the key that a reference leads to, wherever it is, or what
+// stands for an absent one. Names are those of the call's project.
+func (c *Call) resolve(ref string) *state.Key {
+	if name, isName := strings.CutPrefix(ref, aliasPrefix); isName {
+		if key, ok := c.Root.KeyByName(c.in.Project, name); ok {
+			return key
+		}
+		return fsm.Absent("")
+	}
+	if key, ok := c.Root.Key(ref); ok {
+		return key
+	}
+	return fsm.Absent(ref)
 }

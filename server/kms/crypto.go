@@ -71,20 +71,20 @@ func (s *Service) DecryptData(ctx context.Context, c *Call, req DecryptRequest) 
 
 // decrypt opens an envelope. The envelope's purpose must be the operation's:
 // the purpose decides which permission opening needs, whatever the endpoint.
-// The permission is asked for before anything about the key is told.
+// What is no envelope is about no key.
 func (s *Service) decrypt(ctx context.Context, c *Call, req DecryptRequest, purpose envelope.Purpose) (*Sealed, error) {
 	c.asked.Text("key_id", req.Key)
 	c.askedContext(req.Context)
-	if err := c.authorise(); err != nil {
-		return nil, err
-	}
 	header, err := envelope.ParseHeader(req.Ciphertext)
 	if err != nil || header.Purpose != purpose {
+		if refusal := c.authorise(); refusal != nil {
+			return nil, refusal
+		}
 		return nil, errCiphertext(err)
 	}
 	keyID := uuid.UUID(header.KeyID).String()
 	if req.Key != "" {
-		named, err := c.find(req.Key)
+		named, err := c.findAuthorised(req.Key)
 		if err != nil {
 			return nil, err
 		}
@@ -92,7 +92,7 @@ func (s *Service) decrypt(ctx context.Context, c *Call, req DecryptRequest, purp
 			return nil, errCiphertext(nil)
 		}
 	}
-	key, err := c.find(keyID)
+	key, err := c.findAuthorised(keyID)
 	if err != nil {
 		return nil, err
 	}

@@ -3,7 +3,6 @@ package kms
 import (
 	"context"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -26,9 +25,6 @@ const aliasPrefix = "alias/"
 // CreateKey makes a key in the caller's project. Its material is made in this
 // node's module and replicated wrapped.
 func (s *Service) CreateKey(ctx context.Context, c *Call, req CreateKeyRequest) (*state.Key, error) {
-	if err := c.authorise(); err != nil {
-		return nil, err
-	}
 	if req.Spec == "" {
 		req.Spec = SpecAES256
 	}
@@ -42,6 +38,9 @@ func (s *Service) CreateKey(ctx context.Context, c *Call, req CreateKeyRequest) 
 	c.asked.Text("key_spec", req.Spec)
 	c.asked.Text("key_usage", req.Usage)
 	c.asked.Text("origin", req.Origin)
+	if err := c.authoriseOn(&state.Key{ProjectID: c.in.Project, Name: req.Name, Spec: req.Spec, Usage: req.Usage, Origin: req.Origin}); err != nil {
+		return nil, err
+	}
 	switch {
 	case req.Spec != SpecAES256:
 		return nil, &Error{Kind: KindUnsupported, Parameter: "spec", Message: "this key spec is not offered; use " + SpecAES256}
@@ -137,10 +136,7 @@ func (s *Service) makeVersion(ctx context.Context, about hsm.Binding) (command.N
 // DescribeKey returns a key's metadata.
 func (s *Service) DescribeKey(_ context.Context, c *Call, ref string) (*state.Key, error) {
 	c.asked.Text("key_id", ref)
-	if err := c.authorise(); err != nil {
-		return nil, err
-	}
-	return c.find(ref)
+	return c.findAuthorised(ref)
 }
 
 // EnableKey takes a key from Disabled to Enabled and returns it so.
@@ -202,31 +198,6 @@ func (s *Service) ListKeys(_ context.Context, c *Call, req ListKeysRequest) (Key
 		page.Next = end
 	}
 	return page, nil
-}
-
-// findAuthorised is find behind the permission check.
-func (c *Call) findAuthorised(ref string) (*state.Key, error) {
-	if err := c.authorise(); err != nil {
-		return nil, err
-	}
-	return c.find(ref)
-}
-
-// find resolves a key id or alias/NAME within the call's project. A key of
-// another project is told apart from an absent one by nobody.
-func (c *Call) find(ref string) (*state.Key, error) {
-	var key *state.Key
-	var ok bool
-	if name, isName := strings.CutPrefix(ref, aliasPrefix); isName {
-		key, ok = c.Root.KeyByName(c.in.Project, name)
-	} else {
-		key, ok = c.Root.Key(ref)
-	}
-	if !ok || key.ProjectID != c.in.Project {
-		return nil, c.notFound(ref)
-	}
-	c.key = key
-	return key, nil
 }
 
 // notFound says that there is no such key, and when there was one, that it was

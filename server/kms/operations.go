@@ -26,10 +26,10 @@ var (
 	OpGenerateRandom                = Operation{"genRandom", "kms:cmk:generate", "rng"}
 	OpCreateJoinToken               = Operation{"createJoinToken", "cluster:token:create", "cluster"}
 	OpAdmitNode                     = Operation{"admitNode", "cluster:node:admit", "cluster"}
-	OpApproveRoots                  = Operation{"approveRoots", "cluster:root:approve", "cluster"}
+	OpApproveRoots                  = Operation{"approveRoots", "root:node:approve", "cluster"}
 	OpRemoveNode                    = Operation{"removeNode", "cluster:node:remove", "cluster"}
-	OpPromoteNode                   = Operation{"promoteNode", "cluster:node:promote", "cluster"}
-	OpDemoteNode                    = Operation{"demoteNode", "cluster:node:demote", "cluster"}
+	OpPromoteNode                   = Operation{"promoteNode", "cluster:node:update", "cluster"}
+	OpDemoteNode                    = Operation{"demoteNode", "cluster:node:update", "cluster"}
 	OpBootstrap                     = Operation{"bootstrapCluster", "cluster:bootstrap", "cluster"}
 
 	// The life of a key.
