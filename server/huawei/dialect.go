@@ -187,20 +187,11 @@ func decode(rc *fasthttp.RequestCtx, into wire.Request) error {
 
 // identify finds out who asks, from the request as it was received.
 func (d *Dialect) identify(ctx context.Context, c *kms.Call, rc *fasthttp.RequestCtx) (iam.Principal, error) {
-	uri := rc.Request.URI()
-	request := iam.Request{
-		Method:  rc.Method(),
-		Path:    uri.PathOriginal(),
-		Query:   uri.QueryString(),
-		Headers: make([]iam.Header, 0, 24),
-		Body:    rc.Request.Body(),
-	}
-	for name, value := range rc.Request.Header.All() {
-		request.Headers = append(request.Headers, iam.Header{Name: name, Value: value})
-	}
-	caller, err := d.verifier.Verify(ctx, c.Root, &request)
+	request := iam.Received(rc)
+	defer request.Release()
+	caller, err := d.verifier.Verify(ctx, c.Root, request)
 	if err != nil {
-		c.Claimed(iam.ClaimedKey(&request))
+		c.Claimed(iam.ClaimedKey(request))
 		return iam.Principal{}, err
 	}
 	return caller, c.Identify(caller)

@@ -4,17 +4,11 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
-	"maps"
-	"net/url"
-	"slices"
-	"strings"
 )
 
-// The headers that take part in every signature.
+// The headers that carry a credential.
 const (
 	headerAuthorization = "authorization"
-	headerDate          = "x-sdk-date"
-	headerPayload       = "x-sdk-content-sha256"
 	headerToken         = "x-auth-token"
 )
 
@@ -39,7 +33,7 @@ type Header struct {
 // header returns a header that is there once; n is how often it is there.
 func (r *Request) header(name string) (value []byte, n int) {
 	for i := range r.Headers {
-		if len(r.Headers[i].Name) == len(name) && bytes.EqualFold(r.Headers[i].Name, []byte(name)) {
+		if sameName(r.Headers[i].Name, []byte(name)) {
 			value = r.Headers[i].Value
 			n++
 		}
@@ -47,11 +41,17 @@ func (r *Request) header(name string) (value []byte, n int) {
 	return value, n
 }
 
+// scratch is the room of one check. It holds nothing secret.
+type scratch struct {
+	canonical []byte
+	query     query
+}
+
 // appendCanonical appends the canonical request that the signature covers.
 // reason is empty when there is one.
-func appendCanonical(dst []byte, r *Request, sig *signature) (canonical []byte, reason string) {
+func appendCanonical(dst []byte, r *Request, sig *signature, q *query) (canonical []byte, reason string) {
 	dst = append(append(dst, r.Method...), '\n')
-	dst, ok := appendPath(dst, r.Path)
+	dst, ok := appendPath(dst, r.Path, sig.scheme)
 	if !ok {
 		return dst, reasonURL
 	}
@@ -59,15 +59,15 @@ func appendCanonical(dst []byte, r *Request, sig *signature) (canonical []byte, 
 
 	body := sha256.Sum256(r.Body)
 	if len(r.Query) > 0 {
-		query, err := url.ParseQuery(string(r.Query))
-		if err != nil {
+		if !q.parse(r.Query) {
 			return dst, reasonURL
 		}
-		if sig.layout == scoped && len(r.Body) == 0 && string(r.Method) == "POST" {
-			// Clients of this layout sign the query of a POST without a body
-			// in the place of the body.
-			body = sha256.Sum256([]byte(query.Encode()))
-		} else if dst, ok = appendQuery(dst, query, sig.layout); !ok {
+		if sig.scheme.queryAsBody && len(r.Body) == 0 && string(r.Method) == "POST" {
+			start := len(dst)
+			dst = q.appendForm(dst)
+			body = sha256.Sum256(dst[start:])
+			dst = dst[:start]
+		} else if dst, ok = q.appendCanonical(dst, sig.scheme); !ok {
 			return dst, reasonURL
 		}
 	}
@@ -77,11 +77,14 @@ func appendCanonical(dst []byte, r *Request, sig *signature) (canonical []byte, 
 		return dst, reasonHeader
 	}
 	dst = append(append(append(dst, '\n'), sig.signedHeaders...), '\n')
-	return appendPayload(dst, r, body)
+	return appendPayload(dst, r, sig.scheme, body)
 }
 
-// appendPath appends the path decoded and encoded again, with a slash at its end.
-func appendPath(dst, path []byte) ([]byte, bool) {
+// appendPath appends the path decoded and encoded again.
+func appendPath(dst, path []byte, sch *scheme) ([]byte, bool) {
+	if only(path, plainPath) {
+		dst, path = append(dst, path...), nil
+	}
 	for i := 0; i < len(path); i++ {
 		c := path[i]
 		if c == '%' {
@@ -101,35 +104,8 @@ func appendPath(dst, path []byte) ([]byte, bool) {
 			dst = appendEncoded(dst, c)
 		}
 	}
-	if dst[len(dst)-1] != '/' {
+	if sch.endsInSlash && dst[len(dst)-1] != '/' {
 		dst = append(dst, '/')
-	}
-	return dst, true
-}
-
-// appendQuery appends the query with keys, and values of one key, in order.
-// Layout B signs the first value of a key only, so there a second one, which
-// nobody vouches for, is refused.
-func appendQuery(dst []byte, query url.Values, l layout) ([]byte, bool) {
-	keys := slices.Sorted(maps.Keys(query))
-	if l == scoped {
-		slices.SortStableFunc(keys, func(a, b string) int { return strings.Compare(strings.ToLower(a), strings.ToLower(b)) })
-	}
-	first := true
-	for _, key := range keys {
-		values := query[key]
-		if l == scoped && len(values) > 1 {
-			return dst, false
-		}
-		slices.Sort(values)
-		for _, value := range values {
-			if !first {
-				dst = append(dst, '&')
-			}
-			first = false
-			dst = append(appendEncodedText(dst, key), '=')
-			dst = appendEncodedText(dst, value)
-		}
 	}
 	return dst, true
 }
@@ -142,7 +118,7 @@ func appendHeaders(dst []byte, r *Request, sig *signature) ([]byte, bool) {
 		name, rest, more = bytes.Cut(rest, []byte(";"))
 		found := -1
 		for i := range r.Headers {
-			if bytes.EqualFold(r.Headers[i].Name, name) {
+			if sameName(r.Headers[i].Name, name) {
 				if found >= 0 {
 					return dst, false
 				}
@@ -153,14 +129,11 @@ func appendHeaders(dst []byte, r *Request, sig *signature) ([]byte, bool) {
 			return dst, false
 		}
 		for _, c := range name {
-			if 'A' <= c && c <= 'Z' {
-				c += 'a' - 'A'
-			}
-			dst = append(dst, c)
+			dst = append(dst, lower(c))
 		}
 		dst = append(dst, ':')
 		value := bytes.Trim(r.Headers[found].Value, " \t")
-		if sig.layout == scoped {
+		if sig.scheme.collapses {
 			dst = appendCollapsed(dst, value)
 		} else {
 			dst = append(dst, value...)
@@ -190,8 +163,8 @@ func appendCollapsed(dst, value []byte) []byte {
 // appendPayload appends the hash of the body. A client may send it in a header
 // of its own; then it has to be right. Every body of the API is JSON, for
 // which no client leaves the body unsigned, so only an empty one may be.
-func appendPayload(dst []byte, r *Request, body [sha256.Size]byte) ([]byte, string) {
-	sent, n := r.header(headerPayload)
+func appendPayload(dst []byte, r *Request, sch *scheme, body [sha256.Size]byte) ([]byte, string) {
+	sent, n := r.header(sch.payloadHeader)
 	switch {
 	case n == 0:
 		return hex.AppendEncode(dst, body[:]), ""
@@ -213,15 +186,8 @@ func appendPayload(dst []byte, r *Request, body [sha256.Size]byte) ([]byte, stri
 	return append(dst, sent...), ""
 }
 
-func appendEncodedText(dst []byte, s string) []byte {
-	for i := range len(s) {
-		dst = appendEncoded(dst, s[i])
-	}
-	return dst
-}
-
 func appendEncoded(dst []byte, c byte) []byte {
-	if isUnreserved(c) {
+	if unreserved.has(c) {
 		return append(dst, c)
 	}
 	const upper = "0123456789ABCDEF"

@@ -12,6 +12,8 @@
 //   - Secret keys are in the clear only in locked memory and, for the time of
 //     one check, on the stack, where they are wiped.
 //   - Everything is bounded before it is parsed; nothing of a request is kept.
+//   - A check and the permission after it take at most 4 µs of CPU and two
+//     allocations (BenchmarkDoor, TestTheDoorAllocatesTwiceAtMost).
 //
 // It never decides what a principal may do (fsm/policy), never reads the state
 // by itself, and never logs.

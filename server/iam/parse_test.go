@@ -12,11 +12,11 @@ import (
 const someMAC = "55741b610f3c9fa3ae40b5a8021ebf7ebc2a28a603fc62d25cb3bfe6608e1994"
 
 func TestParseAuthorization(t *testing.T) {
-	f := func(header string, want layout, accessKey, scope string) {
+	f := func(header string, want *scheme, accessKey, scope string) {
 		t.Helper()
 		sig, reason := parseAuthorization([]byte(header))
-		if reason != "" || sig.layout != want || string(sig.accessKey) != accessKey || string(sig.scope) != scope {
-			t.Errorf("%q: layout %d, access key %q, scope %q, reason %q", header, sig.layout, sig.accessKey, sig.scope, reason)
+		if reason != "" || sig.scheme != want || string(sig.accessKey) != accessKey || string(sig.scope) != scope {
+			t.Errorf("%q: scheme %v, access key %q, scope %q, reason %q", header, sig.scheme, sig.accessKey, sig.scope, reason)
 		}
 	}
 	f("SDK-HMAC-SHA256 Access=AK1, SignedHeaders=x-sdk-date, Signature="+someMAC, plain, "AK1", "")
@@ -30,7 +30,7 @@ func TestParseAuthorizationRefuses(t *testing.T) {
 	f := func(header string) {
 		t.Helper()
 		if sig, reason := parseAuthorization([]byte(header)); reason == "" {
-			t.Errorf("%q: accepted as layout %d", header, sig.layout)
+			t.Errorf("%q: accepted as %v", header, sig.scheme)
 		}
 	}
 	const rest = ", SignedHeaders=x-sdk-date, Signature=" + someMAC
@@ -81,13 +81,14 @@ func FuzzParseAuthorization(f *testing.F) {
 		if !isAccessKey(sig.accessKey) || !sig.headersAreSane() {
 			t.Errorf("%q: a bad access key or list of headers got through", header)
 		}
-		if (sig.layout == plain) != (sig.scope == nil) {
-			t.Errorf("%q: layout %d with scope %q", header, sig.layout, sig.scope)
+		if (sig.scheme == plain) != (sig.scope == nil) {
+			t.Errorf("%q: scheme %v with scope %q", header, sig.scheme, sig.scope)
 		}
 		// What the parser accepts can be signed and made canonical, whatever it is.
-		sig.sign([]byte("secret"), []byte("text"))
+		var space [maxSigningKey]byte
+		hmacSHA256(sig.signingKey(&space, []byte("secret")), []byte("text"))
 		r := Request{Method: []byte("POST"), Path: []byte(header), Query: []byte(header), Headers: []Header{{Name: []byte("X-Sdk-Date"), Value: []byte(header)}}}
-		appendCanonical(nil, &r, &sig)
+		appendCanonical(nil, &r, &sig, new(query))
 	})
 }
 

@@ -1,6 +1,7 @@
 package iam
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"sync"
@@ -45,8 +46,14 @@ type Secrets struct {
 type secretEntry struct {
 	record *state.AccessKey
 	buffer *locked.Buffer
-	secret []byte // the buffer's memory
+	secret []byte // in the buffer's memory, as is signing
 	used   atomic.Bool
+
+	// The key that the secret was last derived to, by which scheme and for
+	// which scope; clients stay with one a day.
+	scheme  *scheme
+	scope   []byte
+	signing []byte
 }
 
 // NewSecrets returns an empty cache over open. Close it before what open uses.
@@ -98,6 +105,40 @@ func (s *Secrets) cached(accessKey *state.AccessKey, into *[maxSecret]byte) (int
 	return copy(into[:], e.secret), true
 }
 
+// derived copies the signing key of that scheme and scope, if it is the one
+// that was used last, and returns it; else nil.
+func (s *Secrets) derived(accessKey *state.AccessKey, sig *signature, into *[maxSigningKey]byte) []byte {
+	if sig.scheme.derivation == asItIs {
+		return nil
+	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	e := s.entries[accessKey.ID]
+	if e == nil || e.record != accessKey || e.scheme != sig.scheme || !bytes.Equal(e.scope, sig.scope) {
+		return nil
+	}
+	if !e.used.Load() {
+		e.used.Store(true)
+	}
+	return into[:copy(into[:], e.signing)]
+}
+
+// keepDerived remembers a signing key that has proved right.
+func (s *Secrets) keepDerived(accessKey *state.AccessKey, sig *signature, key []byte) {
+	if sig.scheme.derivation == asItIs {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e := s.entries[accessKey.ID]
+	if e == nil || e.record != accessKey || e.buffer == nil {
+		return
+	}
+	room := e.buffer.Bytes()[len(e.secret):]
+	clear(room)
+	e.scheme, e.scope, e.signing = sig.scheme, append(e.scope[:0], sig.scope...), room[:copy(room, key)]
+}
+
 // keep puts a secret into the cache. Not being able to is no error: the next
 // request opens it again.
 func (s *Secrets) keep(accessKey *state.AccessKey, secret []byte) {
@@ -123,14 +164,15 @@ func (s *Secrets) keep(accessKey *state.AccessKey, secret []byte) {
 		e.buffer.Destroy()
 	}
 	e.record, e.buffer, e.secret = accessKey, nil, nil
-	buffer, err := s.arena.New(len(secret))
+	e.scheme, e.scope, e.signing = nil, e.scope[:0], nil
+	buffer, err := s.arena.New(len(secret) + maxSigningKey)
 	if err != nil {
 		// The place stays in the ring, under a record that no state holds.
 		e.record = &state.AccessKey{ID: accessKey.ID}
 		s.entries[accessKey.ID] = e
 		return
 	}
-	e.buffer, e.secret = buffer, buffer.Bytes()
+	e.buffer, e.secret = buffer, buffer.Bytes()[:len(secret)]
 	copy(e.secret, secret)
 	s.entries[accessKey.ID] = e
 }

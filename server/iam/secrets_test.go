@@ -215,3 +215,39 @@ func TestHashPassword(t *testing.T) {
 		t.Errorf("hash %q under a salt of %d bytes, want %q", parts[5], len(salt), want)
 	}
 }
+
+// The key derived last is used again for its scope alone, and goes with the
+// record that it was derived from.
+func TestSecretsKeepOneDerivedKey(t *testing.T) {
+	s := NewSecrets((&counted{}).open)
+	defer closeSecrets(t, s)
+	sign := func(scope string) *signature {
+		sig, reason := parseAuthorization([]byte("SDK-HMAC-SHA256 Credential=A/" + scope + "/sdk_request, SignedHeaders=x-sdk-date, Signature=" + someMAC))
+		if reason != "" {
+			t.Fatal(reason)
+		}
+		return &sig
+	}
+	today, tomorrow := sign("20261122//"), sign("20261123//")
+	ak := record("A", "secret")
+	var space, derived [maxSigningKey]byte
+	if s.derived(ak, today, &space) != nil {
+		t.Error("a key that nobody has derived")
+	}
+	readSecret(t, s, ak)
+	key := today.signingKey(&derived, []byte("secret"))
+	s.keepDerived(ak, today, key)
+	if got := s.derived(ak, today, &space); !bytes.Equal(got, key) {
+		t.Errorf("kept %x, want %x", got, key)
+	}
+	if s.derived(ak, tomorrow, &space) != nil {
+		t.Error("a key of another day's scope")
+	}
+	if s.derived(record("A", "secret"), today, &space) != nil {
+		t.Error("a key of a record that the state no longer holds")
+	}
+	s.keepDerived(ak, tomorrow, tomorrow.signingKey(&derived, []byte("secret")))
+	if s.derived(ak, today, &space) != nil || s.derived(ak, tomorrow, &space) == nil {
+		t.Error("not the key that was derived last")
+	}
+}

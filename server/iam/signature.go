@@ -5,22 +5,6 @@ import (
 	"encoding/hex"
 )
 
-// layout is one of the three ways of signing. They share the canonical request,
-// almost, and differ in the header's form and in the key.
-type layout uint8
-
-const (
-	plain   layout = iota + 1 // A: signed with the secret key itself
-	scoped                    // B: signed with a key derived by an HMAC chain
-	derived                   // C: signed with a key derived by HKDF
-)
-
-const (
-	algorithmSDK = "SDK-HMAC-SHA256"
-	algorithmV11 = "V11-HMAC-SHA256"
-	scopeSuffix  = "sdk_request"
-)
-
 // Bounds of the Authorization header, in bytes.
 const (
 	maxAuthorization = 2048
@@ -32,10 +16,9 @@ const (
 
 // signature is a parsed Authorization header. Its slices are those of the header.
 type signature struct {
-	layout        layout
-	algorithm     string
+	scheme        *scheme
 	accessKey     []byte
-	scope         []byte // the text after AK/ in the credential; nil in layout A
+	scope         []byte // the text after AK/ in the credential; nil where the scheme has none
 	date          []byte // of the scope, yyyymmdd
 	region        []byte // may be empty
 	service       []byte // may be empty
@@ -55,12 +38,7 @@ func parseAuthorization(header []byte) (sig signature, reason string) {
 		return signature{}, reasonMalformed
 	}
 	algorithm, rest, _ := bytes.Cut(header, []byte(" "))
-	switch string(algorithm) {
-	case algorithmSDK:
-		sig.algorithm = algorithmSDK
-	case algorithmV11:
-		sig.algorithm = algorithmV11
-	default:
+	if !isAlgorithm(algorithm) {
 		return signature{}, reasonAlgorithm
 	}
 	var access, credential, mac []byte
@@ -86,40 +64,24 @@ func parseAuthorization(header []byte) (sig signature, reason string) {
 		}
 		*into = value
 	}
-	if !sig.credential(access, credential) || !sig.headersAreSane() || !sig.decodeMAC(mac) {
+	if !sig.credential(algorithm, access, credential) || !sig.headersAreSane() || !sig.decodeMAC(mac) {
 		return signature{}, reasonMalformed
 	}
 	return sig, ""
 }
 
-// credential takes the access key, and the scope where the layout has one.
-func (s *signature) credential(access, credential []byte) bool {
-	if len(credential) == 0 {
-		s.layout = plain
-		s.accessKey = access
-		return s.algorithm == algorithmSDK && isAccessKey(access)
-	}
-	if len(access) > 0 {
+// credential takes the access key, and the scope where the scheme has one.
+func (s *signature) credential(algorithm, access, credential []byte) bool {
+	s.scheme = schemeOf(algorithm, len(credential) > 0)
+	switch {
+	case s.scheme == nil, len(access) > 0 && len(credential) > 0:
 		return false
-	}
-	s.layout = derived
-	slashes := 2
-	if s.algorithm == algorithmSDK {
-		s.layout = scoped
-		slashes = 3
+	case len(credential) == 0:
+		s.accessKey = access
+		return isAccessKey(access)
 	}
 	s.accessKey, s.scope, _ = bytes.Cut(credential, []byte("/"))
-	if bytes.Count(s.scope, []byte("/")) != slashes {
-		return false
-	}
-	var rest, suffix []byte
-	s.date, rest, _ = bytes.Cut(s.scope, []byte("/"))
-	s.region, rest, _ = bytes.Cut(rest, []byte("/"))
-	s.service, suffix, _ = bytes.Cut(rest, []byte("/"))
-	if s.layout == scoped && string(suffix) != scopeSuffix {
-		return false
-	}
-	return isAccessKey(s.accessKey) && isScopePart(s.region) && isScopePart(s.service)
+	return isAccessKey(s.accessKey) && s.splitScope()
 }
 
 func (s *signature) decodeMAC(text []byte) bool {
@@ -130,7 +92,7 @@ func (s *signature) decodeMAC(text []byte) bool {
 	return err == nil
 }
 
-// headersAreSane tells whether the list of signed headers holds X-Sdk-Date and
+// headersAreSane tells whether the list of signed headers holds the date and
 // only proper names, none of them twice.
 func (s *signature) headersAreSane() bool {
 	var space [maxSignedHeaders][]byte
@@ -143,48 +105,22 @@ func (s *signature) headersAreSane() bool {
 			return false
 		}
 		for _, other := range seen {
-			if bytes.EqualFold(name, other) {
+			if sameName(name, other) {
 				return false
 			}
 		}
 		seen = append(seen, name)
-		dated = dated || bytes.EqualFold(name, []byte(headerDate))
+		dated = dated || sameName(name, []byte(s.scheme.dateHeader))
 	}
 	return dated
 }
 
 func isAccessKey(b []byte) bool {
-	for _, c := range b {
-		if !isAlphanumeric(c) {
-			return false
-		}
-	}
-	return 1 <= len(b) && len(b) <= maxAccessKey
+	return 1 <= len(b) && len(b) <= maxAccessKey && only(b, alphanumeric)
 }
 
-func isScopePart(b []byte) bool {
-	for _, c := range b {
-		if !isUnreserved(c) {
-			return false
-		}
-	}
-	return len(b) <= maxScopePart
-}
+func isScopePart(b []byte) bool { return len(b) <= maxScopePart && only(b, unreserved) }
 
 func isHeaderName(b []byte) bool {
-	for _, c := range b {
-		if !isAlphanumeric(c) && c != '-' && c != '_' {
-			return false
-		}
-	}
-	return 1 <= len(b) && len(b) <= maxHeaderName
-}
-
-func isAlphanumeric(c byte) bool {
-	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'
-}
-
-// isUnreserved is the set of RFC 3986 §2.3, which canonical URLs keep as it is.
-func isUnreserved(c byte) bool {
-	return isAlphanumeric(c) || c == '-' || c == '_' || c == '.' || c == '~'
+	return 1 <= len(b) && len(b) <= maxHeaderName && only(b, headerName)
 }

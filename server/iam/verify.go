@@ -9,12 +9,12 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	"github.com/raftkms/raftkms/fsm/state"
 )
 
 // Window is how far X-Sdk-Date may be from the server's clock, either way.
 const Window = 15 * time.Minute
-
-const dateLayout = "20060102T150405Z"
 
 // maxKeptCanonical is the largest buffer for canonical requests that is used
 // again, in bytes.
@@ -24,7 +24,7 @@ const maxKeptCanonical = 16 << 10
 type Verifier struct {
 	secrets *Secrets
 	clock   func() time.Time
-	buffers sync.Pool // of *[]byte, for canonical requests, which hold nothing secret
+	rooms   sync.Pool // of *scratch
 }
 
 // NewVerifier returns a verifier that takes secret keys from secrets and the
@@ -33,7 +33,7 @@ func NewVerifier(secrets *Secrets, clock func() time.Time) *Verifier {
 	return &Verifier{
 		secrets: secrets,
 		clock:   clock,
-		buffers: sync.Pool{New: func() any { return new(make([]byte, 0, 1024)) }},
+		rooms:   sync.Pool{New: func() any { return &scratch{canonical: make([]byte, 0, 1024)} }},
 	}
 }
 
@@ -58,19 +58,13 @@ func (v *Verifier) Verify(ctx context.Context, ids Identities, r *Request) (Prin
 
 	id := string(sig.accessKey)
 	accessKey, known := ids.AccessKey(id)
-	var secret [maxSecret]byte
-	defer clear(secret[:])
-	n := maxDummy
-	if known {
-		var err error
-		if n, err = v.secrets.read(ctx, accessKey, &secret); err != nil {
-			return Principal{}, fmt.Errorf("opening the secret key of access key %s: %w", id, err)
-		}
-	}
-	mac := sig.sign(secret[:n], text)
-	if matches := subtle.ConstantTimeCompare(mac[:], sig.mac[:]) == 1; !known {
+	matches, err := v.matches(ctx, accessKey, &sig, text)
+	switch {
+	case err != nil:
+		return Principal{}, fmt.Errorf("opening the secret key of access key %s: %w", id, err)
+	case !known:
 		return Principal{}, refuseKey(id, "ak not exist")
-	} else if !matches {
+	case !matches:
 		return Principal{}, refuse(reasonSignature)
 	}
 
@@ -87,6 +81,35 @@ func (v *Verifier) Verify(ctx context.Context, ids Identities, r *Request) (Prin
 		return Principal{}, refuseKey(id, "domain is disabled")
 	}
 	return Principal{UserID: user.ID, UserName: user.Name, DomainID: user.DomainID, AccessKeyID: accessKey.ID}, nil
+}
+
+// matches tells whether the signature is that of the text under the access
+// key's secret. Without an access key (nil) it takes the same work to say no.
+func (v *Verifier) matches(ctx context.Context, accessKey *state.AccessKey, sig *signature, text []byte) (bool, error) {
+	var secret, derived [maxSigningKey]byte
+	defer clear(secret[:])
+	defer clear(derived[:])
+	if accessKey == nil {
+		mac := hmacSHA256(sig.signingKey(&derived, secret[:maxDummy]), text)
+		_ = subtle.ConstantTimeCompare(mac[:], sig.mac[:])
+		return false, nil
+	}
+	if key := v.secrets.derived(accessKey, sig, &derived); key != nil {
+		mac := hmacSHA256(key, text)
+		return subtle.ConstantTimeCompare(mac[:], sig.mac[:]) == 1, nil
+	}
+	n, err := v.secrets.read(ctx, accessKey, &secret)
+	if err != nil {
+		return false, err
+	}
+	key := sig.signingKey(&derived, secret[:n])
+	mac := hmacSHA256(key, text)
+	if subtle.ConstantTimeCompare(mac[:], sig.mac[:]) != 1 {
+		return false, nil
+	}
+	// Only a scope that the holder has signed under is worth the room.
+	v.secrets.keepDerived(accessKey, sig, key)
+	return true, nil
 }
 
 // maxDummy is the length of the secret that an unknown access key is checked
@@ -109,14 +132,14 @@ func signatureOf(r *Request) (sig signature, reason string) {
 	}
 }
 
-// date returns X-Sdk-Date as sent, if it is near enough and the one of the scope.
+// date returns the date header as sent, if it is near enough and the one of the scope.
 func (v *Verifier) date(r *Request, sig *signature) (sent []byte, reason string) {
-	sent, n := r.header(headerDate)
-	if n != 1 || len(sent) != len(dateLayout) {
+	sent, n := r.header(sig.scheme.dateHeader)
+	if n != 1 {
 		return nil, reasonDate
 	}
-	at, err := time.Parse(dateLayout, string(sent))
-	if err != nil || sig.layout != plain && !bytes.Equal(sig.date, sent[:8]) {
+	at, ok := parseDate(sent)
+	if !ok || sig.scope != nil && !bytes.Equal(sig.date, sent[:8]) {
 		return nil, reasonDate
 	}
 	if away := v.clock().Sub(at); away > Window || away < -Window {
@@ -125,21 +148,46 @@ func (v *Verifier) date(r *Request, sig *signature) (sent []byte, reason string)
 	return sent, ""
 }
 
-// appendStringToSign appends algorithm, date, scope (not in layout A) and the
-// hash of the canonical request, line by line.
+// parseDate reads a time in the form 20060102T150405Z.
+func parseDate(b []byte) (time.Time, bool) {
+	const form = "20060102T150405Z"
+	if len(b) != len(form) || b[8] != 'T' || b[15] != 'Z' {
+		return time.Time{}, false
+	}
+	number := func(from, to int) (n int) {
+		for _, c := range b[from:to] {
+			if c < '0' || c > '9' {
+				return -1
+			}
+			n = 10*n + int(c-'0')
+		}
+		return n
+	}
+	year, month, day := number(0, 4), number(4, 6), number(6, 8)
+	hour, minute, second := number(9, 11), number(11, 13), number(13, 15)
+	if year < 0 || month < 1 || day < 1 || hour < 0 || hour > 23 || minute < 0 || minute > 59 || second < 0 || second > 59 {
+		return time.Time{}, false
+	}
+	at := time.Date(year, time.Month(month), day, hour, minute, second, 0, time.UTC)
+	// A month or day that there is not has been taken for another one.
+	return at, at.Month() == time.Month(month) && at.Day() == day
+}
+
+// appendStringToSign appends algorithm, date, scope (where the scheme has one)
+// and the hash of the canonical request, line by line.
 func (v *Verifier) appendStringToSign(dst []byte, r *Request, sig *signature, date []byte) (text []byte, reason string) {
-	buffer := v.buffers.Get().(*[]byte)
-	canonical, reason := appendCanonical((*buffer)[:0], r, sig)
+	room := v.rooms.Get().(*scratch)
+	canonical, reason := appendCanonical(room.canonical[:0], r, sig, &room.query)
 	hash := sha256.Sum256(canonical)
-	if *buffer = canonical; cap(canonical) <= maxKeptCanonical {
-		v.buffers.Put(buffer)
+	if room.canonical = canonical; cap(canonical)+cap(room.query.decoded) <= maxKeptCanonical {
+		v.rooms.Put(room)
 	}
 	if reason != "" {
 		return dst, reason
 	}
-	dst = append(append(dst, sig.algorithm...), '\n')
+	dst = append(append(dst, sig.scheme.algorithm...), '\n')
 	dst = append(append(dst, date...), '\n')
-	if sig.layout != plain {
+	if sig.scope != nil {
 		dst = append(append(dst, sig.scope...), '\n')
 	}
 	return hex.AppendEncode(dst, hash[:]), ""

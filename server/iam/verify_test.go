@@ -266,18 +266,3 @@ func TestVerifyPassesOnWhatOpeningSays(t *testing.T) {
 		t.Errorf("error = %v, want the module's", err)
 	}
 }
-
-func BenchmarkVerify(b *testing.B) {
-	for _, layout := range []string{"A", "B", "C"} {
-		b.Run(layout, func(b *testing.B) {
-			v, d := newVerifier(b, signedAt), newDirectory()
-			r := received(post, layouts[layout](b, post, testAK, testSK, signedAt))
-			b.ReportAllocs()
-			for b.Loop() {
-				if _, err := v.Verify(b.Context(), d, r); err != nil {
-					b.Fatal(err)
-				}
-			}
-		})
-	}
-}
