@@ -68,6 +68,8 @@ type Config struct {
 	// JoinToken has a node without a cluster join one at start.
 	JoinToken string
 
+	// LoadedKeys is how many key versions are kept loaded; 0: 4096.
+	LoadedKeys int
 	// Module is the node's HSM; whoever opened it closes it after Run.
 	Module hsm.Module
 	// Logger takes what an operator should see; never a secret.

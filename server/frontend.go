@@ -19,6 +19,10 @@ import (
 type incoming struct {
 	rc        *fasthttp.RequestCtx
 	requestID string
+	// A request that another node sent on, and what it came to. Only dialects
+	// answer it; rc is there for the others.
+	forwarded *huawei.Forwarded
+	outcome   *huawei.Outcome
 	path      pathValues
 }
 
@@ -44,6 +48,7 @@ func (s *Server) serveAPI(m *member) error {
 		return err
 	}
 	table := newRouteTable(s.routes(m))
+	m.table = table
 	s.metrics.watch(s, m)
 	s.api = &fasthttp.Server{
 		Handler:                      func(rc *fasthttp.RequestCtx) { s.answer(table, rc) },
@@ -121,9 +126,14 @@ func (s *Server) answer(table routeTable, rc *fasthttp.RequestCtx) {
 // dialect answers through the Huawei-style dialect.
 func (s *Server) dialect(m *member, e huawei.Endpoint) handler {
 	return func(ctx context.Context, in incoming) string {
-		e.Serve(ctx, m.dialect, in.rc, in.requestID, huawei.Path{
+		path := huawei.Path{
 			Project: in.path.get("project_id"), Key: in.path.get("key_id"), Tag: in.path.get("tag_key"),
-		})
+		}
+		if in.forwarded != nil {
+			*in.outcome = e.Answer(ctx, m.dialect, in.forwarded, path)
+			return e.Operation.Name
+		}
+		e.Serve(ctx, m.dialect, in.rc, in.requestID, path)
 		return e.Operation.Name
 	}
 }

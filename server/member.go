@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	"github.com/raftkms/raftkms/cluster"
@@ -33,6 +34,8 @@ type member struct {
 	seal      *sealer
 	roots     *rootKeeper
 	ready     *readiness
+	table     routeTable             // of the API
+	goodPeer  atomic.Pointer[string] // the peer whose module answered last
 }
 
 // resume starts the member of a node that already has a cluster, after its
@@ -140,24 +143,27 @@ func (s *Server) start(ctx context.Context, id identity, creds credentials) erro
 		}
 	}
 	m.service = kms.New(kms.Config{
-		NodeID:  s.cfg.NodeID,
-		Replica: replica{m.node, s.machine},
-		Module:  s.cfg.Module,
-		Traces:  watchedTraces{s},
-		Logger:  s.cfg.Logger,
+		NodeID:     s.cfg.NodeID,
+		Replica:    replica{m.node, s.machine},
+		Module:     s.cfg.Module,
+		LoadedKeys: s.cfg.LoadedKeys,
+		Traces:     watchedTraces{s},
+		Logger:     s.cfg.Logger,
 	})
-	m.secrets = iam.NewSecrets(m.seal.openAccessKey)
+	m.secrets = iam.NewSecrets(s.openAccessKey(m))
 	m.dialect = huawei.New(m.service, iam.NewVerifier(m.secrets, time.Now))
+	m.dialect.SetElsewhere(s.elsewhere(m))
 	m.roots = newRootKeeper(s, m, id)
 	m.ready = &readiness{server: s, member: m}
-	s.handleCalls(m)
 	if err := s.serveAPI(m); err != nil {
 		m.close(ctx)
 		return err
 	}
+	s.handleCalls(m)
 	s.member.Store(m)
 	s.tasks.Go(func() { m.roots.run(ctx) })
 	s.tasks.Go(func() { m.ready.run(ctx) })
+	s.tasks.Go(func() { s.watchModule(ctx, m) })
 	s.tasks.Go(func() { s.reconcileMembers(ctx, m) })
 	s.tasks.Go(func() { s.watchMembers(ctx, m) })
 	s.tasks.Go(func() { s.writeEvents(ctx, m) })

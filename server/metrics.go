@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/VictoriaMetrics/metrics"
+
+	"github.com/raftkms/raftkms/hsm"
 )
 
 // nodeMetrics counts what an operator watches. Labels are operation names and
@@ -66,7 +68,35 @@ func (m *nodeMetrics) watch(s *Server, member *member) {
 	gauge("kmsd_hsm_calls_total", func() float64 { return float64(member.service.Batches().Calls) })
 	gauge("kmsd_hsm_derivations_total", func() float64 { return float64(member.service.Batches().Requests) })
 	gauge("kmsd_hsm_waiting", func() float64 { return float64(member.service.Batches().Waiting) })
+	gauge("kmsd_hsm_loaded_keys", func() float64 { return float64(member.service.LoadedKeys()) })
+	gauge("kmsd_hsm_serves", func() float64 { return truth(hsm.Outage(s.cfg.Module) == nil) })
+	if module, is := s.cfg.Module.(hsm.Monitored); is {
+		m.watchModule(module)
+	}
 	gauge("kmsd_hsm_roots", func() float64 { return truth(member.roots.held()) })
+}
+
+// watchModule adds what is read from a module that may fail.
+func (m *nodeMetrics) watchModule(module hsm.Monitored) {
+	for name, read := range map[string]func(h hsm.Health) float64{
+		`kmsd_hsm_outages_total`:               func(h hsm.Health) float64 { return float64(h.Outages) },
+		`kmsd_hsm_logins_total`:                func(h hsm.Health) float64 { return float64(h.Logins) },
+		`kmsd_hsm_reloads_total`:               func(h hsm.Health) float64 { return float64(h.Reloads) },
+		`kmsd_hsm_faults_total{of="session"}`:  func(h hsm.Health) float64 { return float64(h.SessionFaults) },
+		`kmsd_hsm_faults_total{of="sessions"}`: func(h hsm.Health) float64 { return float64(h.LostFaults) },
+		`kmsd_hsm_faults_total{of="device"}`:   func(h hsm.Health) float64 { return float64(h.DeviceFaults) },
+		`kmsd_hsm_inside`:                      func(h hsm.Health) float64 { return float64(h.Inside) },
+		`kmsd_hsm_oldest_call_seconds`:         func(h hsm.Health) float64 { return h.Oldest.Seconds() },
+		`kmsd_hsm_objects`:                     func(h hsm.Health) float64 { return float64(h.Loaded) },
+		`kmsd_hsm_outage_seconds`: func(h hsm.Health) float64 {
+			if h.Outage == nil {
+				return 0
+			}
+			return time.Since(h.Since).Seconds()
+		},
+	} {
+		m.set.NewGauge(name, func() float64 { return read(module.Health()) })
+	}
 }
 
 func truth(b bool) float64 {

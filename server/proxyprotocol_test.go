@@ -13,7 +13,7 @@ import (
 
 // A balancer's header names the client; nobody else's does.
 func TestProxyListener(t *testing.T) {
-	defer goleak.VerifyNone(t)
+	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
 	open := func(trusted string) (*proxyListener, func(text []byte) net.Conn) {
 		inner, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {

@@ -5,14 +5,19 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
+
+	"github.com/raftkms/raftkms/hsm"
+	"github.com/raftkms/raftkms/server/kms"
 )
 
 // readiness answers /readyz from what a probe found out a moment ago, so that
 // asking never waits for a leader or for the module.
 type readiness struct {
-	server *Server
-	member *member
+	server   *Server
+	member   *member
+	checking atomic.Bool // a check of the module is under way
 
 	mu         sync.Mutex
 	replicated time.Time // of the last barrier that held
@@ -49,7 +54,7 @@ func (r *readiness) probe(ctx context.Context) {
 	current := r.member.service.Current(ctx)
 	module := errors.New("its module does not hold the root keys yet")
 	if r.member.roots.held() {
-		module = errors.Join(r.server.cfg.Module.Check(ctx), r.member.service.Healthy(), r.server.traces.Healthy())
+		module = errors.Join(r.checkModule(ctx), r.member.service.Healthy(), r.server.traces.Healthy())
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -63,6 +68,35 @@ func (r *readiness) probe(ctx context.Context) {
 	} else {
 		r.cause = module
 	}
+}
+
+// checkModule returns nil while this node's module answers, or else another
+// node's would. It does not wait for a device that hangs.
+func (r *readiness) checkModule(ctx context.Context) error {
+	module := r.server.cfg.Module
+	err := hsm.Outage(module)
+	if err == nil && !r.checking.CompareAndSwap(false, true) {
+		err = fmt.Errorf("%w: it has not answered yet", hsm.ErrUnavailable)
+	} else if err == nil {
+		result := make(chan error, 1)
+		go func() {
+			defer r.checking.Store(false)
+			result <- module.Check(ctx)
+		}()
+		select {
+		case err = <-result:
+		case <-ctx.Done():
+			err = fmt.Errorf("%w: it does not answer", hsm.ErrUnavailable)
+		}
+	}
+	if err != nil && kms.ModuleGone(err) {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), probeTimeout)
+		defer cancel()
+		if r.server.anotherServes(ctx, r.member) {
+			return nil
+		}
+	}
+	return err
 }
 
 // now returns nil while the node can serve, and else why it cannot.

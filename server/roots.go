@@ -35,7 +35,8 @@ const (
 
 // nodeStatus is what a member tells another about itself.
 type nodeStatus struct {
-	Roots bool `cbor:"1,keyasint"` // its module has proved to hold the roots
+	Roots  bool `cbor:"1,keyasint"`           // its module has proved to hold the roots
+	Serves bool `cbor:"2,keyasint,omitempty"` // and does not fail
 }
 
 // rootKeeper knows whether this node's module holds the roots and takes them
@@ -240,14 +241,8 @@ func (s *Server) holdsRoots(ctx context.Context, nodeID string) bool {
 	if m == nil {
 		return false
 	}
-	ctx, cancel := context.WithTimeout(ctx, time.Second)
-	defer cancel()
-	raw, err := m.node.Call(ctx, nodeID, callNodeStatus, nil)
-	if err != nil {
-		return false
-	}
-	var status nodeStatus
-	return cbor.Unmarshal(raw, &status) == nil && status.Roots
+	status, err := s.statusOf(ctx, m, nodeID)
+	return err == nil && status.Roots
 }
 
 // handleCalls answers what members ask one another.
@@ -271,7 +266,13 @@ func (s *Server) handleCalls(m *member) {
 		return nil, m.handOn(ctx, string(body))
 	})
 	m.node.Handle(callNodeStatus, func(context.Context, string, []byte) ([]byte, error) {
-		return cbor.Marshal(nodeStatus{Roots: m.roots.held()})
+		return cbor.Marshal(s.ownStatus(m))
+	})
+	m.node.Handle(callForward, func(ctx context.Context, _ string, body []byte) ([]byte, error) {
+		return s.answerForwarded(ctx, m, body)
+	})
+	m.node.Handle(callOpenSecret, func(ctx context.Context, peer string, body []byte) ([]byte, error) {
+		return s.answerOpenSecret(ctx, m, peer, body)
 	})
 }
 

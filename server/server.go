@@ -135,6 +135,21 @@ func (s *Server) fail(err error) {
 	}
 }
 
+// waitForTasks waits for the goroutines of Run, but not longer than ctx: one
+// of them may hang in a device, and the process ends soon.
+func (s *Server) waitForTasks(ctx context.Context) {
+	done := make(chan struct{})
+	go func() {
+		s.tasks.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-ctx.Done():
+		s.cfg.Logger.Error("some work of this node has not ended; the process ends without it")
+	}
+}
+
 // shutDown stops in the order in which clients and peers notice least:
 // readiness first, then connections, then leadership, then replication.
 func (s *Server) shutDown(admin adminServer, stop context.CancelFunc, clean bool) {
@@ -159,7 +174,7 @@ func (s *Server) shutDown(admin adminServer, stop context.CancelFunc, clean bool
 	if m != nil {
 		m.close(ctx)
 	}
-	s.tasks.Wait()
+	s.waitForTasks(ctx)
 	if err := s.traces.Close(); err != nil {
 		s.cfg.Logger.Error("closing the trace log", "error", err)
 	}

@@ -14,7 +14,9 @@ import (
 
 	"github.com/raftkms/raftkms/cluster"
 	"github.com/raftkms/raftkms/cmd/kmsd/config"
+	"github.com/raftkms/raftkms/cmd/kmsd/device"
 	"github.com/raftkms/raftkms/cmd/kmsd/logging"
+	"github.com/raftkms/raftkms/hsm"
 	"github.com/raftkms/raftkms/server"
 	"github.com/raftkms/raftkms/server/audit"
 )
@@ -22,8 +24,9 @@ import (
 // logPatience is how long the exit waits for a blocked log.
 const logPatience = time.Second
 
-// moduleTimeout bounds opening the module.
-const moduleTimeout = 30 * time.Second
+// hungPatience is how long a node may take to end beyond its shutdown timeout
+// when a call hangs in its device.
+const hungPatience = 15 * time.Second
 
 func newServe() *cobra.Command {
 	serve := &cobra.Command{
@@ -60,7 +63,9 @@ func serveNode(ctx context.Context, c *config.Config) (err error) {
 	if err != nil {
 		return err
 	}
-	module, err := openModule(ctx, c, logger)
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	module, err := device.Open(ctx, c, logger, func(err error) { endHung(c, logger, stop, err) })
 	if err != nil {
 		return err
 	}
@@ -82,13 +87,30 @@ func serveNode(ctx context.Context, c *config.Config) (err error) {
 		APICertificateFile: c.API.CertificateFile, APIKeyFile: keyFile(c), ProxiesTrusted: proxies,
 		ClusterListen: c.Cluster.Listen, ClusterAdvertise: c.Cluster.Advertise,
 		Standby: c.Cluster.Standby, Reads: reads, GossipListen: c.Gossip.Listen, GossipAdvertise: c.Gossip.Advertise,
-		JoinToken: token, Module: module, Logger: logger,
+		JoinToken: token, Module: module, LoadedKeys: c.Module.LoadedKeys, Logger: logger,
 		DrainDelay: c.DrainDelay, ShutdownTimeout: c.ShutdownTimeout,
 	})
 	if err != nil {
 		return err
 	}
-	return node.Run(ctx)
+	if err := node.Run(ctx); err != nil {
+		return err
+	}
+	if cause := context.Cause(ctx); errors.Is(cause, hsm.ErrUnavailable) {
+		return cause
+	}
+	return nil
+}
+
+// endHung ends a node with a call that hangs in its device for good: cleanly
+// where that is possible, and then in any case. The service manager starts it again.
+func endHung(c *config.Config, logger *slog.Logger, stop context.CancelCauseFunc, err error) {
+	logger.Error("the node stops: a call hangs in its HSM for good, and only the end of the process frees it", "error", err)
+	stop(err)
+	time.AfterFunc(c.DrainDelay+c.ShutdownTimeout+hungPatience, func() {
+		fmt.Fprintf(os.Stderr, "kmsd: %s\n", oneLine(err))
+		os.Exit(1)
+	})
 }
 
 // makeDirectories makes the data directory and what lies below it. Directories

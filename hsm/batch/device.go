@@ -54,6 +54,7 @@ type Device struct {
 	typical time.Duration
 	stats   Stats
 	closed  bool
+	failed  error         // what callers are told meanwhile; nil while the device serves
 	drained chan struct{} // closed when closed and all sessions are free
 }
 
@@ -99,6 +100,29 @@ func (d *Device) Stats() Stats {
 	return s
 }
 
+// Fail tells all who wait, and all who come, that the device does not serve:
+// calls that hang inside may have taken every session. With nil it serves again.
+func (d *Device) Fail(err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.failed = err; err != nil {
+		d.turnAway(err)
+	}
+}
+
+// turnAway answers all who wait. The caller holds the lock.
+func (d *Device) turnAway(err error) {
+	for d.turns.first != nil {
+		k := d.turns.first.of
+		for k.waiting.first != nil {
+			r := k.waiting.first.of
+			d.unqueue(k, r)
+			r.state, r.err = done, err
+			r.wake <- struct{}{}
+		}
+	}
+}
+
 // Close answers whoever waits with [ErrClosed] and waits for the calls inside
 // the device, at most until ctx ends. It closes no keys. A second Close waits
 // like the first.
@@ -119,15 +143,7 @@ func (d *Device) shut() {
 		return
 	}
 	d.closed = true
-	for d.turns.first != nil {
-		k := d.turns.first.of
-		for k.waiting.first != nil {
-			r := k.waiting.first.of
-			d.unqueue(k, r)
-			r.state, r.err = done, ErrClosed
-			r.wake <- struct{}{}
-		}
-	}
+	d.turnAway(ErrClosed)
 	if d.free == d.sessions {
 		close(d.drained)
 	}
@@ -168,6 +184,9 @@ func (d *Device) join(k *key, r *request) (leads bool, err error) {
 	defer d.mu.Unlock()
 	if d.closed {
 		return false, ErrClosed
+	}
+	if d.failed != nil {
+		return false, d.failed
 	}
 	d.queue(k, r, (*line[*request]).push)
 	d.dispatch(r)

@@ -9,8 +9,10 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/subtle"
+	"errors"
 	"fmt"
-	"sync"
+	"sync/atomic"
+	"time"
 )
 
 // DrawBytes is how much is asked of the module at a time: enough for 2,048
@@ -25,18 +27,20 @@ type Source interface {
 // Pool hands out random bytes. It is safe for concurrent use.
 type Pool struct {
 	source Source
+	failed atomic.Pointer[error] // what health said, for good
+	closed atomic.Bool
 
-	mu     sync.Mutex
+	// turn has room for who holds the rest. It is no mutex, since a device may
+	// keep whoever refills, and the others have deadlines.
+	turn   chan struct{}
 	health health
-	failed error  // what health said, for good
 	drawn  []byte // Invariant: drawn[:next] is used up and zeroed
 	next   int
-	closed bool
 }
 
 // NewPool returns an empty pool; nothing is drawn before the first Read.
 func NewPool(source Source) *Pool {
-	return &Pool{source: source, drawn: make([]byte, DrawBytes), next: DrawBytes}
+	return &Pool{source: source, turn: make(chan struct{}, 1), drawn: make([]byte, DrawBytes), next: DrawBytes}
 }
 
 // Read fills dst, at most [DrawBytes], with bytes that nobody else gets: the
@@ -54,11 +58,13 @@ func (p *Pool) Draw(ctx context.Context, dst []byte) error {
 	return p.take(ctx, dst, func(share []byte) { copy(dst, share) })
 }
 
-// Healthy returns what the health tests found wrong with the generator.
+// Healthy returns what the health tests found wrong with the generator. It
+// never waits.
 func (p *Pool) Healthy() error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.failed
+	if failed := p.failed.Load(); failed != nil {
+		return *failed
+	}
+	return nil
 }
 
 // take hands the module's share of dst to use and wipes it.
@@ -66,14 +72,23 @@ func (p *Pool) take(ctx context.Context, dst []byte, use func(share []byte)) err
 	if len(dst) > DrawBytes {
 		return fmt.Errorf("drawing random bytes: %d asked for, %d is the most", len(dst), DrawBytes)
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	switch {
-	case p.closed:
-		return fmt.Errorf("drawing random bytes: the pool is closed")
-	case p.failed != nil:
-		return p.failed
-	case len(dst) > len(p.drawn)-p.next:
+	select {
+	case p.turn <- struct{}{}:
+	default:
+		select {
+		case p.turn <- struct{}{}:
+		case <-ctx.Done():
+			return fmt.Errorf("drawing random bytes: %w", ctx.Err())
+		}
+	}
+	defer func() { <-p.turn }()
+	if p.closed.Load() {
+		return errors.New("drawing random bytes: the pool is closed")
+	}
+	if err := p.Healthy(); err != nil {
+		return err
+	}
+	if len(dst) > len(p.drawn)-p.next {
 		if err := p.refill(ctx); err != nil {
 			return err
 		}
@@ -92,9 +107,8 @@ func (p *Pool) refill(ctx context.Context) error {
 	err := p.source.Random(ctx, p.drawn)
 	if err != nil {
 		err = fmt.Errorf("drawing random bytes from the module: %w", err)
-	} else {
-		p.failed = p.health.check(p.drawn)
-		err = p.failed
+	} else if err = p.health.check(p.drawn); err != nil {
+		p.failed.Store(&err)
 	}
 	if err != nil {
 		clear(p.drawn)
@@ -104,11 +118,19 @@ func (p *Pool) refill(ctx context.Context) error {
 	return nil
 }
 
-// Close wipes what was drawn and not used; every later Read fails.
+// closePatience is how long Close waits for who draws.
+const closePatience = 2 * time.Second
+
+// Close wipes what was drawn and not used; every later Read fails. Where a
+// device keeps whoever draws, there is nothing to wipe.
 func (p *Pool) Close() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
+	p.closed.Store(true)
+	select {
+	case p.turn <- struct{}{}:
+	case <-time.After(closePatience):
+		return
+	}
+	defer func() { <-p.turn }()
 	clear(p.drawn)
 	p.next = len(p.drawn)
-	p.closed = true
 }

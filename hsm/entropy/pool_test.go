@@ -7,6 +7,7 @@ import (
 	mrand "math/rand/v2"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/raftkms/raftkms/hsm/entropy"
 )
@@ -180,4 +181,38 @@ func TestReadFromManyGoroutines(t *testing.T) {
 		})
 	}
 	wg.Wait()
+}
+
+// hanging is a device that keeps whoever draws.
+type hanging struct{ inside, release chan struct{} }
+
+func (h hanging) Random(context.Context, []byte) error {
+	h.inside <- struct{}{}
+	<-h.release
+	return errors.New("released")
+}
+
+// A device that hangs keeps only the one who draws from it.
+func TestHungDeviceKeepsOneCaller(t *testing.T) {
+	h := hanging{make(chan struct{}), make(chan struct{})}
+	p := entropy.NewPool(h)
+	first := make(chan error)
+	go func() { first <- p.Read(context.Background(), make([]byte, 32)) }()
+	<-h.inside
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Millisecond)
+	defer cancel()
+	if err := p.Read(ctx, make([]byte, 32)); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("who waits has a deadline: %v", err)
+	}
+	if err := p.Healthy(); err != nil {
+		t.Error(err)
+	}
+	close(h.release)
+	if err := <-first; err == nil {
+		t.Error("what the device did not give was used")
+	}
+	p.Close()
+	if err := p.Read(context.Background(), make([]byte, 32)); err == nil {
+		t.Error("a closed pool gives bytes")
+	}
 }

@@ -48,6 +48,8 @@ type Dialect struct {
 	service  Service
 	verifier *iam.Verifier
 	pool     buffers
+	// elsewhere answers what this node's module cannot; nil: nobody.
+	elsewhere Elsewhere
 }
 
 // New returns a dialect over a service, for requests that verifier accepts.
@@ -68,7 +70,9 @@ type Endpoint struct {
 	// status is that of a success; 0: 200.
 	status int
 
-	serve func(ctx context.Context, d *Dialect, e *Endpoint, rc *fasthttp.RequestCtx, path Path, in kms.Incoming)
+	// perform decodes the request of a caller who is known, does the operation,
+	// and appends the reply to dst.
+	perform func(ctx context.Context, d *Dialect, rc *fasthttp.RequestCtx, path Path, c *kms.Call, caller iam.Principal, dst []byte) ([]byte, error)
 }
 
 // Path is what the path of a request names, decoded; empty where it names none.
@@ -82,7 +86,7 @@ type Path struct {
 // and the trace.
 func (e Endpoint) Serve(ctx context.Context, d *Dialect, rc *fasthttp.RequestCtx, requestID string, path Path) {
 	defer clear(rc.Request.Body())
-	e.serve(ctx, d, &e, rc, path, kms.Incoming{
+	e.serve(ctx, d, rc, path, kms.Incoming{
 		Operation: e.Operation,
 		RequestID: requestID,
 		Source:    rc.RemoteIP().String(),
@@ -108,45 +112,54 @@ type exchange struct {
 // region is the region of the state that the call is decided from.
 func (x *exchange) region() string { return x.call.Root.Cluster().Region }
 
-// endpoint makes an Endpoint of an operation: Q is the request's type, A the
-// reply's. Everything the generic handler does is in the function below, in
+// serve answers a request. Everything that is done for every one is below, in
 // the order in which it happens.
+func (e *Endpoint) serve(ctx context.Context, d *Dialect, rc *fasthttp.RequestCtx, path Path, in kms.Incoming) {
+	body := d.pool.get()
+	err := d.service.Run(ctx, in, func(ctx context.Context, c *kms.Call) error {
+		caller, err := d.identify(ctx, c, rc)
+		if err != nil {
+			return err
+		}
+		body.bytes, err = e.perform(ctx, d, rc, path, c, caller, body.bytes)
+		if d.elsewhere != nil && c.NeedsAnotherModule(err) {
+			body.bytes, err = d.forward(ctx, rc, in, caller, body.bytes, err)
+		}
+		return err
+	})
+	if err != nil {
+		body.Close()
+		writeAnswer(rc, in.RequestID, e.answerTo(err))
+		return
+	}
+	writeBody(rc, in.RequestID, e.success(), body)
+}
+
+// endpoint makes an Endpoint of an operation: Q is the request's type, A the
+// reply's.
 func endpoint[Q any, R interface {
 	*Q
 	wire.Request
 }, A wire.Reply](op kms.Operation, do func(ctx context.Context, x *exchange, req *Q) (A, error)) Endpoint {
-	serve := func(ctx context.Context, d *Dialect, e *Endpoint, rc *fasthttp.RequestCtx, path Path, in kms.Incoming) {
-		body := d.pool.get()
-		err := d.service.Run(ctx, in, func(ctx context.Context, c *kms.Call) error {
-			caller, err := d.identify(ctx, c, rc)
-			if err != nil {
-				return err
-			}
-			req := new(Q)
-			if err := decode(rc, R(req)); err != nil {
-				return err
-			}
-			if err := checkSequence(R(req).ClientSequence()); err != nil {
-				return err
-			}
-			reply, err := do(ctx, &exchange{Service: d.service, call: c, caller: caller, path: path, agent: in.UserAgent}, req)
-			if err != nil {
-				return err
-			}
-			body.bytes = reply.AppendJSON(body.bytes)
-			if secret, ok := any(reply).(interface{ Wipe() }); ok {
-				secret.Wipe()
-			}
-			return nil
-		})
-		if err != nil {
-			body.Close()
-			writeAnswer(rc, in.RequestID, e.answerTo(err))
-			return
+	perform := func(ctx context.Context, d *Dialect, rc *fasthttp.RequestCtx, path Path, c *kms.Call, caller iam.Principal, dst []byte) ([]byte, error) {
+		req := new(Q)
+		if err := decode(rc, R(req)); err != nil {
+			return dst, err
 		}
-		writeBody(rc, in.RequestID, e.success(), body)
+		if err := checkSequence(R(req).ClientSequence()); err != nil {
+			return dst, err
+		}
+		reply, err := do(ctx, &exchange{Service: d.service, call: c, caller: caller, path: path, agent: string(rc.UserAgent())}, req)
+		if err != nil {
+			return dst, err
+		}
+		dst = reply.AppendJSON(dst)
+		if secret, ok := any(reply).(interface{ Wipe() }); ok {
+			secret.Wipe()
+		}
+		return dst, nil
 	}
-	return Endpoint{Operation: op, serve: serve}
+	return Endpoint{Operation: op, perform: perform}
 }
 
 // with sets the codes of an operation that differ from those of all.

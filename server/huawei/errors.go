@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 
-	"github.com/raftkms/raftkms/hsm"
 	"github.com/raftkms/raftkms/server/iam"
 	"github.com/raftkms/raftkms/server/kms"
 	"github.com/raftkms/raftkms/server/wire"
@@ -142,7 +141,7 @@ func (e *Endpoint) answerTo(err error) answer {
 	switch {
 	case errors.Is(err, wire.ErrSyntax):
 		return answer{400, "KMS.0202", "The request is " + err.Error() + "."}
-	case errors.Is(err, hsm.ErrUnavailable), errors.Is(err, hsm.ErrNoRoots),
+	case kms.ModuleGone(err),
 		errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		return answers[kms.KindUnavailable]
 	}

@@ -20,6 +20,9 @@ type Incoming struct {
 	Project   string          // project named by the request; empty for cluster operations
 	URL       string          // path of the request, for its trace
 	Type      audit.TraceType // where it came from; empty: the API
+	// Forwarded: another node asks, because its own module is gone, and it
+	// writes the trace.
+	Forwarded bool
 	// Status says how the dialect will answer an error (nil: success): the HTTP
 	// status and the code that the trace carries.
 	Status func(err error) (status int, code string)

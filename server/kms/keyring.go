@@ -3,6 +3,7 @@ package kms
 import (
 	"container/list"
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -36,6 +37,7 @@ type keyring struct {
 	entries map[versionID]*list.Element // of *loadedKey
 	recent  *list.List                  // front: used last
 	closed  bool
+	unused  []*loadedKey // to be closed when mu is let go
 }
 
 type versionID struct {
@@ -49,6 +51,7 @@ type loadedKey struct {
 	record  *state.Version
 	key     hsm.Loaded    // what the key's spec and usage make of it
 	sealer  *envelope.Key // of a symmetric key, and then key is this too
+	level   hsm.Level
 	users   int
 	retired bool
 }
@@ -73,7 +76,14 @@ func (k *keyring) use(ctx context.Context, key *state.Key, version *state.Versio
 	// first caller's; a caller that finds it cancelled loads for itself.
 	flightName := fmt.Sprintf("%p", version)
 	for {
-		_, err, shared := k.flight.Do(flightName, func() (any, error) { return nil, k.load(ctx, key, version) })
+		var err error
+		var shared bool
+		select { // not Do: a device may keep the one who loads, and the others have deadlines
+		case r := <-k.flight.DoChan(flightName, func() (any, error) { return nil, k.load(ctx, key, version) }):
+			err, shared = r.Err, r.Shared
+		case <-ctx.Done():
+			err = moduleError("loading the key took too long", ctx.Err())
+		}
 		if err != nil && shared && ctx.Err() == nil && isContextError(err) {
 			continue
 		}
@@ -108,7 +118,7 @@ func (k *keyring) take(version *state.Version) *loadedKey {
 
 func (k *keyring) release(l *loadedKey) {
 	k.mu.Lock()
-	defer k.mu.Unlock()
+	defer k.unlock()
 	l.users--
 	k.closeUnused(l)
 }
@@ -122,14 +132,14 @@ func (k *keyring) load(ctx context.Context, key *state.Key, version *state.Versi
 	if err := hsm.VerifyBinding(ctx, k.module, binding, version.MAC); err != nil {
 		return moduleError("the key's record does not verify", err)
 	}
-	raw, err := k.module.Load(ctx, hsm.Wrapped{
+	raw, err := k.loadMaterial(ctx, hsm.Wrapped{
 		Level: binding.Level, Spec: binding.Spec, Use: useOf(key.Usage), Generation: binding.Generation,
 		Blob: version.Blob, PublicKey: version.PublicKey,
 	})
 	if err != nil {
 		return moduleError("loading the key into the module", err)
 	}
-	l := &loadedKey{record: version, key: raw}
+	l := &loadedKey{record: version, key: raw, level: binding.Level}
 	if blocks, is := raw.(hsm.Key); is {
 		if l.sealer, err = k.sealer(ctx, binding, blocks); err != nil {
 			raw.Close()
@@ -154,9 +164,9 @@ func (k *keyring) sealer(ctx context.Context, binding hsm.Binding, blocks hsm.Ke
 
 func (k *keyring) put(l *loadedKey) error {
 	k.mu.Lock()
-	defer k.mu.Unlock()
+	defer k.unlock()
 	if k.closed {
-		l.key.Close()
+		k.unused = append(k.unused, l)
 		return Refuse(KindUnavailable, "this node is stopping; try another node")
 	}
 	id := versionID{l.record.KeyID, l.record.Number}
@@ -178,11 +188,72 @@ func (k *keyring) retire(element *list.Element) {
 	k.closeUnused(l)
 }
 
-// closeUnused gives a retired key's object back. The caller holds mu.
+// closeUnused has unlock give a retired key's object back. The caller holds mu.
 func (k *keyring) closeUnused(l *loadedKey) {
 	if l.retired && l.users == 0 {
+		k.unused = append(k.unused, l)
+	}
+}
+
+// unlock lets go of mu, and then closes what nobody holds any more: a device
+// may take its time, and nobody else should wait for that.
+func (k *keyring) unlock() {
+	unused := k.unused
+	k.unused = nil
+	k.mu.Unlock()
+	for _, l := range unused {
 		l.key.Close()
 	}
+}
+
+// loadMaterial has the module load, and gives up keys that were not used for
+// long where it has no room. Other work of a device needs room, too.
+func (k *keyring) loadMaterial(ctx context.Context, w hsm.Wrapped) (hsm.Loaded, error) {
+	for {
+		raw, err := k.module.Load(ctx, w)
+		if !errors.Is(err, hsm.ErrFull) || !k.shed() {
+			return raw, err
+		}
+	}
+}
+
+// generate has the module make material, which takes room in a device for a moment.
+func (s *Service) generate(ctx context.Context, level hsm.Level, spec hsm.Spec) (hsm.Wrapped, error) {
+	for {
+		w, err := s.module.Generate(ctx, level, spec)
+		if !errors.Is(err, hsm.ErrFull) || !s.keys.shed() {
+			return w, err
+		}
+	}
+}
+
+// shed gives up the key that nobody has used for the longest time, and tells
+// whether there was one.
+func (k *keyring) shed() bool {
+	k.mu.Lock()
+	defer k.unlock()
+	for e := k.recent.Back(); e != nil; e = e.Prev() {
+		if l := e.Value.(*loadedKey); l.users == 0 && l.level == hsm.LevelHSM {
+			k.retire(e)
+			return true
+		}
+	}
+	return false
+}
+
+// fail has those who wait for the device, and all who come, told that it does
+// not serve; with nil it serves again.
+func (k *keyring) fail(err error) {
+	if k.device != nil {
+		k.device.Fail(err)
+	}
+}
+
+// size is how many versions are loaded.
+func (k *keyring) size() int {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.recent.Len()
 }
 
 // batches counts what was sent to the device together; zero without a device.
@@ -204,7 +275,7 @@ func (k *keyring) close() {
 		_ = k.device.Close(ctx) // who waited has been told; a call that hangs in the device is the module's to end
 	}
 	k.mu.Lock()
-	defer k.mu.Unlock()
+	defer k.unlock()
 	k.closed = true
 	for k.recent.Len() > 0 {
 		k.retire(k.recent.Back())

@@ -119,7 +119,7 @@ func (s *Service) makeKey(ctx context.Context, c *Call, req CreateKeyRequest, le
 // makeVersion has the module make material and binds it to the version that
 // the binding is about.
 func (s *Service) makeVersion(ctx context.Context, about hsm.Binding) (command.NewVersion, error) {
-	wrapped, err := s.module.Generate(ctx, about.Level, about.Spec)
+	wrapped, err := s.generate(ctx, about.Level, about.Spec)
 	if err != nil {
 		return command.NewVersion{}, moduleError("making the key in the module", err)
 	}

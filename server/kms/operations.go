@@ -62,5 +62,18 @@ var (
 	OpChangeMember    = Operation{"changeMember", "", "cluster"}
 	OpTakeSnapshot    = Operation{"takeSnapshot", "", "cluster"}
 	OpRestoreSnapshot = Operation{"restoreSnapshot", "", "cluster"}
+	OpLoseModule      = Operation{"loseModule", "", "cluster"}
+	OpRegainModule    = Operation{"regainModule", "", "cluster"}
 	OpReceiveRoots    = Operation{"receiveRoots", "", "cluster"}
 )
+
+// Repeatable says that asking twice changes nothing that asking once does not.
+// What is not known to be is not.
+func (o Operation) Repeatable() bool {
+	switch o.Name {
+	case OpCreateDataKey.Name, OpCreateDataKeyWithoutPlaintext.Name, OpEncryptDataKey.Name, OpDecryptDataKey.Name,
+		OpEncryptData.Name, OpDecryptData.Name, OpGenerateRandom.Name:
+		return true
+	}
+	return false
+}

@@ -132,6 +132,9 @@ func (s *Service) end(ctx context.Context, c *Call, err error) error {
 			c.room.Release() // does nothing once the trace is in it
 		}
 	}()
+	if in.Forwarded {
+		return err
+	}
 	if traceErr := s.writeTrace(ctx, c, err); traceErr != nil {
 		s.logger.Error("writing a trace", "request_id", in.RequestID, "operation", in.Operation.Name, "error", traceErr)
 		return untraced("this call is not answered", traceErr)
@@ -179,11 +182,29 @@ func (s *Service) Current(ctx context.Context) error {
 	return nil
 }
 
+// NeedsAnotherModule says whether a call failed because this node's module does
+// not serve, before it changed anything, so that another node may do it.
+func (c *Call) NeedsAnotherModule(err error) bool {
+	return err != nil && c.room == nil && !c.in.Forwarded && ModuleGone(err)
+}
+
+// ModuleGone says whether err means that this node's module does not serve.
+func ModuleGone(err error) bool {
+	return errors.Is(err, hsm.ErrUnavailable) || errors.Is(err, hsm.ErrPIN) || errors.Is(err, hsm.ErrNoRoots) ||
+		errors.Is(err, entropy.ErrGenerator)
+}
+
+// SetModuleOutage has calls that wait for the module, and those that come,
+// told at once that it does not serve; with nil it serves again.
+func (s *Service) SetModuleOutage(err error) { s.keys.fail(err) }
+
+// LoadedKeys is how many key versions are loaded.
+func (s *Service) LoadedKeys() int { return s.keys.size() }
+
 // moduleError gives a failure of the HSM its kind.
 func moduleError(doing string, err error) error {
 	kind := KindInternal
-	if errors.Is(err, hsm.ErrUnavailable) || errors.Is(err, entropy.ErrGenerator) || errors.Is(err, hsm.ErrNoRoots) ||
-		errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
+	if ModuleGone(err) || errors.Is(err, hsm.ErrFull) || isContextError(err) {
 		kind = KindUnavailable
 	}
 	return &Error{Kind: kind, Message: doing, Err: err}

@@ -66,9 +66,10 @@ type Gossip struct {
 
 // Module chooses the HSM.
 type Module struct {
-	Kind   string `yaml:"kind,omitempty" help:"The node's HSM: soft (embedded) or pkcs11; every node of a cluster has the same; soft when absent."`
-	Soft   Soft   `yaml:"soft,omitempty"`
-	PKCS11 PKCS11 `yaml:"pkcs11,omitempty"`
+	Kind       string `yaml:"kind,omitempty" help:"The node's HSM: soft (embedded) or pkcs11; every node of a cluster has the same; soft when absent."`
+	Soft       Soft   `yaml:"soft,omitempty"`
+	PKCS11     PKCS11 `yaml:"pkcs11,omitempty"`
+	LoadedKeys int    `yaml:"loaded_keys,omitempty" help:"How many key versions are kept loaded; fewer than the objects that a device has room for; 4096 when absent."`
 }
 
 // Soft names the three files of the embedded module. They protect the root
@@ -83,7 +84,10 @@ type Soft struct {
 type PKCS11 struct {
 	Library     string            `yaml:"library,omitempty" help:"Path of the vendor's PKCS #11 library; needed for module pkcs11."`
 	TokenLabel  string            `yaml:"token_label,omitempty" help:"Label of the token; needed for module pkcs11."`
+	Serial      string            `yaml:"serial,omitempty" help:"Serial number of the token, where several have its label."`
 	PINFile     string            `yaml:"pin_file,omitempty" help:"File with the token's user PIN, or credential:NAME; needed for module pkcs11."`
+	Sessions    int               `yaml:"sessions,omitempty" help:"How many calls may be in the device at once; five more sessions are held. Twice the processors, at least 4, when absent."`
+	CallLimit   time.Duration     `yaml:"call_limit,omitempty" help:"How long a call may be in the device before the device counts as gone; a call that is still there after six times as long ends the process, since nothing else frees it. 10s when absent."`
 	Environment map[string]string `yaml:"environment,omitempty" help:"Environment variables that the library reads, e.g. SOFTHSM2_CONF=/etc/softhsm2.conf."`
 }
 

@@ -148,6 +148,9 @@ func checkDialable(name, address string) error {
 }
 
 func checkModule(c *Config) error {
+	if n := c.Module.LoadedKeys; n < 0 || n > 1<<20 {
+		return fmt.Errorf("module.loaded_keys %d must lie between 1 and 1048576", n)
+	}
 	switch c.Module.Kind {
 	case "soft":
 		return nil
@@ -159,6 +162,12 @@ func checkModule(c *Config) error {
 			if need.value == "" {
 				return fmt.Errorf("module.pkcs11.%s is needed with module.kind pkcs11", need.name)
 			}
+		}
+		if p.Sessions < 0 || p.Sessions > 1024 {
+			return fmt.Errorf("module.pkcs11.sessions %d must lie between 1 and 1024", p.Sessions)
+		}
+		if p.CallLimit != 0 && (p.CallLimit < 100*time.Millisecond || p.CallLimit > 10*time.Minute) {
+			return fmt.Errorf("module.pkcs11.call_limit %s must lie between 100ms and 10m", p.CallLimit)
 		}
 		return nil
 	default:

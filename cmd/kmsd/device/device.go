@@ -1,0 +1,70 @@
+// Package device opens the HSM that a node's configuration names, for the node
+// itself and for kmsctl hsm doctor.
+package device
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/raftkms/raftkms/cmd/kmsd/config"
+	"github.com/raftkms/raftkms/hsm"
+	"github.com/raftkms/raftkms/hsm/pkcs11"
+	"github.com/raftkms/raftkms/hsm/soft"
+)
+
+// openWithin bounds opening the module.
+const openWithin = 30 * time.Second
+
+// Open opens the module that the configuration chooses. hung is told when a
+// call hangs in the device for good; it may be nil.
+func Open(ctx context.Context, c *config.Config, logger *slog.Logger, hung func(error)) (hsm.Module, error) {
+	ctx, cancel := context.WithTimeout(ctx, openWithin)
+	defer cancel()
+	if c.Module.Kind == "pkcs11" {
+		if err := SetEnvironment(c); err != nil {
+			return nil, err
+		}
+		return pkcs11.Open(ctx, PKCS11(c, logger, hung))
+	}
+	unlock, err := config.FindSecret(c.Module.Soft.UnlockKeyFile, credentialsDirectory())
+	if err != nil {
+		return nil, fmt.Errorf("module.soft.unlock_key_file: %w", err)
+	}
+	return soft.Open(ctx, soft.Config{
+		RootsFile:      c.Module.Soft.RootsFile,
+		PrivateKeyFile: c.Module.Soft.PrivateKeyFile,
+		UnlockKeyFile:  unlock.Path,
+	})
+}
+
+// PKCS11 is the configuration of a PKCS#11 module.
+func PKCS11(c *config.Config, logger *slog.Logger, hung func(error)) pkcs11.Config {
+	p := c.Module.PKCS11
+	return pkcs11.Config{
+		Library: p.Library, TokenLabel: p.TokenLabel, Serial: p.Serial, Sessions: p.Sessions, CallLimit: p.CallLimit,
+		Hung: hung, Logger: logger,
+		PIN: func() ([]byte, error) {
+			pin, err := config.ReadSecret(p.PINFile, credentialsDirectory())
+			if err != nil {
+				return nil, fmt.Errorf("module.pkcs11.pin_file: %w", err)
+			}
+			return pin, nil
+		},
+	}
+}
+
+// SetEnvironment sets the variables that the vendor's library reads when it is loaded.
+func SetEnvironment(c *config.Config) error {
+	for name, value := range c.Module.PKCS11.Environment {
+		if err := os.Setenv(name, value); err != nil {
+			return fmt.Errorf("module.pkcs11.environment: setting %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// credentialsDirectory is where systemd puts the service's credentials.
+func credentialsDirectory() string { return os.Getenv("CREDENTIALS_DIRECTORY") }

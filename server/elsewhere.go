@@ -1,0 +1,165 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/fxamacker/cbor/v2"
+	"github.com/valyala/fasthttp"
+
+	"github.com/raftkms/raftkms/cluster"
+	"github.com/raftkms/raftkms/fsm/state"
+	"github.com/raftkms/raftkms/server/huawei"
+	"github.com/raftkms/raftkms/server/kms"
+)
+
+// Another node's module. A node whose module is gone still knows who asks and
+// what the state says; it sends the request, with the id of the credential that
+// it has seen proved, to a peer. The peer knows the sender by mutual TLS, waits
+// for current state, looks the credential up, authorises, and does the call as
+// one of its own. Plaintext so crosses the cluster port, and nothing else. The
+// node that answers the client writes the trace.
+
+const (
+	callForward    = "kms.forward"
+	callOpenSecret = "secret.open"
+
+	// forwardTimeout bounds one peer's attempt.
+	forwardTimeout = 6 * time.Second
+)
+
+// elsewhere has a peer answer a request, the one that could last time first.
+func (s *Server) elsewhere(m *member) huawei.Elsewhere {
+	return func(ctx context.Context, f *huawei.Forwarded) (huawei.Outcome, error) {
+		body, err := cbor.Marshal(f)
+		if err != nil {
+			return huawei.Outcome{}, fmt.Errorf("encoding a request for another node: %w", err)
+		}
+		defer clear(body)
+		var out huawei.Outcome
+		err = s.askPeers(ctx, m, callForward, body, f.Changes, func(reply []byte) (again bool, err error) {
+			defer clear(reply)
+			out = huawei.Outcome{}
+			if err := cbor.Unmarshal(reply, &out); err != nil || out.Status == 0 {
+				return true, fmt.Errorf("decoding the answer of another node: %w", errors.Join(err, errNoAnswer))
+			}
+			return out.Status == fasthttp.StatusServiceUnavailable, nil
+		})
+		return out, err
+	}
+}
+
+var errNoAnswer = errors.New("no node answered")
+
+// askPeers calls one peer after the other until one has answered for good. With
+// changes it stops when a peer may have done what it was asked.
+func (s *Server) askPeers(ctx context.Context, m *member, method string, body []byte, changes bool, take func(reply []byte) (again bool, err error)) error {
+	peers, err := s.peers(ctx, m)
+	if err != nil {
+		return err
+	}
+	failed := errNoAnswer
+	for _, peer := range peers {
+		attempt, cancel := context.WithTimeout(ctx, forwardTimeout)
+		reply, err := m.node.Call(attempt, peer, method, body)
+		cancel()
+		again := true
+		if err == nil {
+			again, err = take(reply)
+		}
+		switch {
+		case !again:
+			m.goodPeer.Store(&peer)
+			return err
+		case changes && errors.Is(err, cluster.ErrOutcomeUnknown):
+			return &kms.Error{Kind: kms.KindOutcomeUnknown, Message: "the change may or may not have been made: ask for its state before trying again", Err: err}
+		case ctx.Err() != nil:
+			return errors.Join(ctx.Err(), err)
+		}
+		failed = errors.Join(failed, err)
+	}
+	return failed
+}
+
+// peers are the other members, the one that answered last time first.
+func (s *Server) peers(ctx context.Context, m *member) ([]string, error) {
+	members, err := m.node.Members(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("reading the cluster's configuration: %w", err)
+	}
+	var ids []string
+	good := m.goodPeer.Load()
+	for _, member := range members {
+		switch {
+		case member.ID == s.cfg.NodeID:
+		case good != nil && *good == member.ID:
+			ids = append([]string{member.ID}, ids...)
+		default:
+			ids = append(ids, member.ID)
+		}
+	}
+	return ids, nil
+}
+
+// answerForwarded does a request that a member sent on.
+func (s *Server) answerForwarded(ctx context.Context, m *member, body []byte) ([]byte, error) {
+	var f huawei.Forwarded
+	err := cbor.Unmarshal(body, &f)
+	clear(body)
+	defer clear(f.Body)
+	if err != nil {
+		return nil, refuseRemote("the forwarded request cannot be decoded")
+	}
+	uri := fasthttp.AcquireURI()
+	defer fasthttp.ReleaseURI(uri)
+	if err := uri.Parse(nil, []byte(f.URI)); err != nil {
+		return nil, refuseRemote("the forwarded request's path cannot be read")
+	}
+	r, values := m.table.find(f.Method, string(uri.Path()))
+	if r == nil || len(f.Body) > r.body {
+		return nil, refuseRemote("this node does not know the forwarded request's endpoint")
+	}
+	var out huawei.Outcome
+	r.handler(ctx, incoming{rc: new(fasthttp.RequestCtx), requestID: f.RequestID, path: values, forwarded: &f, outcome: &out})
+	defer clear(out.Body)
+	return cbor.Marshal(out)
+}
+
+// openAccessKey opens a secret key: by this node's module, or, while that does
+// not serve, by a peer's.
+func (s *Server) openAccessKey(m *member) func(ctx context.Context, ak *state.AccessKey) ([]byte, error) {
+	return func(ctx context.Context, ak *state.AccessKey) ([]byte, error) {
+		secret, err := m.seal.openAccessKey(ctx, ak)
+		if err == nil || !kms.ModuleGone(err) {
+			return secret, err
+		}
+		asked := s.askPeers(ctx, m, callOpenSecret, []byte(ak.ID), false, func(reply []byte) (bool, error) {
+			secret = reply
+			return len(reply) == 0, nil
+		})
+		if asked != nil {
+			return nil, errors.Join(err, asked)
+		}
+		return secret, nil
+	}
+}
+
+// answerOpenSecret opens an access key's secret for a member whose module is
+// gone. It goes only to one that was given the roots, and could open it itself.
+func (s *Server) answerOpenSecret(ctx context.Context, m *member, peer string, body []byte) ([]byte, error) {
+	if err := m.service.Current(ctx); err != nil {
+		return nil, err
+	}
+	root := s.machine.State()
+	node, ok := root.Node(peer)
+	if !ok || node.RootsApproved != root.Cluster().RootGeneration {
+		return nil, refuseRemote("node %s was not given the root keys", peer)
+	}
+	ak, ok := root.AccessKey(string(body))
+	if !ok {
+		return nil, refuseRemote("there is no such access key")
+	}
+	return m.seal.openAccessKey(ctx, ak)
+}

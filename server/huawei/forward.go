@@ -1,0 +1,109 @@
+package huawei
+
+import (
+	"context"
+	"errors"
+
+	"github.com/valyala/fasthttp"
+
+	"github.com/raftkms/raftkms/server/iam"
+	"github.com/raftkms/raftkms/server/kms"
+)
+
+// Forwarded is a request that the node which received it cannot answer, because
+// its module is gone: what a peer needs to answer it. It says who asks by their
+// credential's id. The peer decides everything else from its own state.
+type Forwarded struct {
+	Method    string        `cbor:"1,keyasint"`
+	URI       string        `cbor:"2,keyasint"` // path and query
+	Body      []byte        `cbor:"3,keyasint"` // holds plaintext: the owner wipes it
+	Source    string        `cbor:"4,keyasint"`
+	UserAgent string        `cbor:"5,keyasint"`
+	RequestID string        `cbor:"6,keyasint"`
+	Principal iam.Principal `cbor:"7,keyasint"`
+	// Changes is whether the operation may change the state, so that it must
+	// not be asked of a second peer when the first may have done it.
+	Changes bool `cbor:"8,keyasint"`
+}
+
+// Outcome is what the peer answers.
+type Outcome struct {
+	Status  int    `cbor:"1,keyasint"`
+	Code    string `cbor:"2,keyasint,omitempty"`
+	Message string `cbor:"3,keyasint,omitempty"`
+	Body    []byte `cbor:"4,keyasint,omitempty"` // of a success; may hold plaintext
+}
+
+// Elsewhere has a peer answer a request. Its error wraps what kept it from that.
+type Elsewhere func(ctx context.Context, f *Forwarded) (Outcome, error)
+
+// SetElsewhere says who answers what this node's module cannot; it comes before
+// the first request.
+func (d *Dialect) SetElsewhere(f Elsewhere) { d.elsewhere = f }
+
+// forward has a peer answer. why is the local failure, which stands when no
+// peer can either.
+func (d *Dialect) forward(ctx context.Context, rc *fasthttp.RequestCtx, in kms.Incoming, caller iam.Principal, dst []byte, why error) ([]byte, error) {
+	f := Forwarded{
+		Method: string(rc.Method()), URI: string(rc.RequestURI()), Body: rc.Request.Body(),
+		Source: in.Source, UserAgent: in.UserAgent, RequestID: in.RequestID, Principal: caller,
+		Changes: !in.Operation.Repeatable(),
+	}
+	out, err := d.elsewhere(ctx, &f)
+	defer clear(out.Body)
+	switch {
+	case err != nil && kms.KindOf(err) == kms.KindOutcomeUnknown:
+		return dst, err
+	case err != nil:
+		return dst, &kms.Error{Kind: kms.KindUnavailable, Message: "the module of this node does not serve, and no other node could answer; try again", Err: errors.Join(why, err)}
+	case out.Code != "":
+		return dst, &refusal{answer{out.Status, out.Code, out.Message}}
+	}
+	return append(dst, out.Body...), nil
+}
+
+// Answer does a forwarded request as this node's own: it waits for current
+// state, finds the credential there, authorises, and uses this node's module.
+// The node that forwarded it writes the trace.
+func (e Endpoint) Answer(ctx context.Context, d *Dialect, f *Forwarded, path Path) Outcome {
+	rc := new(fasthttp.RequestCtx)
+	rc.Request.Header.SetMethod(f.Method)
+	rc.Request.SetRequestURI(f.URI)
+	rc.Request.Header.SetUserAgent(f.UserAgent)
+	rc.Request.SetBodyRaw(f.Body)
+	in := kms.Incoming{
+		Operation: e.Operation, RequestID: f.RequestID, Source: f.Source, UserAgent: f.UserAgent, Project: path.Project,
+		URL: string(rc.Path()), Forwarded: true,
+	}
+	var out Outcome
+	err := d.service.Run(ctx, in, func(ctx context.Context, c *kms.Call) (err error) {
+		if err := resolve(c, f.Principal); err != nil {
+			return err
+		}
+		out.Body, err = e.perform(ctx, d, rc, path, c, f.Principal, nil)
+		return err
+	})
+	a := e.answerTo(err)
+	out.Status = a.status
+	if err != nil {
+		clear(out.Body)
+		out.Body, out.Code, out.Message = nil, a.code, a.message
+	}
+	return out
+}
+
+// resolve finds the credential that another node has seen proved, in this
+// node's own state: what is gone or disabled here is refused here.
+func resolve(c *kms.Call, p iam.Principal) error {
+	if p.AccessKeyID != "" {
+		credential, ok := c.Root.AccessKey(p.AccessKeyID)
+		if !ok || !credential.Enabled || credential.UserID != p.UserID {
+			return kms.Refuse(kms.KindUnauthenticated, "the access key does not exist or is disabled")
+		}
+	}
+	user, ok := c.Root.User(p.UserID)
+	if !ok || !user.Enabled || user.DomainID != p.DomainID {
+		return kms.Refuse(kms.KindUnauthenticated, "the user does not exist or is disabled")
+	}
+	return c.Identify(p)
+}

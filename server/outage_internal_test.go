@@ -1,0 +1,300 @@
+package server
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/huaweicloud/huaweicloud-sdk-go-v3/core/auth/signer"
+	"github.com/huaweicloud/huaweicloud-sdk-go-v3/core/request"
+
+	"github.com/raftkms/raftkms/hsm"
+	"github.com/raftkms/raftkms/hsm/soft"
+	"github.com/raftkms/raftkms/server/wire"
+)
+
+// breakable is a module that a test takes away and gives back.
+type breakable struct {
+	hsm.Module
+	mu     sync.Mutex
+	outage error
+	since  time.Time
+	over   chan struct{}
+}
+
+func (b *breakable) set(outage error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	close(b.over)
+	b.outage, b.since, b.over = outage, time.Now(), make(chan struct{})
+}
+
+func (b *breakable) Health() hsm.Health {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return hsm.Health{Outage: b.outage, Since: b.since}
+}
+
+func (b *breakable) Changed() <-chan struct{} {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.over
+}
+
+func (b *breakable) Seal(ctx context.Context) (hsm.Key, error) {
+	if err := b.Health().Outage; err != nil {
+		return nil, err
+	}
+	return b.Module.Seal(ctx)
+}
+
+func (b *breakable) Load(ctx context.Context, w hsm.Wrapped) (hsm.Loaded, error) {
+	if err := b.Health().Outage; err != nil {
+		return nil, err
+	}
+	k, err := b.Module.Load(ctx, w)
+	if blocks, is := k.(hsm.Key); is {
+		return breakableKey{blocks, b}, err
+	}
+	return k, err
+}
+
+func (b *breakable) Generate(ctx context.Context, l hsm.Level, s hsm.Spec) (hsm.Wrapped, error) {
+	if err := b.Health().Outage; err != nil {
+		return hsm.Wrapped{}, err
+	}
+	return b.Module.Generate(ctx, l, s)
+}
+
+func (b *breakable) Random(ctx context.Context, p []byte) error {
+	if err := b.Health().Outage; err != nil {
+		return err
+	}
+	return b.Module.Random(ctx, p)
+}
+
+func (b *breakable) Check(ctx context.Context) error {
+	if err := b.Health().Outage; err != nil {
+		return err
+	}
+	return b.Module.Check(ctx)
+}
+
+type breakableKey struct {
+	hsm.Key
+	b *breakable
+}
+
+func (k breakableKey) EncryptBlocks(ctx context.Context, dst, src []byte) error {
+	if err := k.b.Health().Outage; err != nil {
+		return err
+	}
+	return k.Key.EncryptBlocks(ctx, dst, src)
+}
+
+// trio is a cluster of three nodes in this process.
+type trio struct {
+	t       *testing.T
+	nodes   []*Server
+	modules []*breakable
+	founded *wire.InitReply
+	client  *http.Client
+}
+
+func newTrio(t *testing.T) *trio {
+	t.Helper()
+	c := &trio{t: t, client: &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{
+		TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, // the test asks its own nodes on loopback
+	}}}
+	for i := range 3 {
+		c.add(fmt.Sprintf("n%d", i+1))
+	}
+	var err error
+	c.founded, err = c.nodes[0].found(t.Context(), wire.InitRequest{Region: "r-1", DomainName: "d", UserName: "u"})
+	must(t, err)
+	for _, s := range c.nodes[1:] {
+		token, err := c.nodes[0].createJoinToken(t.Context(), wire.JoinTokenRequest{})
+		must(t, err)
+		must(t, s.join(t.Context(), token.Token))
+		m := s.member.Load()
+		await(t, "the joiner's fingerprint", func() bool { return m.roots.fingerprint() != "" })
+		must(t, c.nodes[0].approveRoots(t.Context(), "r", wire.ApproveRootsRequest{NodeID: s.cfg.NodeID, Fingerprint: m.roots.fingerprint()}))
+	}
+	await(t, "three voters that are ready", func() bool {
+		members, err := c.nodes[0].member.Load().node.Members(t.Context())
+		if err != nil || len(members) != 3 {
+			return false
+		}
+		for i, m := range members {
+			if !m.Voter || c.nodes[i].member.Load().ready.now() != nil {
+				return false
+			}
+		}
+		return true
+	})
+	return c
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func await(t *testing.T, what string, so func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); !so(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited in vain for %s", what)
+		}
+	}
+}
+
+func (c *trio) add(id string) {
+	c.t.Helper()
+	dir := c.t.TempDir()
+	module, err := soft.Open(c.t.Context(), soft.Config{
+		RootsFile: filepath.Join(dir, "roots"), PrivateKeyFile: filepath.Join(dir, "private"), UnlockKeyFile: filepath.Join(dir, "unlock"),
+	})
+	must(c.t, err)
+	b := &breakable{Module: module, over: make(chan struct{})}
+	s, err := Open(c.t.Context(), Config{
+		NodeID: id, DataDir: filepath.Join(dir, "data"), AdminSocket: filepath.Join(dir, "s"), Version: "test", Module: b,
+		APIListen: freeAddress(c.t), ClusterListen: freeAddress(c.t), GossipListen: freeAddress(c.t), ShutdownTimeout: 5 * time.Second,
+	})
+	must(c.t, err)
+	ctx, stop := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- s.Run(ctx) }()
+	c.t.Cleanup(func() {
+		stop()
+		if err := <-ended; err != nil {
+			c.t.Errorf("node %s ended with: %v", id, err)
+		}
+		must(c.t, module.Close())
+	})
+	awaitAdmin(c.t, s)
+	c.nodes, c.modules = append(c.nodes, s), append(c.modules, b)
+}
+
+// ask has a node do an operation and returns the status and the reply.
+func (c *trio) ask(node int, operation, body string) (int, map[string]any) {
+	c.t.Helper()
+	return c.askAs(c.founded.AccessKey, c.founded.SecretKey, node, operation, body)
+}
+
+func (c *trio) askAs(accessKey, secretKey string, node int, operation, body string) (int, map[string]any) {
+	c.t.Helper()
+	url := c.nodes[node].cfg.APIURL
+	path := "/v1.0/" + c.founded.ProjectID + "/kms/" + operation
+	signed := request.NewHttpRequestBuilder().WithEndpoint(url).WithMethod("POST").WithPath(path).
+		AddHeaderParam("Content-Type", "application/json").WithBody("body", body).Build()
+	headers, err := signer.Sign(signed, accessKey, secretKey)
+	must(c.t, err)
+	r, err := http.NewRequestWithContext(c.t.Context(), "POST", url+path, bytes.NewReader([]byte(body)))
+	must(c.t, err)
+	r.Header.Set("Content-Type", "application/json")
+	for name, value := range headers {
+		r.Header.Set(name, value)
+	}
+	response, err := c.client.Do(r)
+	must(c.t, err)
+	defer response.Body.Close()
+	raw, err := io.ReadAll(response.Body)
+	must(c.t, err)
+	reply := make(map[string]any)
+	must(c.t, json.Unmarshal(raw, &reply))
+	if response.StatusCode == http.StatusServiceUnavailable && response.Header.Get("Retry-After") == "" {
+		c.t.Error("a 503 without Retry-After")
+	}
+	return response.StatusCode, reply
+}
+
+// A node whose module is gone answers by way of a peer, also callers whose
+// secret key it has never opened; it gives leadership away, says no where a
+// peer does, and with no module anywhere 503; and recovers by itself.
+func TestModuleOutage(t *testing.T) {
+	c := newTrio(t)
+	status, reply := c.ask(0, "create-key", `{"key_alias":"first"}`)
+	if status != 200 {
+		t.Fatal(status, reply)
+	}
+	key := reply["key_info"].(map[string]any)["key_id"].(string)
+	if status, reply = c.ask(0, "create-datakey", `{"key_id":"`+key+`","datakey_length":"256"}`); status != 200 {
+		t.Fatal(status, reply)
+	}
+	cipher := reply["cipher_text"].(string)
+	open := `{"key_id":"` + key + `","cipher_text":"` + cipher + `","datakey_cipher_length":"32"}`
+
+	gone := fmt.Errorf("%w: unplugged by a test", hsm.ErrUnavailable)
+	leader := 0
+	for i, s := range c.nodes {
+		if s.member.Load().node.IsLeader() {
+			leader = i
+		}
+	}
+	c.modules[leader].set(gone)
+	await(t, "another leader", func() bool {
+		id, known := c.nodes[leader].member.Load().node.Leader()
+		return known && id != c.nodes[leader].cfg.NodeID
+	})
+	for range 20 {
+		status, again := c.ask(leader, "decrypt-datakey", open)
+		if status != 200 || again["data_key"] != reply["plain_text"] {
+			t.Fatalf("decrypt-datakey on a node without a module: %d %v", status, again)
+		}
+	}
+	if status, reply := c.ask(leader, "create-key", `{"key_alias":"second"}`); status != 200 {
+		t.Errorf("create-key on a node without a module: %d %v", status, reply)
+	}
+	if status, reply := c.ask(leader, "create-key", `{"key_alias":"second"}`); status != 400 || reply["error"].(map[string]any)["error_code"] != "KMS.1104" {
+		t.Errorf("a refusal by way of a peer: %d %v", status, reply)
+	}
+	if err := c.nodes[leader].member.Load().ready.now(); err != nil {
+		t.Errorf("a node that a peer helps is not ready: %v", err)
+	}
+	// Another node's module goes, too: it has never opened this secret key.
+	other := (leader + 1) % 3
+	c.modules[other].set(gone)
+	if status, reply := c.ask(other, "decrypt-datakey", open); status != 200 {
+		t.Errorf("an access key that was never opened here: %d %v", status, reply)
+	}
+	if status, _ := c.askAs(c.founded.AccessKey, "wrong", other, "decrypt-datakey", open); status != 401 {
+		t.Errorf("a wrong secret key by way of a peer: %d", status)
+	}
+	// A revocation counts there, too.
+	if status, reply := c.ask(other, "disable-key", `{"key_id":"`+key+`"}`); status != 200 {
+		t.Errorf("disable-key: %d %v", status, reply)
+	}
+	if status, reply := c.ask(leader, "decrypt-datakey", open); status != 400 || reply["error"].(map[string]any)["error_code"] != "KMS.0209" {
+		t.Errorf("a disabled key by way of a peer: %d %v", status, reply)
+	}
+	c.modules[(leader+2)%3].set(gone)
+	if status, reply := c.ask(leader, "create-key", `{"key_alias":"third"}`); status != 503 {
+		t.Errorf("without any module: %d %v", status, reply)
+	}
+	await(t, "a node that is not ready", func() bool { return c.nodes[leader].member.Load().ready.now() != nil })
+	for _, m := range c.modules {
+		m.set(nil)
+	}
+	await(t, "all to be ready", func() bool {
+		for _, s := range c.nodes {
+			if s.member.Load().ready.now() != nil {
+				return false
+			}
+		}
+		return true
+	})
+	if status, reply := c.ask(leader, "gen-random", `{"random_data_length":"512"}`); status != 200 {
+		t.Errorf("when all modules are back: %d %v", status, reply)
+	}
+}
