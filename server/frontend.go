@@ -127,7 +127,7 @@ func (s *Server) answer(table routeTable, rc *fasthttp.RequestCtx) {
 func (s *Server) dialect(m *member, e huawei.Endpoint) handler {
 	return func(ctx context.Context, in incoming) string {
 		path := huawei.Path{
-			Project: in.path.get("project_id"), Key: in.path.get("key_id"), Tag: in.path.get("tag_key"),
+			Project: in.path.get("project_id"), Key: in.path.get("key_id"), Tag: in.path.get("tag_key"), Tracker: in.path.get("tracker_name"),
 		}
 		if in.forwarded != nil {
 			*in.outcome = e.Answer(ctx, m.dialect, in.forwarded, path)

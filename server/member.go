@@ -148,7 +148,10 @@ func (s *Server) start(ctx context.Context, id identity, creds credentials) erro
 		Module:     s.cfg.Module,
 		LoadedKeys: s.cfg.LoadedKeys,
 		Traces:     watchedTraces{s},
-		Logger:     s.cfg.Logger,
+		Search: func(ctx context.Context, q kms.TraceQuery) (kms.TracePage, error) {
+			return s.searchTraces(ctx, m, q)
+		},
+		Logger: s.cfg.Logger,
 	})
 	m.secrets = iam.NewSecrets(s.openAccessKey(m))
 	m.dialect = huawei.New(m.service, iam.NewVerifier(m.secrets, time.Now))

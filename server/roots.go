@@ -253,6 +253,7 @@ func (s *Server) handleCalls(m *member) {
 	m.node.Handle(callRenew, func(ctx context.Context, peer string, body []byte) ([]byte, error) {
 		return s.answerRenewal(ctx, m, peer, body)
 	})
+	m.node.Handle(callSearchTraces, s.answerSearch)
 	m.node.Handle(callTransportKey, func(ctx context.Context, _ string, _ []byte) ([]byte, error) {
 		return s.cfg.Module.TransportKey(ctx)
 	})

@@ -65,5 +65,10 @@ func (s *Server) routes(m *member) []route {
 		{"POST", "/v1.0/{project_id}/kms/encrypt-data", dataBody, kms(huawei.EncryptData)},
 		{"POST", "/v1.0/{project_id}/kms/decrypt-data", dataBody, kms(huawei.DecryptData)},
 		{"POST", "/v1.0/{project_id}/kms/gen-random", smallBody, kms(huawei.GenerateRandom)},
+
+		// Huawei-style dialect: traces.
+		{"GET", "/v3/{project_id}/traces", noBody, kms(huawei.ListTraces)},
+		{"GET", "/v2.0/{project_id}/{tracker_name}/trace", noBody, kms(huawei.ListTracesOfTracker)},
+		{"GET", "/v1.0/{project_id}/{tracker_name}/trace", noBody, kms(huawei.ListTracesOfTracker)},
 	}
 }

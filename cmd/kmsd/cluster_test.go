@@ -38,6 +38,7 @@ func tellStory(t *testing.T, module string) {
 	t.Run("own data keys", func(t *testing.T) { ownDataKeys(t, nodes, key) })
 	t.Run("data", func(t *testing.T) { dataOpensEverywhere(t, nodes, key) })
 	t.Run("random", func(t *testing.T) { randomDiffers(t, nodes) })
+	t.Run("traces of all nodes", func(t *testing.T) { tracesOfAllNodes(t, c, nodes, key) })
 	t.Run("refusals", func(t *testing.T) { refusals(t, c, nodes, key) })
 	disabled := nodes[0].createKey("disabled/" + module)
 	t.Run("a disabled key is refused everywhere at once", func(t *testing.T) { disabledEverywhere(t, nodes, disabled) })

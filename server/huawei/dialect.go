@@ -25,6 +25,7 @@ type Service interface {
 	EncryptData(ctx context.Context, c *kms.Call, req kms.EncryptRequest) (*kms.Sealed, error)
 	DecryptData(ctx context.Context, c *kms.Call, req kms.DecryptRequest) (*kms.Sealed, error)
 	GenerateRandom(ctx context.Context, c *kms.Call, bytes int) ([]byte, error)
+	SearchTraces(ctx context.Context, c *kms.Call, q kms.TraceQuery) (kms.TracePage, error)
 
 	RenameKey(ctx context.Context, c *kms.Call, ref, name string) (*state.Key, error)
 	UpdateDescription(ctx context.Context, c *kms.Call, ref, description string) (*state.Key, error)
@@ -79,6 +80,7 @@ type Endpoint struct {
 type Path struct {
 	Project string
 	Key     string // a key's id
+	Tracker string // a tracker of the trace service
 	Tag     string // the key of a tag
 }
 

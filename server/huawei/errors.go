@@ -151,7 +151,11 @@ func (e *Endpoint) answerTo(err error) answer {
 func (e *Endpoint) answerToService(err *kms.Error) answer {
 	a, known := answers[err.Kind]
 	if !known || err.Kind == kms.KindInternal {
-		return answers[kms.KindInternal]
+		a = answers[kms.KindInternal]
+		if code, ok := e.kinds[kms.KindInternal]; ok {
+			a.code = code
+		}
+		return a
 	}
 	if code, ok := e.kinds[err.Kind]; ok {
 		a.code = code

@@ -161,6 +161,7 @@ type world struct {
 	t        testing.TB
 	service  *scripted
 	traces   *traces
+	search   func(q kms.TraceQuery) (kms.TracePage, error) // of all nodes' traces
 	replica  *single
 	made     int // keys, for their names
 	listener *fasthttputil.InmemoryListener
@@ -217,7 +218,8 @@ func newWorld(t testing.TB) *world {
 	}
 	w := &world{t: t, traces: &traces{}, replica: &single{machine: fsm.New(), now: fsmtest.Start}, listener: fasthttputil.NewInmemoryListener()}
 	w.service = &scripted{Service: kms.New(kms.Config{
-		NodeID: fsmtest.NodeID, Replica: w.replica, Module: module, Traces: w.traces, Logger: slog.New(slog.DiscardHandler),
+		NodeID: fsmtest.NodeID, Replica: w.replica, Module: module, Traces: w.traces,
+		Search: func(_ context.Context, q kms.TraceQuery) (kms.TracePage, error) { return w.search(q) }, Logger: slog.New(slog.DiscardHandler),
 	})}
 	t.Cleanup(w.service.Close)
 	if err := w.service.Bootstrap(t.Context(), fsmtest.Bootstrap(), "test"); err != nil {
@@ -256,6 +258,12 @@ func (w *world) serve(d *huawei.Dialect) {
 				huawei.Version(rc)
 			case string(rc.Path()) == "/panic":
 				huawei.WriteInternal(rc, requestID)
+			case strings.HasSuffix(string(rc.Path()), "/traces"):
+				parts := strings.Split(string(rc.Path()), "/")
+				huawei.ListTraces.Serve(rc, d, rc, requestID, huawei.Path{Project: parts[2]})
+			case strings.HasSuffix(string(rc.Path()), "/trace"):
+				parts := strings.Split(string(rc.Path()), "/")
+				huawei.ListTracesOfTracker.Serve(rc, d, rc, requestID, huawei.Path{Project: parts[2], Tracker: parts[3]})
 			case differs:
 				other.Serve(rc, d, rc, requestID, huawei.Path{Project: project})
 			case !ok:

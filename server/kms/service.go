@@ -43,6 +43,8 @@ type Config struct {
 	Module  hsm.Module
 	Traces  Traces
 	Logger  *slog.Logger
+	// Search looks for traces on every node.
+	Search TraceSearch
 	// LoadedKeys is how many key versions are kept loaded; 0 means 4096.
 	LoadedKeys int
 	// MinDeletionWait is how long a key waits for its deletion at least; 0 means 7 days.
@@ -58,6 +60,7 @@ type Service struct {
 	logger  *slog.Logger
 	keys    *keyring
 	entropy *entropy.Pool
+	search  TraceSearch
 
 	minDeletionWait time.Duration
 }
@@ -81,6 +84,7 @@ func New(cfg Config) *Service {
 		logger:  cfg.Logger,
 		keys:    newKeyring(cfg.Module, cfg.LoadedKeys),
 		entropy: entropy.NewPool(cfg.Module),
+		search:  cfg.Search,
 	}
 }
 
