@@ -40,6 +40,16 @@ var writes = map[command.Type]write{
 	command.TypeDeleteDueKey:        {command.CallerSystem, "", of(deleteDueKey)},
 	command.TypeReportErasure:       {command.CallerSystem, "", of(reportErasure)},
 	command.TypeRecordUse:           {command.CallerSystem, "", of(recordUse)},
+
+	command.TypeLockUser:       {command.CallerSystem, "", of(lockUser)},
+	command.TypeUnlockUser:     {command.CallerOperator, policy.ActionUnlockUser, of(unlockUser)},
+	command.TypeChangePassword: {command.CallerUser, "", of(changePassword)},
+	command.TypeRevokeToken:    {command.CallerUser, "", of(revokeToken)},
+	command.TypeAddProvider:    {command.CallerOperator, policy.ActionUpdateProviders, of(addProvider)},
+	command.TypeRemoveProvider: {command.CallerOperator, policy.ActionUpdateProviders, of(removeProvider)},
+	command.TypeBindIdentity:   {command.CallerOperator, policy.ActionUpdateProviders, of(bindIdentity)},
+	command.TypeUnbindIdentity: {command.CallerOperator, policy.ActionUpdateProviders, of(unbindIdentity)},
+	command.TypeRecordAccess:   {command.CallerSystem, "", of(recordAccess)},
 }
 
 // ErrUnknownLevel is returned for a command above the highest feature level

@@ -42,7 +42,7 @@ func Authorize(root *state.Root, caller command.Caller, r Request) *Refusal {
 }
 
 func authorize(v *state.View, caller command.Caller, r Request) *Refusal {
-	user, domain, refusal := authenticate(v, caller)
+	user, domain, refusal := authenticate(v, caller, r.Now)
 	if refusal != nil {
 		return refusal
 	}
@@ -88,23 +88,6 @@ func authorize(v *state.View, caller command.Caller, r Request) *Refusal {
 	}
 }
 
-// authenticate finds the user who stands behind a credential, and the account.
-func authenticate(v *state.View, caller command.Caller) (*state.User, *state.Domain, *Refusal) {
-	credential, ok := v.AccessKey(caller.CredentialID)
-	if !ok || !credential.Enabled || credential.UserID != caller.UserID {
-		return nil, nil, refuse(CodeUnauthenticated, "the access key does not exist or is disabled")
-	}
-	user, ok := v.User(credential.UserID)
-	if !ok || !user.Enabled {
-		return nil, nil, refuse(CodeUnauthenticated, "the user does not exist or is disabled")
-	}
-	domain, ok := v.Domain(user.DomainID)
-	if !ok || !domain.Enabled {
-		return nil, nil, refuse(CodeUnauthenticated, "the account does not exist or is disabled")
-	}
-	return user, domain, nil
-}
-
 // judge asks every policy that holds for the user in the request's project. Of
 // the strongest verdict it returns the policy as people know it.
 func judge(v *state.View, user *state.User, ask *policy.Request) (verdict policy.Verdict, by string) {
@@ -138,6 +121,10 @@ func authorizeWrite(v *state.View, w write, cmd command.Command, key *state.Key)
 	}
 	if !user {
 		return nil
+	}
+	if w.action == "" { // whoever it is: the write itself asks whether it is theirs
+		_, _, refusal := authenticate(v, cmd.Caller, v.Now())
+		return refusal
 	}
 	return authorize(v, cmd.Caller, Request{
 		Action: w.action, ProjectID: cmd.Caller.ProjectID, Key: key, Now: v.Now(),

@@ -81,6 +81,15 @@ func TestEveryTypeIsApplied(t *testing.T) {
 	m.Must(fsmtest.ScheduleDeletion("a", 1000))
 	m.Must(fsmtest.CancelDeletion("a"))
 	m.Must(command.ReportErasure{NodeID: fsmtest.NodeID, Through: 1})
+	m.Must(command.LockUser{UserID: fsmtest.UserID, Until: m.Now + 1000})
+	m.Must(command.UnlockUser{UserID: fsmtest.UserID})
+	m.Must(command.ChangePassword{UserID: fsmtest.UserID, PasswordHash: fsmtest.PasswordHash})
+	m.Must(fsmtest.RevokeToken("a"))
+	m.Must(fsmtest.AddCA("ca"))
+	m.Must(command.BindIdentity{ProviderID: "ca", Name: "dns:a.test", UserID: fsmtest.UserID})
+	m.Must(command.UnbindIdentity{ProviderID: "ca", Name: "dns:a.test"})
+	m.Must(command.RemoveProvider{ID: "ca"})
+	m.Must(command.RecordAccess{Uses: []command.Access{{AccessKeyID: fsmtest.AccessKeyID, Last: m.Now}}})
 	// The one that is left needs a deletion that stands.
 	m.Must(fsmtest.ScheduleDeletion("a", 1000))
 	m.Now += 1000

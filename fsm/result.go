@@ -105,6 +105,16 @@ type AliasResult struct {
 	Updated   int64  `cbor:"5,keyasint"` // Unix ms
 }
 
+// UserResult is what the writes that are about one user's credentials answer.
+type UserResult struct {
+	UserID string `cbor:"1,keyasint"`
+}
+
+// ProviderResult is what the writes about client CAs and OIDC issuers answer.
+type ProviderResult struct {
+	ID string `cbor:"1,keyasint"`
+}
+
 // Alias returns the body of a result of create-alias or associate-alias.
 func (r Result) Alias() (AliasResult, error) { return decodeBody[AliasResult](r) }
 

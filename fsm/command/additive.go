@@ -16,8 +16,8 @@ func (t Type) Fenced() bool {
 		TypeCancelDeletion,                                                                                      // a key pending deletion is of no use, nor is a Disabled one
 		TypeCreateAlias,                                                                                         // the name was free: no call was allowed by it
 		TypeProtectKey, TypeUpdateDescription, TypeEnableRotation, TypeSetRotationInterval, TypeDisableRotation, // nothing that a use of the key asks for
-		TypeSetStandby,                   // a vote decides nothing that a call asks for
-		TypeReportErasure, TypeRecordUse: // what has happened, not what may
+		TypeSetStandby,                                     // a vote decides nothing that a call asks for
+		TypeReportErasure, TypeRecordUse, TypeRecordAccess: // what has happened, not what may
 		return false
 	default:
 		return true

@@ -61,6 +61,9 @@ type Caller struct {
 	MFA          bool       `cbor:"6,keyasint"`
 	NodeID       string     `cbor:"7,keyasint"` // node that answers the client
 	RequestID    string     `cbor:"8,keyasint"`
+	Via          Via        `cbor:"20,keyasint,omitempty"` // kind of the credential
+	Epoch        uint64     `cbor:"21,keyasint,omitempty"` // ViaToken: of the user's credentials, when the token was made
+	Expires      int64      `cbor:"22,keyasint,omitempty"` // Unix ms; when the credential ends by itself, 0: never
 }
 
 // Bootstrap is the first command of a cluster: its record, its first account,

@@ -51,7 +51,23 @@ func bodies() []command.Body {
 		command.DeleteDueKey{KeyID: fsmtest.KeyID("golden"), Due: fsmtest.Start + 1},
 		command.ReportErasure{NodeID: "n2", Through: 77},
 		command.RecordUse{Uses: []command.VersionUse{{KeyID: fsmtest.KeyID("golden"), Number: 2, Last: fsmtest.Start + 1}}},
+		command.LockUser{UserID: fsmtest.UserID, Until: fsmtest.Start + 1},
+		command.UnlockUser{UserID: fsmtest.UserID},
+		command.ChangePassword{UserID: fsmtest.UserID, PasswordHash: fsmtest.PasswordHash, Epoch: 7},
+		fsmtest.RevokeToken("golden"),
+		everyProvider(),
+		command.RemoveProvider{ID: "golden"},
+		command.BindIdentity{ProviderID: "golden", Name: "dns:gold.test", UserID: fsmtest.UserID},
+		command.UnbindIdentity{ProviderID: "golden", Name: "dns:gold.test"},
+		command.RecordAccess{Uses: []command.Access{{AccessKeyID: fsmtest.AccessKeyID, Last: fsmtest.Start + 1}}},
 	}
+}
+
+// everyProvider has every field of both kinds of provider.
+func everyProvider() command.AddProvider {
+	b := fsmtest.AddIssuer("golden")
+	b.Certificate = []byte("certificate")
+	return b
 }
 
 // full returns a command with every field filled in.

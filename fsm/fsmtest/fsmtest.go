@@ -124,11 +124,13 @@ func Caller() command.Caller {
 // CallerFor returns the caller who may ask for writes of that type.
 func CallerFor(t command.Type) command.Caller {
 	switch t {
-	case command.TypeBootstrap, command.TypeCreateJoinToken, command.TypeApproveRoots, command.TypeRemoveNode, command.TypeSetStandby:
+	case command.TypeBootstrap, command.TypeCreateJoinToken, command.TypeApproveRoots, command.TypeRemoveNode, command.TypeSetStandby,
+		command.TypeUnlockUser, command.TypeAddProvider, command.TypeRemoveProvider, command.TypeBindIdentity, command.TypeUnbindIdentity:
 		return command.Caller{Kind: command.CallerOperator, NodeID: NodeID}
 	case command.TypeAdmitNode:
 		return command.Caller{Kind: command.CallerNode, NodeID: NodeID}
-	case command.TypeRotateDueKey, command.TypeDeleteDueKey, command.TypeReportErasure, command.TypeRecordUse:
+	case command.TypeRotateDueKey, command.TypeDeleteDueKey, command.TypeReportErasure, command.TypeRecordUse,
+		command.TypeLockUser, command.TypeRecordAccess:
 		return command.Caller{Kind: command.CallerSystem, NodeID: NodeID}
 	default:
 		return Caller()

@@ -31,7 +31,11 @@ func (r *Root) Records() iter.Seq2[Table, []byte] {
 			yieldTable(yield, TableAlias, &r.aliases) &&
 			yieldTable(yield, TableTombstone, &r.tombstones) &&
 			yieldTable(yield, TableErasure, &r.erasures) &&
-			yieldTable(yield, TableUse, &r.uses)
+			yieldTable(yield, TableUse, &r.uses) &&
+			yieldTable(yield, TableRevokedToken, &r.revoked) &&
+			yieldTable(yield, TableAccess, &r.accesses) &&
+			yieldTable(yield, TableProvider, &r.providers) &&
+			yieldTable(yield, TableBinding, &r.bindings)
 	}
 }
 
@@ -107,6 +111,14 @@ func (l *Loader) load(number Table, data []byte) (key []byte, err error) {
 		return loadOne(data, x.PutErasure, func(e *Erasure) []byte { return []byte(e.NodeID) })
 	case TableUse:
 		return loadOne(data, x.PutUse, func(u *Use) []byte { return appendVersionKey(nil, u.KeyID, u.Number) })
+	case TableRevokedToken:
+		return loadOne(data, x.PutRevokedToken, func(t *RevokedToken) []byte { return []byte(t.ID) })
+	case TableAccess:
+		return loadOne(data, x.PutAccess, func(a *Access) []byte { return []byte(a.AccessKeyID) })
+	case TableProvider:
+		return loadOne(data, x.PutProvider, func(p *Provider) []byte { return []byte(p.ID) })
+	case TableBinding:
+		return loadOne(data, x.PutBinding, func(b *Binding) []byte { return appendNameKey(nil, b.ProviderID, b.Name) })
 	default:
 		return nil, errors.New("no such table")
 	}

@@ -74,6 +74,11 @@ type User struct {
 	Roles        []RoleBinding `cbor:"6,keyasint"` // sorted by role, then project
 	Created      int64         `cbor:"7,keyasint"`
 	Fence        uint64        `cbor:"8,keyasint"`
+
+	// Epoch is the log index of the command that last ended what the user had
+	// proved: a password change, a loss. A token of an older epoch is nobody's.
+	Epoch       uint64 `cbor:"20,keyasint,omitempty"`
+	LockedUntil int64  `cbor:"21,keyasint,omitempty"` // the password is refused until then
 }
 
 // RoleBinding gives a user a role in one project, or in all of its domain.

@@ -23,6 +23,11 @@ type View struct {
 	erasures   table[*Erasure]
 	uses       table[*Use] // key, version → use
 
+	revoked   table[*RevokedToken]
+	accesses  table[*Access]
+	providers table[*Provider]
+	bindings  table[*Binding] // provider, name → binding
+
 	// Indexes: made from the records, neither hashed nor stored.
 	domainNames  table[string] // name → id
 	projectNames table[string] // domain, name → id
@@ -35,6 +40,8 @@ type View struct {
 	deletions    table[string] // index of the deleting entry → key
 	replyOrder   table[string] // first, index → proposal id
 	replyCount   int
+	revokedOrder table[string] // expiry, id → id
+	revokedCount int
 
 	sum     sum
 	applied uint64
@@ -56,6 +63,11 @@ func NewRoot() *Root {
 		tombstones:   newTable[*Tombstone](),
 		erasures:     newTable[*Erasure](),
 		uses:         newTable[*Use](),
+		revoked:      newTable[*RevokedToken](),
+		accesses:     newTable[*Access](),
+		providers:    newTable[*Provider](),
+		bindings:     newTable[*Binding](),
+		revokedOrder: newTable[string](),
 		domainNames:  newTable[string](),
 		projectNames: newTable[string](),
 		userNames:    newTable[string](),
@@ -89,6 +101,11 @@ func (x *Txn) Commit() *Root {
 	v.tombstones.commit()
 	v.erasures.commit()
 	v.uses.commit()
+	v.revoked.commit()
+	v.accesses.commit()
+	v.providers.commit()
+	v.bindings.commit()
+	v.revokedOrder.commit()
 	v.domainNames.commit()
 	v.projectNames.commit()
 	v.userNames.commit()

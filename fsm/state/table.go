@@ -27,6 +27,11 @@ const (
 	TableTombstone Table = 21
 	TableErasure   Table = 22
 	TableUse       Table = 23
+
+	TableRevokedToken Table = 44
+	TableAccess       Table = 45
+	TableProvider     Table = 46
+	TableBinding      Table = 47
 )
 
 // table is one kind of record, or one index, in the order of its keys: a tree
@@ -94,6 +99,11 @@ func appendNameKey(dst []byte, parentID, name string) []byte {
 
 func appendSequenceKey(dst []byte, projectID string, sequence uint64) []byte {
 	return binary.BigEndian.AppendUint64(append(append(dst, projectID...), 0), sequence)
+}
+
+// appendTimeKey orders records by an instant, which is never negative.
+func appendTimeKey(dst []byte, at int64, id string) []byte {
+	return append(binary.BigEndian.AppendUint64(dst, uint64(at)), id...)
 }
 
 // appendReplyOrderKey orders replies by when they leave: First is never negative.
