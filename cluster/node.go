@@ -47,6 +47,7 @@ type Node struct {
 	asks, points *rounds       // readindex.go
 	inFlight     chan struct{} // one element per command in Raft's hands
 	changes      sync.Mutex    // one change of members at a time
+	erasing      sync.Mutex    // one Erase at a time
 
 	intake   sync.RWMutex
 	open     context.Context // ends when no more work is taken

@@ -229,7 +229,7 @@ func (k *modelKey) is(root *state.Root, r *state.Key) bool {
 	} else if k.state != state.PendingDeletion {
 		wantDue = 0
 	}
-	isDue := slices.Contains(root.Due(root.Now(), 1000), r)
+	isDue := slices.Contains(root.Due(root.Now(), 1000, nil), r)
 	versions := root.Versions(r.ID)
 	return r.State == k.state && r.Protected == k.protected && r.Deletion == k.deletion && r.RotationDays == k.days && r.RotationDue == k.due &&
 		r.Versions == k.versions && len(versions) == int(k.versions) && r.PrimaryVersion == k.versions &&

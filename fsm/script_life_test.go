@@ -83,7 +83,7 @@ func life(root *state.Root, k *state.Key) string {
 			at(fmt.Sprintf("used-%d", v.Number), u.Last)
 		}
 	}
-	for i, due := range root.Due(root.Now(), 100) {
+	for i, due := range root.Due(root.Now(), 100, nil) {
 		if due == k {
 			fmt.Fprintf(&line, " (%d. of what is due)", i+1)
 		}

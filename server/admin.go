@@ -90,6 +90,7 @@ func (s *Server) serveAdmin() adminServer {
 		return struct{}{}, s.setStandby(ctx, req.NodeID, true)
 	})
 	handleAdmin(mux, wire.AdminPathTransfer, s.transferLeadership)
+	handleAdmin(mux, wire.AdminPathVerifyErasure, s.verifyErasure)
 	server := &http.Server{Handler: mux, ReadTimeout: 10 * time.Second, IdleTimeout: time.Minute}
 	s.tasks.Go(func() {
 		if err := server.Serve(s.adminListener); !errors.Is(err, http.ErrServerClosed) {

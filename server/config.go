@@ -70,6 +70,11 @@ type Config struct {
 
 	// LoadedKeys is how many key versions are kept loaded; 0: 4096.
 	LoadedKeys int
+	// MinDeletionWait is how long a key waits for its deletion at least; 0: 7 days.
+	MinDeletionWait time.Duration
+	// ErasurePause is the time from one erasure of the node's files to the next; 0: 10 min.
+	ErasurePause time.Duration
+
 	// Module is the node's HSM; whoever opened it closes it after Run.
 	Module hsm.Module
 	// Logger takes what an operator should see; never a secret.
@@ -121,6 +126,9 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.ErasurePause == 0 {
+		c.ErasurePause = 10 * time.Minute
 	}
 	if c.ShutdownTimeout == 0 {
 		c.ShutdownTimeout = 10 * time.Second

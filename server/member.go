@@ -152,6 +152,8 @@ func (s *Server) start(ctx context.Context, id identity, creds credentials) erro
 			return s.searchTraces(ctx, m, q)
 		},
 		Logger: s.cfg.Logger,
+
+		MinDeletionWait: s.cfg.MinDeletionWait,
 	})
 	m.secrets = iam.NewSecrets(s.openAccessKey(m))
 	m.dialect = huawei.New(m.service, iam.NewVerifier(m.secrets, time.Now))
@@ -171,6 +173,7 @@ func (s *Server) start(ctx context.Context, id identity, creds credentials) erro
 	s.tasks.Go(func() { s.watchMembers(ctx, m) })
 	s.tasks.Go(func() { s.writeEvents(ctx, m) })
 	s.tasks.Go(func() { s.renewCertificate(ctx, m) })
+	s.startJobs(ctx, m)
 	return nil
 }
 

@@ -15,7 +15,14 @@ import (
 
 // startFounder runs a node that has founded a cluster of its own, until the
 // test ends.
-func startFounder(t *testing.T) *Server {
+func startFounder(t *testing.T, change ...func(*Config)) *Server {
+	t.Helper()
+	s, _ := startFounderOf(t, change...)
+	return s
+}
+
+// startFounderOf returns the first administrator as well.
+func startFounderOf(t *testing.T, change ...func(*Config)) (*Server, *wire.InitReply) {
 	t.Helper()
 	dir := t.TempDir()
 	module, err := soft.Open(t.Context(), soft.Config{
@@ -24,10 +31,14 @@ func startFounder(t *testing.T) *Server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := Open(t.Context(), Config{
+	cfg := Config{
 		NodeID: "n1", DataDir: filepath.Join(dir, "data"), AdminSocket: filepath.Join(dir, "s"), Version: "test", Module: module,
 		APIListen: freeAddress(t), ClusterListen: freeAddress(t), GossipListen: freeAddress(t),
-	})
+	}
+	for _, f := range change {
+		f(&cfg)
+	}
+	s, err := Open(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -44,10 +55,11 @@ func startFounder(t *testing.T) *Server {
 		}
 	})
 	awaitAdmin(t, s)
-	if _, err := s.found(t.Context(), wire.InitRequest{Region: "r-1", DomainName: "d", UserName: "u"}); err != nil {
+	founded, err := s.found(t.Context(), wire.InitRequest{Region: "r-1", DomainName: "d", UserName: "u"})
+	if err != nil {
 		t.Fatal(err)
 	}
-	return s
+	return s, founded
 }
 
 // awaitAdmin waits until Run has begun: the admin socket answers from then on.

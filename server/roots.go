@@ -266,6 +266,9 @@ func (s *Server) handleCalls(m *member) {
 	m.node.Handle(callTransfer, func(ctx context.Context, _ string, body []byte) ([]byte, error) {
 		return nil, m.handOn(ctx, string(body))
 	})
+	m.node.Handle(callVerifyErasure, func(ctx context.Context, _ string, body []byte) ([]byte, error) {
+		return s.answerVerify(ctx, m, body)
+	})
 	m.node.Handle(callNodeStatus, func(context.Context, string, []byte) ([]byte, error) {
 		return cbor.Marshal(s.ownStatus(m))
 	})

@@ -102,6 +102,12 @@ func (s *Socket) TransferLeadership(ctx context.Context, nodeID string) (wire.Tr
 	return reply, s.call(ctx, http.MethodPost, wire.AdminPathTransfer, wire.NodeRequest{NodeID: nodeID}, &reply)
 }
 
+// VerifyErasure has the nodes look for what is left of a deleted key.
+func (s *Socket) VerifyErasure(ctx context.Context, keyID string) (wire.VerifyErasureReply, error) {
+	var reply wire.VerifyErasureReply
+	return reply, s.call(ctx, http.MethodPost, wire.AdminPathVerifyErasure, wire.VerifyErasureRequest{KeyID: keyID}, &reply)
+}
+
 // call does one request; a nil reply is not decoded.
 func (s *Socket) call(ctx context.Context, method, path string, request, reply any) error {
 	var body io.Reader

@@ -20,7 +20,6 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
-	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
 	"go.etcd.io/bbolt"
 	bolterrors "go.etcd.io/bbolt/errors"
 )
@@ -58,8 +57,9 @@ type Stores struct {
 	Stable    raft.StableStore
 	Snapshots raft.SnapshotStore
 
-	bolt   *raftboltdb.BoltStore
-	stable *stableStore
+	log       *logFiles
+	stable    *stableStore
+	snapshots *snapshotStore
 }
 
 // Open opens the directory, or makes it. A directory that another process has
@@ -80,11 +80,8 @@ func Open(cfg Config) (_ *Stores, err error) {
 			s.Close()
 		}
 	}()
-	s.bolt, err = raftboltdb.New(raftboltdb.Options{
-		Path:                    filepath.Join(cfg.Dir, logFile),
-		BoltOptions:             boltOptions(logMmap),
-		MsgpackUseNewTimeFormat: true,
-	})
+	dog := NewWatchdog(cfg.SlowWrite, cfg.Fatal)
+	s.log, err = openLog(cfg.Dir, dog)
 	if err != nil {
 		return nil, openingError("log", cfg.Dir, err)
 	}
@@ -92,7 +89,7 @@ func Open(cfg Config) (_ *Stores, err error) {
 	if err != nil {
 		return nil, openingError("vote", cfg.Dir, err)
 	}
-	snapshots, err := openSnapshots(cfg.Dir, cfg.Logger)
+	s.snapshots, err = openSnapshots(cfg.Dir, cfg.Logger)
 	if err != nil {
 		return nil, err
 	}
@@ -100,18 +97,17 @@ func Open(cfg Config) (_ *Stores, err error) {
 	if err := errors.Join(syncDir(cfg.Dir), syncDir(filepath.Dir(cfg.Dir))); err != nil {
 		return nil, err
 	}
-	dog := NewWatchdog(cfg.SlowWrite, cfg.Fatal)
-	s.Snapshots = snapshots
+	s.Snapshots = s.snapshots
 	s.Stable = dog.Stable(s.stable)
-	s.Log, err = raft.NewLogCache(cachedEntries, dog.Log(s.bolt))
+	s.Log, err = raft.NewLogCache(cachedEntries, s.log)
 	return s, err
 }
 
 // Close closes the files. Raft must have ended.
 func (s *Stores) Close() error {
 	var errs []error
-	if s.bolt != nil {
-		errs = append(errs, s.bolt.Close())
+	if s.log != nil {
+		errs = append(errs, s.log.close())
 	}
 	if s.stable != nil {
 		errs = append(errs, s.stable.Close())

@@ -16,7 +16,8 @@ func (a *app) keyCommands() *cobra.Command {
 	return group("key", "Make and look after keys",
 		a.createKeyCommand(), a.describeKeyCommand(), a.listKeysCommand(),
 		a.stateCommand("enable", "Let a disabled key be used again", (*client.Client).EnableKey, client.Enabled),
-		a.stateCommand("disable", "Forbid every use of a key, on every node at once", (*client.Client).DisableKey, client.Disabled))
+		a.stateCommand("disable", "Forbid every use of a key, on every node at once", (*client.Client).DisableKey, client.Disabled),
+		a.verifyErasureCommand())
 }
 
 // withClient runs f with a client and closes it.

@@ -188,8 +188,9 @@ func collect[T any](it *iradix.Iterator[T], prefix []byte) []T {
 
 // Due returns up to limit keys for which something is due at that time: a
 // deletion (of those that are pending) or a rotation (of those that are
-// Enabled). The longest overdue comes first. The slice is new.
-func (v *View) Due(now int64, limit int) []*Key {
+// Enabled). The longest overdue comes first. A filter leaves keys out; nil: none.
+// The slice is new.
+func (v *View) Due(now int64, limit int, filter func(*Key) bool) []*Key {
 	var keys []*Key
 	it := v.timers.node().Iterator()
 	for len(keys) < limit {
@@ -197,8 +198,9 @@ func (v *View) Due(now int64, limit int) []*Key {
 		if !ok || int64(binary.BigEndian.Uint64(place)) > now {
 			break
 		}
-		key, _ := v.Key(id)
-		keys = append(keys, key)
+		if key, _ := v.Key(id); filter == nil || filter(key) {
+			keys = append(keys, key)
+		}
 	}
 	return keys
 }

@@ -38,6 +38,9 @@ type keyring struct {
 	recent  *list.List                  // front: used last
 	closed  bool
 	unused  []*loadedKey // to be closed when mu is let go
+	// uses are those of keys that were retired, or gathered, since the last
+	// report; at most keptUses are kept while nothing can be reported.
+	uses map[versionID]int64
 }
 
 type versionID struct {
@@ -54,13 +57,15 @@ type loadedKey struct {
 	level   hsm.Level
 	users   int
 	retired bool
+	last    time.Time // of its use
+	used    bool      // since it was last asked for
 }
 
 func newKeyring(module hsm.Module, limit int) *keyring {
 	if limit <= 0 {
 		limit = defaultLoadedKeys
 	}
-	k := &keyring{module: module, limit: limit, entries: make(map[versionID]*list.Element), recent: list.New()}
+	k := &keyring{module: module, limit: limit, entries: make(map[versionID]*list.Element), recent: list.New(), uses: make(map[versionID]int64)}
 	if d := module.Describe(); d.Device {
 		k.device = batch.New(batch.Config{MaxBlocks: d.MaxBlocks, Sessions: max(1, d.Sessions-spareSessions)})
 	}
@@ -113,6 +118,7 @@ func (k *keyring) take(version *state.Version) *loadedKey {
 	}
 	k.recent.MoveToFront(element)
 	l.users++
+	l.last, l.used = time.Now(), true
 	return l
 }
 
@@ -185,6 +191,9 @@ func (k *keyring) retire(element *list.Element) {
 	l := k.recent.Remove(element).(*loadedKey)
 	delete(k.entries, versionID{l.record.KeyID, l.record.Number})
 	l.retired = true
+	if len(k.uses) < keptUses {
+		k.noteUse(l)
+	}
 	k.closeUnused(l)
 }
 

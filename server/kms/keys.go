@@ -123,13 +123,13 @@ func (s *Service) makeVersion(ctx context.Context, about hsm.Binding) (command.N
 	if err != nil {
 		return command.NewVersion{}, moduleError("making the key in the module", err)
 	}
-	about.Generation, about.Blob = wrapped.Generation, wrapped.Blob
+	about.Generation, about.Blob, about.PublicKey = wrapped.Generation, wrapped.Blob, wrapped.PublicKey
 	mac, err := hsm.Bind(ctx, s.module, about)
 	if err != nil {
 		return command.NewVersion{}, moduleError("binding the key to its record", err)
 	}
 	return command.NewVersion{
-		Number: about.Version, RootGeneration: uint32(wrapped.Generation), Blob: wrapped.Blob, MAC: mac,
+		Number: about.Version, RootGeneration: uint32(wrapped.Generation), Blob: wrapped.Blob, PublicKey: wrapped.PublicKey, MAC: mac,
 	}, nil
 }
 

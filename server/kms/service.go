@@ -63,6 +63,7 @@ type Service struct {
 	search  TraceSearch
 
 	minDeletionWait time.Duration
+	warned          warnings
 }
 
 // defaultDeletionWait is the shortest wait before a deletion where the

@@ -1,5 +1,7 @@
 package wire
 
+import "time"
+
 // The local admin socket: HTTP with JSON over a Unix socket in the node's data
 // directory, readable by the owner of the process alone. Who can open it is
 // the node's operator. Errors are an [AdminError] with status 4xx or 5xx.
@@ -106,4 +108,35 @@ type NodeRequest struct {
 // TransferReply says who leads now.
 type TransferReply struct {
 	Leader string `json:"leader"`
+}
+
+// AdminPathVerifyErasure: POST VerifyErasureRequest → VerifyErasureReply.
+const AdminPathVerifyErasure = "/v1/key/verify-erasure"
+
+// VerifyErasureRequest asks where a deleted key can still be recovered.
+type VerifyErasureRequest struct {
+	KeyID string `json:"key_id"`
+}
+
+// VerifyErasureReply says what every node that may hold the key has found in
+// its files. What is not among the nodes' files is for the operator to know:
+// copies of disks and backups of that time, as long as a root set of one of
+// the generations exists.
+type VerifyErasureReply struct {
+	KeyID           string        `json:"key_id"`
+	Name            string        `json:"name"`
+	Created         time.Time     `json:"created"`
+	Deleted         time.Time     `json:"deleted"`
+	Erased          bool          `json:"erased"` // every node has reported, and nothing was found
+	RootGenerations []uint32      `json:"root_generations"`
+	Nodes           []ErasureNode `json:"nodes"`
+}
+
+// ErasureNode is one node of a VerifyErasureReply.
+type ErasureNode struct {
+	ID       string   `json:"id"`
+	Reported bool     `json:"reported"`          // that its files are erased
+	Files    []string `json:"files,omitempty"`   // in which the wrapped material was found
+	Scanned  int64    `json:"scanned"`           // bytes
+	Problem  string   `json:"problem,omitempty"` // why it may still be recoverable there
 }

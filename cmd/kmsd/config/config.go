@@ -27,6 +27,7 @@ type Config struct {
 	Gossip          Gossip        `yaml:"gossip,omitempty"`
 	Module          Module        `yaml:"module,omitempty"`
 	Audit           Audit         `yaml:"audit,omitempty"`
+	Keys            Keys          `yaml:"keys,omitempty"`
 	Log             Log           `yaml:"log,omitempty"`
 	DrainDelay      time.Duration `yaml:"drain_delay,omitempty" help:"How long a stopping node answers no on /readyz before it closes connections, so that balancers look elsewhere, e.g. 5s; not at all when absent."`
 	ShutdownTimeout time.Duration `yaml:"shutdown_timeout,omitempty" help:"How long a stopping node may take to drain and to hand over leadership, e.g. 10s; 10s when absent."`
@@ -100,6 +101,12 @@ type Audit struct {
 	Full      string        `yaml:"full,omitempty" help:"What happens when the disk is full: refuse (calls are refused, refusals are still traced) or drop-oldest; refuse when absent."`
 }
 
+// Keys is how keys end. Every node of a cluster should have the same.
+type Keys struct {
+	DeletionMinimum time.Duration `yaml:"deletion_minimum,omitempty" help:"Shortest time that a key waits for its deletion, 1s to 26304h; below 24h, pending_days 0 means that time; 168h when absent."`
+	ErasurePause    time.Duration `yaml:"erasure_pause,omitempty" help:"Time from one rewriting of the node's files, which erases deleted keys from them, to the next; 10m when absent."`
+}
+
 // Log is the process log on standard error.
 type Log struct {
 	Level  string `yaml:"level,omitempty" help:"Least severe level that is logged: debug, info, warn or error; info when absent."`
@@ -113,6 +120,8 @@ const (
 	defaultClusterListen   = "127.0.0.1:8441"
 	defaultGossipListen    = "127.0.0.1:8442"
 	defaultShutdownTimeout = 10 * time.Second
+	defaultDeletionMinimum = 7 * 24 * time.Hour
+	defaultErasurePause    = 10 * time.Minute
 )
 
 // fill puts the documented value into every absent field. hostname stands in
@@ -143,6 +152,12 @@ func (c *Config) fill(hostname string) {
 	or(&c.Audit.Dir, filepath.Join(c.Node.DataDir, "audit"))
 	or(&c.Audit.Sync, "always")
 	or(&c.Audit.Full, "refuse")
+	if c.Keys.DeletionMinimum == 0 {
+		c.Keys.DeletionMinimum = defaultDeletionMinimum
+	}
+	if c.Keys.ErasurePause == 0 {
+		c.Keys.ErasurePause = defaultErasurePause
+	}
 	or(&c.Log.Level, "info")
 	or(&c.Log.Format, "text")
 	if c.ShutdownTimeout == 0 {

@@ -36,6 +36,7 @@ func TestAnEmptyFileWorks(t *testing.T) {
 		Cluster:         config.Cluster{Listen: "127.0.0.1:8441", Advertise: "127.0.0.1:8441", Reads: "read-index"},
 		Gossip:          config.Gossip{Listen: "127.0.0.1:8442", Advertise: "127.0.0.1:8442"},
 		Audit:           config.Audit{Dir: "/var/lib/raftkms/audit", Sync: "always", Full: "refuse"},
+		Keys:            config.Keys{DeletionMinimum: 168 * time.Hour, ErasurePause: 10 * time.Minute},
 		Log:             config.Log{Level: "info", Format: "text"},
 		ShutdownTimeout: 10 * time.Second,
 	}

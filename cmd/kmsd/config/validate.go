@@ -26,7 +26,7 @@ const maxDrainDelay = 10 * time.Minute
 // validate returns the first rule that the filled configuration breaks.
 func (c *Config) validate() error {
 	checks := []func(*Config) error{
-		checkNode, checkAPI, checkPorts, checkReads, checkModule, checkAudit, checkLog,
+		checkNode, checkAPI, checkPorts, checkReads, checkModule, checkAudit, checkKeys, checkLog,
 	}
 	for _, check := range checks {
 		if err := check(c); err != nil {
@@ -62,6 +62,16 @@ func checkNode(c *Config) error {
 func checkReads(c *Config) error {
 	if !slices.Contains([]string{"read-index", "log-mark"}, c.Cluster.Reads) {
 		return fmt.Errorf("cluster.reads %q must be read-index or log-mark", c.Cluster.Reads)
+	}
+	return nil
+}
+
+func checkKeys(c *Config) error {
+	if c.Keys.DeletionMinimum < time.Second || c.Keys.DeletionMinimum > 1096*24*time.Hour {
+		return fmt.Errorf("keys.deletion_minimum %s must lie between 1s and 26304h", c.Keys.DeletionMinimum)
+	}
+	if c.Keys.ErasurePause < time.Second || c.Keys.ErasurePause > 24*time.Hour {
+		return fmt.Errorf("keys.erasure_pause %s must lie between 1s and 24h: a deleted key is erased within a day", c.Keys.ErasurePause)
 	}
 	return nil
 }

@@ -1,0 +1,40 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+)
+
+// Erase makes the files of this node forget what is no longer in the state: a
+// new snapshot, without a log behind it; no older snapshots; and a log file
+// without the pages on which deleted entries still stand. What was deleted by an
+// entry is in none of them once that entry has been applied here before the
+// call; nothing else needs to happen in the cluster.
+//
+// It returns when it is done or has failed; what of it was done stays done, and
+// it can be repeated. A follower that is behind needs the snapshot then.
+func (n *Node) Erase(ctx context.Context) error {
+	n.erasing.Lock()
+	defer n.erasing.Unlock()
+	err := n.await(ctx, func() (err error) {
+		usual := n.raft.ReloadableConfig()
+		none := usual
+		none.TrailingLogs = 0
+		if err := n.raft.ReloadConfig(none); err != nil {
+			return err
+		}
+		defer func() {
+			if restored := n.raft.ReloadConfig(usual); err == nil {
+				err = restored
+			}
+		}()
+		if err := n.raft.Snapshot().Error(); err != nil {
+			return err
+		}
+		return n.stores.Erase()
+	})
+	if err != nil {
+		return fmt.Errorf("erasing what the state no longer holds: %w", err)
+	}
+	return nil
+}

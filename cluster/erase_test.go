@@ -1,0 +1,92 @@
+package cluster_test
+
+import (
+	"bytes"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/raftkms/raftkms/cluster"
+	"github.com/raftkms/raftkms/cluster/clustertest"
+)
+
+// What the state no longer holds is in no file of any node after each has
+// erased, although nothing else happens in the cluster; and all of them go on,
+// also after a restart.
+func TestErase(t *testing.T) {
+	t.Parallel()
+	var dirs []string
+	c := clustertest.Start(t, clustertest.Options{Configure: func(cfg *cluster.Config) { dirs = append(dirs, cfg.DataDir) }})
+	secret := "recognisable" + strings.Repeat("!", 20)
+	propose := func(command string) {
+		t.Helper()
+		if _, err := c.Members[1].Propose(patience(t), []byte(command)); err != nil {
+			t.Fatalf("proposing: %v", err)
+		}
+	}
+	for i := range 20 {
+		propose(fmt.Sprintf("k%d=%s", i, secret))
+	}
+	for i := range 20 {
+		propose(fmt.Sprintf("k%d=gone", i))
+	}
+	for _, m := range c.Members {
+		if _, err := m.Barrier(patience(t)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if found := holding(t, dirs, secret); len(found) != 3 {
+		t.Fatalf("it stands in %v before: this test tests nothing", found)
+	}
+	for _, m := range c.Members {
+		if err := m.Erase(patience(t)); err != nil {
+			t.Fatalf("erasing on %s: %v", m.ID, err)
+		}
+	}
+	if found := holding(t, dirs, secret); found != nil {
+		t.Errorf("still in %v", found)
+	}
+	if err := c.Members[0].Erase(patience(t)); err != nil {
+		t.Errorf("again, with nothing new: %v", err)
+	}
+	propose("k0=new")
+	for _, m := range c.Members {
+		c.Stop(m)
+	}
+	for _, m := range c.Members {
+		c.Restart(m)
+	}
+	propose("k1=newer")
+	for _, m := range c.Members {
+		if _, err := m.Barrier(patience(t)); err != nil {
+			t.Fatal(err)
+		}
+		if value(m, "k0") != "new" || value(m, "k1") != "newer" || value(m, "k2") != "gone" {
+			t.Errorf("%s has %q, %q, %q", m.ID, value(m, "k0"), value(m, "k1"), value(m, "k2"))
+		}
+	}
+}
+
+// holding returns the files below some directories in which a text stands.
+func holding(t *testing.T, dirs []string, text string) (found []string) {
+	t.Helper()
+	for _, dir := range dirs {
+		err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+			if err != nil || !d.Type().IsRegular() {
+				return err
+			}
+			content, err := os.ReadFile(path)
+			if bytes.Contains(content, []byte(text)) {
+				found = append(found, path)
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return found
+}
