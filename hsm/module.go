@@ -2,7 +2,10 @@ package hsm
 
 import (
 	"context"
+	"fmt"
 	"slices"
+
+	"github.com/google/uuid"
 )
 
 // Module is all that raftkms asks of an HSM. Every method is safe for
@@ -126,6 +129,15 @@ type MACer interface {
 
 // ClusterID is the UUID of the cluster a root set belongs to.
 type ClusterID [16]byte
+
+// ParseClusterID reads a cluster's UUID.
+func ParseClusterID(text string) (ClusterID, error) {
+	id, err := uuid.Parse(text)
+	if err != nil {
+		return ClusterID{}, fmt.Errorf("reading a cluster's id: %w", err)
+	}
+	return ClusterID(id), nil
+}
 
 // RootGeneration counts the root sets of one cluster; the first is 1.
 type RootGeneration uint32

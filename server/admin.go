@@ -20,6 +20,8 @@ import (
 	"github.com/raftkms/raftkms/cluster/membership"
 	"github.com/raftkms/raftkms/cluster/pki"
 	"github.com/raftkms/raftkms/fsm/command"
+	"github.com/raftkms/raftkms/hsm"
+	"github.com/raftkms/raftkms/hsm/doctor"
 	"github.com/raftkms/raftkms/server/wire"
 )
 
@@ -79,6 +81,9 @@ func (s *Server) serveAdmin() adminServer {
 	handleAdmin(mux, wire.AdminPathJoin, func(ctx context.Context, req wire.JoinRequest) (struct{}, error) {
 		return struct{}{}, s.join(ctx, req.Token)
 	})
+	handleAdmin(mux, wire.AdminPathDoctor, func(ctx context.Context, _ struct{}) (*doctor.Report, error) {
+		return s.examineModule(ctx), nil
+	})
 	handleAdmin(mux, wire.AdminPathApproveRoots, func(ctx context.Context, req wire.ApproveRootsRequest) (struct{}, error) {
 		return struct{}{}, s.approveRoots(ctx, uuid.NewString(), req)
 	})
@@ -98,6 +103,31 @@ func (s *Server) serveAdmin() adminServer {
 		}
 	})
 	return adminServer{http: server}
+}
+
+// examineModule is kmsctl hsm doctor of a node that runs.
+func (s *Server) examineModule(ctx context.Context) *doctor.Report {
+	module := s.cfg.Module
+	r := doctor.New(module.Describe())
+	if err := hsm.Outage(module); err != nil {
+		r.Problem(err)
+		return r
+	}
+	if lister, is := module.(interface {
+		RootSets(ctx context.Context) ([]doctor.RootSet, error)
+	}); is {
+		roots, err := lister.RootSets(ctx)
+		if err != nil {
+			r.Problem(err)
+		}
+		r.Roots = append(r.Roots, roots...)
+	}
+	if m := s.member.Load(); m == nil || !m.roots.held() {
+		r.Notes = append(r.Notes, "The module does not hold the root keys of a cluster yet, so nothing was timed: stop the node to have it examined.")
+		return r
+	}
+	r.Examine(ctx, module)
+	return r
 }
 
 func (a adminServer) close(ctx context.Context) {

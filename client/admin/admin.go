@@ -80,6 +80,12 @@ func (s *Socket) ApproveRoots(ctx context.Context, r wire.ApproveRootsRequest) e
 	return s.call(ctx, http.MethodPost, wire.AdminPathApproveRoots, r, nil)
 }
 
+// Doctor has the node examine its module. The reply is the report in JSON.
+func (s *Socket) Doctor(ctx context.Context) (json.RawMessage, error) {
+	var reply json.RawMessage
+	return reply, s.call(ctx, http.MethodPost, wire.AdminPathDoctor, struct{}{}, &reply)
+}
+
 // Remove takes a node out of the cluster, for good, and returns when it is out.
 func (s *Socket) Remove(ctx context.Context, nodeID string) error {
 	return s.call(ctx, http.MethodPost, wire.AdminPathRemove, wire.NodeRequest{NodeID: nodeID}, nil)

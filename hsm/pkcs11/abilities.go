@@ -224,6 +224,7 @@ func (m *Module) tryPSS(s *session, public p11.ObjectHandle, hash crypto.Hash) (
 func (m *Module) tryCurve(s *session, spec hsm.Spec, parameters []byte, wrapping p11.ObjectHandle, derive bool) (c curve, works bool, err error) {
 	c.parameters = parameters
 	kind := keyType(spec)
+	s.stay.slowly()
 	public, private, err := m.dev.api.GenerateKeyPair(s.handle, mechanism(pairMechanism(spec)),
 		newPublic(kind, attribute(p11.CKA_EC_PARAMS, parameters)), newPrivate(kind, privateUses{sign: true, derive: derive && spec.Allows(hsm.UseAgree)}))
 	if refused(err) {

@@ -104,10 +104,15 @@ func (m *Module) start(ctx context.Context, t token, cfg Config) error {
 	if err := m.dev.reconnect(ctx, 0); err != nil {
 		return err
 	}
+	refused, err := m.learnAttributes(ctx)
+	if err != nil {
+		return err
+	}
 	notes, err := m.mechanisms(ctx)
 	if err != nil {
 		return err
 	}
+	notes = append(notes, refused...)
 	m.about = hsm.Description{
 		Kind:         "pkcs11",
 		Device:       true,

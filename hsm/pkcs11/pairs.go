@@ -31,6 +31,7 @@ func (m *Module) generatePair(s *session, spec hsm.Spec) (public, private p11.Ob
 	} else {
 		parameters = template{attribute(p11.CKA_EC_PARAMS, m.can.curves[spec].parameters)}
 	}
+	s.stay.slowly() // RSA_4096 takes a device many seconds
 	return m.dev.api.GenerateKeyPair(s.handle, mechanism(pairMechanism(spec)), newPublic(kind, parameters...), newPrivate(kind, privateUses{}))
 }
 

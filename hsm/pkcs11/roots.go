@@ -247,7 +247,7 @@ func (m *Module) makeRoots(s *session, cluster hsm.ClusterID, generation hsm.Roo
 			return err
 		}
 	}
-	inner := newNested(forcedOnMaterial())
+	inner := newNested(withoutKinds(forcedOnMaterial(), m.refused))
 	defer inner.free()
 	made := new(found)
 	defer func() {

@@ -70,7 +70,7 @@ func (m *Module) transportPair(s *session) (public, private []p11.ObjectHandle, 
 }
 
 func (m *Module) makeTransportPair(s *session) (public []p11.ObjectHandle, err error) {
-	inner := newNested(forcedOnRoots())
+	inner := newNested(withoutKinds(forcedOnRoots(), m.refused))
 	defer inner.free()
 	s.stay.slowly()
 	h, _, err := m.dev.api.GenerateKeyPair(s.handle, mechanism(p11.CKM_RSA_PKCS_KEY_PAIR_GEN), transportPublic(), transportPrivate(inner))

@@ -11,6 +11,7 @@ const (
 	AdminPathJoin         = "/v1/cluster/join"       // POST JoinRequest → {}
 	AdminPathStatus       = "/v1/cluster/status"     // GET → StatusReply
 	AdminPathApproveRoots = "/v1/root/approve"       // POST ApproveRootsRequest → {}
+	AdminPathDoctor       = "/v1/hsm/doctor"         // POST {} → the report of hsm/doctor
 	AdminPathRemove       = "/v1/cluster/remove"     // POST NodeRequest → {}; answered once the node is out
 	AdminPathPromote      = "/v1/cluster/promote"    // POST NodeRequest → {}; answered once it has a vote
 	AdminPathDemote       = "/v1/cluster/demote"     // POST NodeRequest → {}; answered once it has none

@@ -1,0 +1,219 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/raftkms/raftkms/client/admin"
+	"github.com/raftkms/raftkms/cmd/kmsd/config"
+	"github.com/raftkms/raftkms/cmd/kmsd/device"
+	"github.com/raftkms/raftkms/hsm"
+	"github.com/raftkms/raftkms/hsm/doctor"
+	"github.com/raftkms/raftkms/hsm/pkcs11"
+)
+
+// doctorWithin bounds an examination: slow devices take long to make RSA keys.
+const doctorWithin = 15 * time.Minute
+
+func (a *app) hsmCommands() *cobra.Command {
+	return group("hsm", "Look at a node's HSM", a.doctorCommand())
+}
+
+func (a *app) doctorCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "doctor",
+		Short: "Say whether a node's HSM can carry a node, what it will be used for, and how fast it is",
+		Long: "Say whether a node's HSM can carry a node, what it will be used for, and how fast it is.\n\n" +
+			"A node that runs examines its own module (--socket, or --config when it runs). With --config of a node that does not run,\n" +
+			"kmsctl opens the device itself, as the same user, makes a set of root keys to try, and destroys it again.\n" +
+			"Exit status 0: the device can carry a node, 1: it cannot.",
+		Args: exactly(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			ctx, cancel := context.WithTimeout(cmd.Context(), doctorWithin)
+			defer cancel()
+			report, err := a.examine(ctx)
+			if err != nil {
+				return err
+			}
+			if err := a.print(cmd, report, doctorRows(report)); err != nil {
+				return err
+			}
+			if !report.Carries() {
+				return errors.New("this device cannot carry a node; see the problems above")
+			}
+			return nil
+		},
+	}
+}
+
+// examine asks the node if it runs, else the device that its configuration names.
+func (a *app) examine(ctx context.Context) (*doctor.Report, error) {
+	var c *config.Config
+	socket := a.socket
+	if a.config != "" {
+		var err error
+		if c, err = config.Load(a.config, os.Environ(), nil); err != nil {
+			return nil, err
+		}
+		socket = c.Node.AdminSocket
+	}
+	if socket == "" {
+		return nil, misuse("which node? Give --config, --socket or RAFTKMS_SOCKET")
+	}
+	conn, err := net.Dial("unix", socket)
+	if err != nil && c != nil {
+		return examineStopped(ctx, c)
+	}
+	if err == nil {
+		conn.Close()
+	}
+	raw, err := admin.Open(socket).Doctor(ctx)
+	if err != nil {
+		return nil, err
+	}
+	report := new(doctor.Report)
+	if err := json.Unmarshal(raw, report); err != nil {
+		return nil, fmt.Errorf("reading the node's report: %w", err)
+	}
+	return report, nil
+}
+
+func examineStopped(ctx context.Context, c *config.Config) (*doctor.Report, error) {
+	if err := c.CheckSecrets(os.Getenv("CREDENTIALS_DIRECTORY")); err != nil {
+		return nil, err
+	}
+	if c.Module.Kind == "pkcs11" {
+		if err := device.SetEnvironment(c); err != nil {
+			return nil, err
+		}
+		report := pkcs11.Diagnose(ctx, device.PKCS11(c, nil, func(err error) {
+			fmt.Fprintf(os.Stderr, "kmsctl: %v\n", err)
+			os.Exit(exitFailed) // nothing else frees the call
+		}))
+		judgeRoots(report, c.Node.DataDir)
+		return report, nil
+	}
+	if _, err := os.Stat(c.Module.Soft.RootsFile); err != nil {
+		return nil, fmt.Errorf("the node has not made its module's files yet (%w); start it once", err)
+	}
+	module, err := device.Open(ctx, c, slog.New(slog.DiscardHandler), nil)
+	if err != nil {
+		report := doctor.New(hsm.Description{Kind: "soft"})
+		report.Problem(err)
+		return report, nil
+	}
+	report := doctor.New(module.Describe())
+	if id, ok := clusterOf(c.Node.DataDir); ok {
+		if _, err := module.OpenRoots(ctx, id); err != nil {
+			report.Problem(err)
+		} else {
+			report.Examine(ctx, module)
+		}
+	} else {
+		report.Notes = append(report.Notes, "The node has no cluster yet, so nothing was timed.")
+	}
+	if err := module.Close(); err != nil {
+		report.Problem(err)
+	}
+	return report, nil
+}
+
+// judgeRoots compares what a token holds with what the node needs.
+func judgeRoots(r *doctor.Report, dataDir string) {
+	cluster, ok := clusterID(dataDir)
+	if !r.Carries() {
+		return
+	}
+	own := false
+	for _, set := range r.Roots {
+		own = own || set.Cluster == cluster
+	}
+	switch {
+	case ok && !own && len(r.Roots) > 0:
+		r.Problem(fmt.Errorf("the token holds the root keys of another cluster (%s), and none of this node's cluster %s", r.Roots[0].Cluster, cluster))
+	case ok && !own:
+		r.Notes = append(r.Notes, "The token holds no root keys of the node's cluster yet: it waits for `kmsctl root approve`.")
+	case !ok && len(r.Roots) > 0:
+		r.Notes = append(r.Notes, "The token holds the root keys of cluster "+r.Roots[0].Cluster+", and the node belongs to none: use an empty token, or the node's old data directory.")
+	}
+}
+
+func clusterOf(dataDir string) (hsm.ClusterID, bool) {
+	text, ok := clusterID(dataDir)
+	if !ok {
+		return hsm.ClusterID{}, false
+	}
+	id, err := hsm.ParseClusterID(text)
+	return id, err == nil
+}
+
+// clusterID reads which cluster a node's data directory belongs to.
+func clusterID(dataDir string) (string, bool) {
+	raw, err := os.ReadFile(filepath.Join(dataDir, "identity.json"))
+	if err != nil {
+		return "", false
+	}
+	var id struct {
+		ClusterID string `json:"cluster_id"`
+	}
+	return id.ClusterID, json.Unmarshal(raw, &id) == nil && id.ClusterID != ""
+}
+
+func doctorRows(r *doctor.Report) [][]string {
+	rows := [][]string{{"MODULE", r.Kind}}
+	row := func(name, value string) {
+		if value != "" {
+			rows = append(rows, []string{name, value})
+		}
+	}
+	row("LIBRARY", r.Library)
+	row("TOKEN", r.Token)
+	row("DEVICE", r.Manufacturer+" "+r.Model+" "+r.Firmware)
+	row("SERIAL", r.Serial)
+	row("HARDWARE", fmt.Sprint(r.Hardware))
+	for _, t := range r.Tokens {
+		row("THERE IS", fmt.Sprintf("slot %d: token %q, serial %s", t.Slot, t.Label, t.Serial))
+	}
+	for _, m := range r.Mechanisms {
+		state := "offered"
+		if !m.Offered {
+			state = "missing"
+			if m.Needed {
+				state = "MISSING, and needed"
+			}
+		}
+		row("MECHANISM", m.Name+": "+state+" ("+m.For+")")
+	}
+	for _, c := range r.Capabilities {
+		row("HSM LEVEL", c.Spec+" "+c.Use+": "+c.How)
+	}
+	for _, s := range r.Roots {
+		row("ROOT KEYS", fmt.Sprintf("cluster %s, generation %d", s.Cluster, s.Generation))
+	}
+	for _, m := range r.Measures {
+		if m.Error == "" {
+			row("TIME", fmt.Sprintf("%s: %v", m.Operation, time.Duration(m.Microseconds)*time.Microsecond))
+		}
+	}
+	for _, n := range r.Notes {
+		row("NOTE", n)
+	}
+	for _, p := range r.Problems {
+		row("PROBLEM", p)
+	}
+	if r.Carries() {
+		row("VERDICT", "this device can carry a node")
+	} else {
+		row("VERDICT", "this device cannot carry a node")
+	}
+	return rows
+}
