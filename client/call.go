@@ -10,6 +10,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptrace"
+	"net/url"
 	"sync/atomic"
 	"time"
 
@@ -30,6 +31,19 @@ const (
 
 // call does one operation, on as many nodes as it takes.
 func (c *Client) call(ctx context.Context, verb string, kind repeatable, request, reply any) error {
+	return c.callBy(ctx, how{method: http.MethodPost, verb: verb}, kind, request, reply)
+}
+
+// how an operation is asked for.
+type how struct {
+	method string
+	verb   string // behind the project in the path
+	query  url.Values
+}
+
+// callBy is call for what is not asked with POST.
+func (c *Client) callBy(ctx context.Context, h how, kind repeatable, request, reply any) error {
+	verb := h.verb
 	body, err := json.Marshal(request)
 	if err != nil {
 		return fmt.Errorf("encoding the request: %w", err)
@@ -44,9 +58,12 @@ func (c *Client) call(ctx context.Context, verb string, kind repeatable, request
 			return fmt.Errorf("%s: %w: %w", verb, ErrUnavailable, last)
 		}
 		n := c.pick(time.Now())
-		answer, err := c.attempt(ctx, n, verb, kind, body)
+		answer, err := c.attempt(ctx, n, h, kind, body)
 		if err == nil {
 			n.succeed()
+			if len(answer) == 0 && reply == nil { // 204
+				return nil
+			}
 			err = json.Unmarshal(answer, reply)
 			clear(answer)
 			if err != nil {
@@ -81,7 +98,7 @@ func (f *failedTry) Error() string { return f.cause.Error() }
 func (f *failedTry) Unwrap() error { return f.cause }
 
 // attempt sends the request to one node and returns the body of a success.
-func (c *Client) attempt(ctx context.Context, n *node, verb string, kind repeatable, body []byte) ([]byte, error) {
+func (c *Client) attempt(ctx context.Context, n *node, h how, kind repeatable, body []byte) ([]byte, error) {
 	if kind == again {
 		limited, cancel := context.WithTimeout(ctx, c.attemptTimeout)
 		defer cancel()
@@ -90,8 +107,12 @@ func (c *Client) attempt(ctx context.Context, n *node, verb string, kind repeata
 	// Until there is a connection, nothing of the request can have been sent.
 	var connected atomic.Bool
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { connected.Store(true) }})
-	path := "/v1.0/" + c.project + "/kms/" + verb
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, n.url+path, bytes.NewReader(body))
+	path := "/v1.0/" + c.project + "/kms/" + h.verb
+	address := n.url + path
+	if len(h.query) > 0 {
+		address += "?" + h.query.Encode()
+	}
+	r, err := http.NewRequestWithContext(ctx, h.method, address, bytes.NewReader(body))
 	if err != nil {
 		return nil, fmt.Errorf("preparing the request: %w", err)
 	}
@@ -99,7 +120,7 @@ func (c *Client) attempt(ctx context.Context, n *node, verb string, kind repeata
 	r.Header.Set("Content-Type", "application/json")
 	r.Header.Set(aksk.DateHeader, date)
 	r.Header.Set("Authorization", c.signer.Authorization(aksk.Request{
-		Method: r.Method, Path: path, Headers: map[string]string{"host": n.host}, Body: body, Date: date,
+		Method: r.Method, Path: path, Query: h.query, Headers: map[string]string{"host": n.host}, Body: body, Date: date,
 	}))
 	answer, err := c.http.Do(r)
 	if err != nil {
@@ -113,7 +134,8 @@ func (c *Client) attempt(ctx context.Context, n *node, verb string, kind repeata
 	if err != nil {
 		return nil, &failedTry{cause: fmt.Errorf("reading the answer of %s: %w", n.url, err), mayHaveArrived: true}
 	}
-	if answer.StatusCode == http.StatusOK {
+	switch answer.StatusCode {
+	case http.StatusOK, http.StatusCreated, http.StatusNoContent:
 		return text, nil
 	}
 	refused := refusal(n.url, answer.Header, answer.StatusCode, text)

@@ -46,6 +46,9 @@ type NewKey struct {
 	Description string // at most 255 characters
 	Spec        string // empty: AES_256
 	Usage       string // empty: what the spec is for
+	Origin      string // kms (when empty) or external: the material is imported later
+	Level       string // protection level: HSM or SOFTWARE; empty: what the cluster's modules are for
+	Protected   bool   // whether its deletion is refused until [Client.ProtectKey] switches that off
 }
 
 // Key is a customer master key as the service describes it.
@@ -58,6 +61,12 @@ type Key struct {
 	Usage       string    `json:"usage"`
 	Origin      string    `json:"origin"` // kms or external
 	Created     time.Time `json:"created"`
+
+	Deletion  time.Time `json:"deletion,omitzero"` // when it is deleted; zero unless it is PendingDeletion
+	Level     string    `json:"protection_level,omitempty"`
+	Protected bool      `json:"deletion_protection,omitempty"`
+	Rotated   bool      `json:"rotation_enabled,omitempty"`
+	Default   bool      `json:"default_master_key,omitempty"`
 }
 
 // ListOptions select a page of keys.
@@ -79,6 +88,7 @@ type KeyPage struct {
 func (c *Client) CreateKey(ctx context.Context, k NewKey) (string, error) {
 	request := wire.CreateKeyRequest{
 		KeyAlias: k.Name, KeyDescription: k.Description, KeySpec: k.Spec, KeyUsage: k.Usage,
+		Origin: k.Origin, ProtectionLevel: k.Level, DeletionProtection: wire.FlexBool(k.Protected),
 	}
 	var reply wire.CreateKeyReply
 	if err := c.call(ctx, "create-key", once, request, &reply); err != nil {
@@ -160,8 +170,23 @@ func readKey(d wire.KeyDetail) (Key, error) {
 	if err != nil {
 		return Key{}, fmt.Errorf("reading the key's creation date: %w", err)
 	}
-	return Key{
+	key := Key{
 		ID: d.KeyID, Name: d.KeyAlias, Description: d.KeyDescription, State: KeyState(state),
 		Spec: d.KeySpec, Usage: d.KeyUsage, Origin: d.Origin, Created: time.UnixMilli(created).UTC(),
-	}, nil
+		Level: d.ProtectionLevel, Protected: d.DeletionProtection == "true",
+		Rotated: d.KeyRotationEnabled == "true", Default: d.DefaultKeyFlag == "1",
+	}
+	if key.Deletion, err = readTime(d.ScheduledDeletionDate); err != nil {
+		return Key{}, fmt.Errorf("reading the key's deletion date: %w", err)
+	}
+	return key, nil
+}
+
+// readTime reads Unix milliseconds; what is not set is the zero time.
+func readTime(text string) (time.Time, error) {
+	if text == "" {
+		return time.Time{}, nil
+	}
+	ms, err := strconv.ParseInt(text, 10, 64)
+	return time.UnixMilli(ms).UTC(), err
 }

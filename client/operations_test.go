@@ -51,6 +51,27 @@ func TestOperations(t *testing.T) {
 		func() (any, error) { return c.CreateKey(ctx, client.NewKey{Name: "name", Description: "about"}) })
 	f(`describe-key {"key_id":"alias/name"}`, `{"key_info":`+keyDetail+`}`, key,
 		func() (any, error) { return c.DescribeKey(ctx, "alias/name") })
+	done := func(err error) (any, error) { return nil, err }
+	f(`update-key-alias {"key_id":"k","key_alias":"new"}`, `{"key_info":{"key_id":"k","key_alias":"new"}}`, nil,
+		func() (any, error) { return done(c.RenameKey(ctx, "k", "new")) })
+	f(`update-key-description {"key_id":"k","key_description":""}`, `{"key_info":{}}`, nil, func() (any, error) { return done(c.DescribeAs(ctx, "k", "")) })
+	f(`schedule-key-deletion {"key_id":"k","pending_days":"7"}`, `{"key_id":"k","key_state":"4"}`, nil, func() (any, error) { return done(c.ScheduleDeletion(ctx, "k", 7)) })
+	f(`cancel-key-deletion {"key_id":"k"}`, `{"key_id":"k","key_state":"3"}`, nil, func() (any, error) { return done(c.CancelDeletion(ctx, "k")) })
+	f(`enable-key-deletion-protection {"key_id":"k"}`, `{}`, nil, func() (any, error) { return done(c.ProtectKey(ctx, "k", true)) })
+	f(`disable-key-deletion-protection {"key_id":"k"}`, `{}`, nil, func() (any, error) { return done(c.ProtectKey(ctx, "k", false)) })
+	f(`aliases {"key_id":"k","alias":"a"}`, `{}`, nil, func() (any, error) { return done(c.CreateAlias(ctx, "k", "a")) })
+	f(`alias/associate {"alias":"a","target_key_id":"k"}`, `{}`, nil, func() (any, error) { return done(c.AssociateAlias(ctx, "a", "k")) })
+	f(`DELETE aliases {"key_id":"k","aliases":["a","b"]}`, ``, nil, func() (any, error) { return done(c.DeleteAliases(ctx, "k", "a", "b")) })
+	f(`GET aliases?key_id=k {}`, `{"aliases":[{"key_id":"k","alias":"a","alias_urn":"u","create_time":"2020-09-13T12:26:40Z","update_time":"2020-09-13T12:26:40Z"}],"page_info":{"next_marker":"","current_count":1}}`,
+		[]client.Alias{{Name: "a", KeyID: "k", URN: "u", Created: key.Created, Updated: key.Created}}, func() (any, error) { return c.ListAliases(ctx, "k") })
+	f(`enable-key-rotation {"key_id":"k"}`, `{}`, nil, func() (any, error) { return done(c.EnableRotation(ctx, "k", 0)) })
+	f(`update-key-rotation-interval {"key_id":"k","rotation_interval":"30"}`, `{}`, nil, func() (any, error) { return done(c.SetRotationInterval(ctx, "k", 30)) })
+	f(`disable-key-rotation {"key_id":"k"}`, `{}`, nil, func() (any, error) { return done(c.DisableRotation(ctx, "k")) })
+	f(`get-key-rotation-status {"key_id":"k"}`, `{"key_rotation_enabled":true,"rotation_interval":30,"last_rotation_time":"1600000000000","number_of_rotations":2}`,
+		client.Rotation{Enabled: true, Days: 30, Last: key.Created, Count: 2}, func() (any, error) { return c.RotationOf(ctx, "k") })
+	f(`rotate-on-demand {"key_id":"k"}`, `{}`, nil, func() (any, error) { return done(c.RotateKey(ctx, "k")) })
+	f(`list-key-versions {"key_id":"k"}`, `{"key_id":"k","versions":[{"version":2,"creation_date":"1600000000000","primary":true,"last_used_date":""}],"next_marker":"","truncated":"false","total":1}`,
+		[]client.Version{{Number: 2, Created: key.Created, Primary: true}}, func() (any, error) { return c.ListVersions(ctx, "k") })
 	f(`list-keys {"key_spec":"ALL"}`, `{"keys":["`+keyID+`"],"key_details":[`+keyDetail+`],"next_marker":"","truncated":"false","total":1}`,
 		client.KeyPage{Keys: []client.Key{key}, Total: 1},
 		func() (any, error) { return c.ListKeys(ctx, client.ListOptions{}) })

@@ -48,7 +48,13 @@ func (f *fake) serve(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	verb, ok := strings.CutPrefix(r.URL.Path, "/v1.0/"+project+"/kms/")
-	if !ok || r.Method != http.MethodPost || r.Header.Get("Content-Type") != "application/json" {
+	if r.Method != http.MethodPost {
+		verb = r.Method + " " + verb
+	}
+	if r.URL.RawQuery != "" {
+		verb += "?" + r.URL.RawQuery
+	}
+	if !ok || r.Header.Get("Content-Type") != "application/json" {
 		f.t.Errorf("unexpected request %s %s", r.Method, r.URL)
 	}
 	if problem := verify(r, body); problem != "" {
@@ -90,7 +96,7 @@ func verify(r *http.Request, body []byte) string {
 		headers.WriteString(name + ":" + strings.TrimSpace(value) + "\n")
 	}
 	sum := sha256.Sum256(body)
-	canonical := r.Method + "\n" + r.URL.Path + "/\n\n" + headers.String() + "\n" + parts[2] + "\n" + hex.EncodeToString(sum[:])
+	canonical := r.Method + "\n" + r.URL.Path + "/\n" + r.URL.Query().Encode() + "\n" + headers.String() + "\n" + parts[2] + "\n" + hex.EncodeToString(sum[:])
 	sum = sha256.Sum256([]byte(canonical))
 	mac := hmac.New(sha256.New, []byte(secretKey))
 	mac.Write([]byte("SDK-HMAC-SHA256\n" + date + "\n" + hex.EncodeToString(sum[:])))

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -13,11 +14,10 @@ import (
 const pageSize = 100
 
 func (a *app) keyCommands() *cobra.Command {
-	return group("key", "Make and look after keys",
+	return group("key", "Make and look after keys", append(a.lifeCommands(),
 		a.createKeyCommand(), a.describeKeyCommand(), a.listKeysCommand(),
 		a.stateCommand("enable", "Let a disabled key be used again", (*client.Client).EnableKey, client.Enabled),
-		a.stateCommand("disable", "Forbid every use of a key, on every node at once", (*client.Client).DisableKey, client.Disabled),
-		a.verifyErasureCommand())
+		a.stateCommand("disable", "Forbid every use of a key, on every node at once", (*client.Client).DisableKey, client.Disabled))...)
 }
 
 // withClient runs f with a client and closes it.
@@ -48,6 +48,9 @@ func (a *app) createKeyCommand() *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVar(&k.Description, "description", "", "What the key is for, at most 255 characters.")
+	cmd.Flags().StringVar(&k.Origin, "origin", "", "kms, or external for material that is imported later; kms when absent.")
+	cmd.Flags().StringVar(&k.Level, "protection-level", "", "HSM or SOFTWARE; what the cluster's modules are for when absent.")
+	cmd.Flags().BoolVar(&k.Protected, "protect", false, "Refuse the deletion of the key until it is unprotected.")
 	cmd.Flags().StringVar(&k.Spec, "spec", "", "Algorithm and size; AES_256 when absent.")
 	return cmd
 }
@@ -66,6 +69,7 @@ func (a *app) describeKeyCommand() *cobra.Command {
 				return a.print(cmd, k, [][]string{
 					{"ID", k.ID}, {"NAME", k.Name}, {"DESCRIPTION", k.Description}, {"STATE", k.State.String()},
 					{"SPEC", k.Spec}, {"USAGE", k.Usage}, {"ORIGIN", k.Origin}, {"CREATED", k.Created.Format(time.RFC3339)},
+					{"DELETION", known(k.Deletion)}, {"PROTECTED", strconv.FormatBool(k.Protected)}, {"LEVEL", k.Level}, {"ROTATED", strconv.FormatBool(k.Rotated)},
 				})
 			})
 		},
