@@ -72,18 +72,22 @@ func checkNewKey(c *call, b command.CreateKey) *Refusal {
 		return refuse(CodeInvalid, "%s", nameRule)
 	case len(b.Description) > maxDescription:
 		return refuse(CodeInvalid, "a description has at most %d bytes", maxDescription)
-	case b.Spec != state.SpecAES256 || b.Usage != state.UsageEncryptDecrypt:
+	case !fits(b.Spec, b.Usage):
 		return refuse(CodeInvalid, "no key of that spec and usage can be made")
+	case softwareOnly(b.Spec) && b.Level != state.LevelSoftware:
+		return refuse(CodeInvalid, "keys of the spec %s have the protection level SOFTWARE", b.Spec)
 	case b.Origin != state.OriginKMS && b.Origin != state.OriginExternal:
 		return refuse(CodeInvalid, "no key of that origin can be made")
 	case b.Level != state.LevelHSM && b.Level != state.LevelSoftware:
 		return refuse(CodeInvalid, "no such protection level")
+	case b.Origin == state.OriginExternal && !Importable(b.Spec):
+		return refuse(CodeInvalid, "material of the spec %s is not imported", b.Spec)
 	case b.Origin == state.OriginExternal:
 		if len(b.Blob) != 0 || len(b.MAC) != 0 || len(b.PublicKey) != 0 || b.RootGeneration != 0 {
 			return refuse(CodeInvalid, "a key whose material is imported is made without")
 		}
 		return nil
-	case len(b.Blob) == 0 || len(b.Blob) > maxBlob || len(b.MAC) != macSize || len(b.PublicKey) != 0:
+	case len(b.Blob) == 0 || len(b.Blob) > maxBlob || len(b.MAC) != macSize || !publicKeyFits(b.Spec, b.PublicKey):
 		return refuse(CodeInvalid, "the wrapped material is not that of the spec")
 	case b.RootGeneration != c.Cluster().RootGeneration:
 		return refuse(CodeInvalid, "the material is wrapped under root generation %d, the cluster is at %d", b.RootGeneration, c.Cluster().RootGeneration)
@@ -169,6 +173,7 @@ const (
 	maxKeyName     = 255
 	maxDescription = 8192
 	maxBlob        = 8192
+	maxPublicKey   = 1024
 	macSize        = 32
 
 	defaultKeySuffix = "/default" // reserved for the default master keys of services

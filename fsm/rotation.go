@@ -66,6 +66,10 @@ func rotateKey(c *call, b command.RotateKey) (any, *Refusal) {
 	if key.Origin != state.OriginKMS {
 		return nil, refuse(CodeRotationExternal, "imported material is not rotated: make another key")
 	}
+	if !isSymmetric(key.Spec) && !isPair(key.Spec) {
+		// A MAC does not say which version made it.
+		return nil, refuse(CodeRotationAsymmetric, "a key of the spec %s is not rotated", key.Spec)
+	}
 	if refusal := checkInUse(&key); refusal != nil {
 		return nil, refusal
 	}
@@ -95,7 +99,7 @@ func addVersion(c *call, key *state.Key, v command.NewVersion) (any, *Refusal) {
 		return nil, refuse(CodeStale, "the next version of the key is %d", key.Versions+1)
 	case v.Number > maxVersions:
 		return nil, refuse(CodeQuotaExceeded, "the key has all %d versions that it may have", maxVersions)
-	case len(v.Blob) == 0 || len(v.Blob) > maxBlob || len(v.MAC) != macSize || isSymmetric(key.Spec) != (len(v.PublicKey) == 0) || len(v.PublicKey) > maxBlob:
+	case len(v.Blob) == 0 || len(v.Blob) > maxBlob || len(v.MAC) != macSize || !publicKeyFits(key.Spec, v.PublicKey):
 		return nil, refuse(CodeInvalid, "the wrapped material is not that of the spec")
 	case v.RootGeneration != c.Cluster().RootGeneration:
 		return nil, refuse(CodeInvalid, "the material is wrapped under root generation %d, the cluster is at %d", v.RootGeneration, c.Cluster().RootGeneration)

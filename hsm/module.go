@@ -226,3 +226,8 @@ type Capability struct {
 func (d Description) Carries(spec Spec) bool {
 	return slices.ContainsFunc(d.Capabilities, func(c Capability) bool { return c.Spec == spec })
 }
+
+// CarriesFor tells whether keys of that spec for that use can have LevelHSM here.
+func (d Description) CarriesFor(spec Spec, use Use) bool {
+	return slices.ContainsFunc(d.Capabilities, func(c Capability) bool { return c.Spec == spec && c.Use == use })
+}

@@ -65,6 +65,17 @@ func (s *Server) routes(m *member) []route {
 		{"POST", "/v1.0/{project_id}/kms/encrypt-data", dataBody, kms(huawei.EncryptData)},
 		{"POST", "/v1.0/{project_id}/kms/decrypt-data", dataBody, kms(huawei.DecryptData)},
 		{"POST", "/v1.0/{project_id}/kms/gen-random", smallBody, kms(huawei.GenerateRandom)},
+		{"POST", "/v1.0/{project_id}/kms/re-encrypt", dataBody, kms(huawei.ReEncrypt)},
+		{"POST", "/v1.0/{project_id}/kms/create-rsa-datakey-pair", smallBody, kms(huawei.CreateRSADataKeyPair)},
+		{"POST", "/v1.0/{project_id}/kms/create-ec-datakey-pair", smallBody, kms(huawei.CreateECDataKeyPair)},
+
+		// Huawei-style dialect: signatures, MACs, agreement.
+		{"POST", "/v1.0/{project_id}/kms/get-publickey", smallBody, kms(huawei.GetPublicKey)},
+		{"POST", "/v1.0/{project_id}/kms/sign", smallBody, kms(huawei.Sign)},
+		{"POST", "/v1.0/{project_id}/kms/verify", smallBody, kms(huawei.Verify)},
+		{"POST", "/v1.0/{project_id}/kms/generate-mac", smallBody, kms(huawei.GenerateMAC)},
+		{"POST", "/v1.0/{project_id}/kms/verify-mac", smallBody, kms(huawei.VerifyMAC)},
+		{"POST", "/v1.0/{project_id}/kms/derive-shared-secret", smallBody, kms(huawei.DeriveSharedSecret)},
 
 		// Huawei-style dialect: traces.
 		{"GET", "/v3/{project_id}/traces", noBody, kms(huawei.ListTraces)},

@@ -99,12 +99,15 @@ type AccessKey struct {
 
 // What the fields of a key may say. A further value is a further feature level.
 const (
-	SpecAES256          = "AES_256"
-	UsageEncryptDecrypt = "ENCRYPT_DECRYPT"
-	OriginKMS           = "kms"      // made in a module
-	OriginExternal      = "external" // imported
-	LevelHSM            = uint8(1)   // the numbers of hsm.Level
-	LevelSoftware       = uint8(2)
+	SpecAES256             = "AES_256"
+	UsageEncryptDecrypt    = "ENCRYPT_DECRYPT"
+	UsageSignVerify        = "SIGN_VERIFY"
+	UsageGenerateVerifyMAC = "GENERATE_VERIFY_MAC"
+	UsageKeyAgreement      = "KEY_AGREEMENT"
+	OriginKMS              = "kms"      // made in a module
+	OriginExternal         = "external" // imported
+	LevelHSM               = uint8(1)   // the numbers of hsm.Level
+	LevelSoftware          = uint8(2)
 )
 
 // KeyState is the state of a key, with the numbers of the Huawei-style wire.

@@ -20,14 +20,11 @@ var EncryptData = endpoint(kms.OpEncryptData, func(ctx context.Context, x *excha
 	case len(req.PlainText) > kms.MaxDataBytes:
 		return reply, invalid("plain_text", "must have at most 4096 bytes")
 	}
-	if err := checkAlgorithm(req.EncryptionAlgorithm); err != nil {
-		return reply, err
-	}
 	bound, err := associated(&req.Associated)
 	if err != nil {
 		return reply, err
 	}
-	sealed, err := x.EncryptData(ctx, x.call, kms.EncryptRequest{Key: ref, Plaintext: req.PlainText, Context: bound})
+	sealed, err := x.EncryptData(ctx, x.call, kms.EncryptRequest{Key: ref, Plaintext: req.PlainText, Context: bound, Algorithm: req.EncryptionAlgorithm})
 	if err != nil {
 		return reply, err
 	}
@@ -46,14 +43,14 @@ var DecryptData = endpoint(kms.OpDecryptData, func(ctx context.Context, x *excha
 	if len(req.CipherText) == 0 {
 		return reply, missing("cipher_text")
 	}
-	if err := checkAlgorithm(req.EncryptionAlgorithm); err != nil {
-		return reply, err
+	if ref == "" && isPairAlgorithm(req.EncryptionAlgorithm) {
+		return reply, missing("key_id") // a bare block does not name its key
 	}
 	bound, err := associated(&req.Associated)
 	if err != nil {
 		return reply, err
 	}
-	opened, err := x.DecryptData(ctx, x.call, kms.DecryptRequest{Key: ref, Ciphertext: req.CipherText, Context: bound})
+	opened, err := x.DecryptData(ctx, x.call, kms.DecryptRequest{Key: ref, Ciphertext: req.CipherText, Context: bound, Algorithm: req.EncryptionAlgorithm})
 	if err != nil {
 		return reply, err
 	}

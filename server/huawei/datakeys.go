@@ -6,6 +6,8 @@ import (
 	"crypto/subtle"
 	"strconv"
 
+	"github.com/emmansun/gmsm/sm3"
+
 	"github.com/raftkms/raftkms/server/kms"
 	"github.com/raftkms/raftkms/server/wire"
 )
@@ -13,12 +15,15 @@ import (
 // CreateDataKey is create-datakey: a data key in the clear and sealed.
 var CreateDataKey = endpoint(kms.OpCreateDataKey, func(ctx context.Context, x *exchange, req *wire.CreateDataKeyRequest) (wire.CreateDataKeyReply, error) {
 	return x.createDataKey(ctx, req, true)
-}).with(nil, dataKeySpec)
+}).with(dataKeyTooLong, dataKeySpec)
 
 // CreateDataKeyWithoutPlaintext is create-datakey-without-plaintext.
 var CreateDataKeyWithoutPlaintext = endpoint(kms.OpCreateDataKeyWithoutPlaintext, func(ctx context.Context, x *exchange, req *wire.CreateDataKeyRequest) (wire.CreateDataKeyReply, error) {
 	return x.createDataKey(ctx, req, false)
-}).with(nil, dataKeySpec)
+}).with(dataKeyTooLong, dataKeySpec)
+
+// dataKeyTooLong is the code of a data key that an RSA key cannot encrypt.
+var dataKeyTooLong = map[kms.Kind]string{kms.KindTooLong: "KMS.1904"}
 
 // dataKeySpec is the code of a data key's spec, which is not that of a key's.
 var dataKeySpec = map[string]string{"key_spec": "KMS.1902"}
@@ -58,10 +63,16 @@ func dataKeyBytes(req *wire.CreateDataKeyRequest) (int, error) {
 	switch req.KeySpec {
 	case "", "AES_256":
 		return 32, nil
-	case "AES_128":
+	case "AES_128", "SM4":
 		return 16, nil
+	case "HMAC_256":
+		return 32, nil
+	case "HMAC_384":
+		return 48, nil
+	case "HMAC_512":
+		return 64, nil
 	}
-	return 0, invalid("key_spec", "must be AES_256 or AES_128")
+	return 0, invalid("key_spec", "must be AES_256, AES_128, SM4, HMAC_256, HMAC_384 or HMAC_512")
 }
 
 // EncryptDataKey is encrypt-datakey: it seals a data key of the client's. The
@@ -72,7 +83,7 @@ var EncryptDataKey = endpoint(kms.OpEncryptDataKey, func(ctx context.Context, x 
 	if err != nil {
 		return reply, err
 	}
-	dataKey, err := checkedDataKey(req)
+	dataKey, digestOf, err := checkedDataKey(req)
 	if err != nil {
 		return reply, err
 	}
@@ -84,29 +95,63 @@ var EncryptDataKey = endpoint(kms.OpEncryptDataKey, func(ctx context.Context, x 
 	if err != nil {
 		return reply, err
 	}
+	if digestOf != digestFor(sealed.Spec) {
+		return reply, errDigest()
+	}
 	return wire.EncryptDataKeyReply{KeyID: sealed.KeyID, CipherText: sealed.Ciphertext, DatakeyLength: strconv.Itoa(len(dataKey))}, nil
 }).with(nil, map[string]string{"plain_text": "KMS.2101"})
 
-// checkedDataKey is the data key in front of its digest, if they fit.
-func checkedDataKey(req *wire.EncryptDataKeyRequest) ([]byte, error) {
+// digestKind is the hash beside a data key.
+type digestKind uint8
+
+const (
+	digestSHA256 digestKind = iota
+	digestSM3               // under SM4 keys
+)
+
+func digestFor(spec string) digestKind {
+	if spec == "SM4" {
+		return digestSM3
+	}
+	return digestSHA256
+}
+
+func (d digestKind) sum(dataKey []byte) []byte {
+	if d == digestSM3 {
+		sum := sm3.Sum(dataKey)
+		return sum[:]
+	}
+	sum := sha256.Sum256(dataKey)
+	return sum[:]
+}
+
+func errDigest() error {
+	return refuse("KMS.2103", "The digest at the end of plain_text is not that of the data key.")
+}
+
+// checkedDataKey is the data key in front of its digest, if they fit. Which of
+// the two hashes it must be only the key tells.
+func checkedDataKey(req *wire.EncryptDataKeyRequest) ([]byte, digestKind, error) {
 	switch {
 	case len(req.PlainText) == 0:
-		return nil, missing("plain_text")
+		return nil, 0, missing("plain_text")
 	case !req.DatakeyPlainLength.Set:
-		return nil, missing("datakey_plain_length")
+		return nil, 0, missing("datakey_plain_length")
 	}
 	length := req.DatakeyPlainLength.Value
 	if length < 1 || length > kms.MaxDataKeyBytes {
-		return nil, invalid("datakey_plain_length", "must be 1 to 1024 bytes")
+		return nil, 0, invalid("datakey_plain_length", "must be 1 to 1024 bytes")
 	}
 	if int64(len(req.PlainText)) != length+sha256.Size {
-		return nil, refuse("KMS.2104", "The parameter plain_text must be datakey_plain_length bytes and their SHA-256.")
+		return nil, 0, refuse("KMS.2104", "The parameter plain_text must be datakey_plain_length bytes and their SHA-256.")
 	}
 	dataKey, digest := req.PlainText[:length], req.PlainText[length:]
-	if sum := sha256.Sum256(dataKey); subtle.ConstantTimeCompare(sum[:], digest) != 1 {
-		return nil, refuse("KMS.2103", "The SHA-256 at the end of plain_text is not that of the data key.")
+	for _, kind := range []digestKind{digestSHA256, digestSM3} {
+		if subtle.ConstantTimeCompare(kind.sum(dataKey), digest) == 1 {
+			return dataKey, kind, nil
+		}
 	}
-	return dataKey, nil
+	return nil, 0, errDigest()
 }
 
 // DecryptDataKey is decrypt-datakey.
@@ -136,10 +181,9 @@ var DecryptDataKey = endpoint(kms.OpDecryptDataKey, func(ctx context.Context, x 
 		opened.Wipe()
 		return reply, refuse("KMS.2204", "The parameter datakey_cipher_length is not the length of the data key in the ciphertext.")
 	}
-	digest := sha256.Sum256(opened.Plaintext)
 	return wire.DecryptDataKeyReply{
 		DataKey:       opened.Plaintext,
 		DatakeyLength: strconv.Itoa(len(opened.Plaintext)),
-		DatakeyDgst:   digest[:],
+		DatakeyDgst:   digestFor(opened.Spec).sum(opened.Plaintext),
 	}, nil
 })

@@ -6,6 +6,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/raftkms/raftkms/fsm/state"
+	"github.com/raftkms/raftkms/hsm/envelope"
 	"github.com/raftkms/raftkms/server/iam"
 	"github.com/raftkms/raftkms/server/kms"
 	"github.com/raftkms/raftkms/server/wire"
@@ -26,6 +27,15 @@ type Service interface {
 	DecryptData(ctx context.Context, c *kms.Call, req kms.DecryptRequest) (*kms.Sealed, error)
 	GenerateRandom(ctx context.Context, c *kms.Call, bytes int) ([]byte, error)
 	SearchTraces(ctx context.Context, c *kms.Call, q kms.TraceQuery) (kms.TracePage, error)
+
+	GetPublicKey(ctx context.Context, c *kms.Call, ref string) (*state.Key, []byte, error)
+	Sign(ctx context.Context, c *kms.Call, req kms.SignRequest) (keyID string, signature []byte, err error)
+	Verify(ctx context.Context, c *kms.Call, req kms.SignRequest) (keyID string, valid bool, err error)
+	GenerateMAC(ctx context.Context, c *kms.Call, req kms.MACRequest) (keyID string, mac []byte, err error)
+	VerifyMAC(ctx context.Context, c *kms.Call, req kms.MACRequest) (keyID string, valid bool, err error)
+	ReEncrypt(ctx context.Context, c *kms.Call, req kms.ReEncryptRequest) (from, to *kms.Sealed, err error)
+	CreateDataKeyPair(ctx context.Context, c *kms.Call, ref, spec string, about envelope.Context, plaintext bool) (*kms.DataKeyPair, error)
+	DeriveSharedSecret(ctx context.Context, c *kms.Call, ref string, peer []byte) (keyID string, secret []byte, err error)
 
 	RenameKey(ctx context.Context, c *kms.Call, ref, name string) (*state.Key, error)
 	UpdateDescription(ctx context.Context, c *kms.Call, ref, description string) (*state.Key, error)

@@ -51,7 +51,19 @@ var answers = map[kms.Kind]answer{
 	kms.KindRotationExternal:   {400, "KMS.0312", "A key with imported material is not rotated."},
 	kms.KindRotationRSA:        {400, "KMS.0324", "An RSA key is not rotated."},
 	kms.KindRotationAsymmetric: {400, "KMS.0325", "An asymmetric key is not rotated."},
-	kms.KindStale:              {503, "KMS.0104", "The key changed meanwhile. Try again."},
+
+	kms.KindEncryptingKey:      {400, "KMS.0334", "The key is for encrypting and decrypting."},
+	kms.KindSymmetricKey:       {400, "KMS.1115", "A symmetric key cannot sign."},
+	kms.KindMACKey:             {400, "KMS.0341", "An HMAC key cannot do this."},
+	kms.KindCurveKey:           {400, "KMS.1114", "An EC key cannot encrypt."},
+	kms.KindPairKey:            {400, "KMS.0325", "An asymmetric key cannot do this."},
+	kms.KindSigningScheme:      {400, "KMS.0332", "The signing algorithm is not one of the key's spec."},
+	kms.KindDigest:             {400, "KMS.0329", "The digest is not as long as the hash."},
+	kms.KindSymmetricAlgorithm: {400, "KMS.2105", "The encryption algorithm is not one of symmetric keys."},
+	kms.KindPairAlgorithm:      {400, "KMS.2106", "The encryption algorithm is not one of the key's spec."},
+	kms.KindTooLong:            {400, "KMS.2108", "The plaintext is longer than the key can encrypt."},
+
+	kms.KindStale: {503, "KMS.0104", "The key changed meanwhile. Try again."},
 }
 
 // codeProtected is an extension: the vendor has no deletion protection here,
@@ -72,6 +84,8 @@ var parameters = map[string]string{
 	"origin":      "KMS.0308",
 
 	"pending_days": "KMS.1401",
+
+	"encryption_context": "KMS.0208",
 }
 
 // memberCodes are the codes of members of a request with a value that they

@@ -20,10 +20,6 @@ const (
 	defaultSuffix = "/default" // ends the names of default master keys
 )
 
-// algorithmSymmetric is the encryption_algorithm of AES keys, and what an
-// absent one means.
-const algorithmSymmetric = "SYMMETRIC_DEFAULT"
-
 // keyRef checks a key_id and brings it into the form that the service takes: an
 // id or alias/NAME. A URN must be of this region and of the caller's account:
 // elsewhere there is no such key to be found from here.
@@ -105,14 +101,6 @@ func checkAlias(alias string) error {
 func checkDescription(description string) error {
 	if utf8.RuneCountInString(description) > maxDescription {
 		return invalid("key_description", "must have at most 255 characters")
-	}
-	return nil
-}
-
-// checkAlgorithm lets the one algorithm of symmetric keys pass.
-func checkAlgorithm(algorithm string) error {
-	if algorithm != "" && algorithm != algorithmSymmetric {
-		return invalid("encryption_algorithm", "must be "+algorithmSymmetric+" for a symmetric key")
 	}
 	return nil
 }

@@ -26,10 +26,23 @@ const (
 const (
 	symmetric = iota
 	external
+	signing   // EC_P256
+	agreeing  // EC_P256
+	rsaCrypto // RSA_2048, for encryption
+	macing    // HMAC_256
 	kinds
 )
 
-var kindNames = [kinds]string{"symmetric", "external"}
+var kindNames = [kinds]string{"symmetric", "external", "an EC key for signing", "an EC key for agreement", "an RSA key for encryption", "an HMAC key"}
+
+// kindMembers are what create-key is asked for to get a key of the kind.
+var kindMembers = [kinds]string{
+	external:  `,"origin":"external"`,
+	signing:   `,"key_spec":"EC_P256"`,
+	agreeing:  `,"key_spec":"EC_P256","key_usage":"KEY_AGREEMENT"`,
+	rsaCrypto: `,"key_spec":"RSA_2048","key_usage":"ENCRYPT_DECRYPT"`,
+	macing:    `,"key_spec":"HMAC_256"`,
+}
 
 // line is what one operation does to one kind of key in each of its states: the
 // state afterwards ("2" … "5"), "same" where it succeeds and changes no state,
@@ -74,6 +87,7 @@ func table() []line {
 		both("encrypt-datakey", `{"key_id":"KEY","plain_text":"`+zeroKey+`","datakey_plain_length":"64"}`, "same", "KMS.0209", "KMS.0210", "KMS.1301", "KMS.0207"),
 		both("encrypt-data", `{"key_id":"KEY","plain_text":"x"}`, "same", "KMS.0209", "KMS.0210", "KMS.1301", "KMS.0207"),
 	)
+	lines = append(lines, pairLines()...)
 	return append(lines,
 		// Back from pending deletion a key is Disabled, or waits for its import again.
 		line{"cancel-key-deletion", id, symmetric, [states]string{"KMS.1501", "KMS.1501", "3", none, "KMS.0207"}},
@@ -166,12 +180,8 @@ func (w *world) keyIn(t *testing.T, kind, s int) stateKey {
 	w.made++
 	name := fmt.Sprintf("k%d", w.made)
 	k := stateKey{held: name + "-held", wandering: name + "-wandering"}
-	origin := "kms"
-	if kind == external {
-		origin = "external"
-	}
 	var created wire.CreateKeyReply
-	w.must("create-key", `{"key_alias":"`+name+`","origin":"`+origin+`"}`, &created)
+	w.must("create-key", `{"key_alias":"`+name+`"`+kindMembers[kind]+`}`, &created)
 	k.id = created.KeyInfo.KeyID
 	w.must("aliases", `{"key_id":"`+k.id+`","alias":"`+k.held+`"}`, nil)
 	w.must("aliases", `{"key_id":"`+w.createKey(name+"-other")+`","alias":"`+k.wandering+`"}`, nil)

@@ -40,6 +40,10 @@ type Call struct {
 	key       *state.Key  // the key the call turned out to be about
 	room      *audit.Room // claimed for the call's trace before it changed anything
 
+	// acting is the operation whose permission is needed, where a call does the
+	// work of two; nil: its own.
+	acting *Operation
+
 	// The trace, and what operations have put into it.
 	record          audit.Record
 	asked, answered audit.Details
@@ -102,9 +106,13 @@ func (c *Call) findAuthorised(ref string) (*state.Key, error) {
 // (an existing one, an absent one, or one that is to be made) or, where it is
 // nil, on none.
 func (c *Call) authoriseOn(key *state.Key) error {
+	op := c.in.Operation
+	if c.acting != nil {
+		op = *c.acting
+	}
 	refusal := fsm.Authorize(c.Root, c.caller, fsm.Request{
-		Action:    c.in.Operation.Action,
-		Operation: c.in.Operation.Name,
+		Action:    op.Action,
+		Operation: op.Name,
 		ProjectID: c.in.Project,
 		Key:       key,
 		Now:       max(c.Root.Now(), c.started.UnixMilli()),

@@ -7,6 +7,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/raftkms/raftkms/fsm/state"
+	"github.com/raftkms/raftkms/hsm"
 	"github.com/raftkms/raftkms/hsm/envelope"
 )
 
@@ -15,7 +16,7 @@ func (s *Service) CreateDataKey(ctx context.Context, c *Call, req CreateDataKeyR
 	c.asked.Text("key_id", req.Key)
 	c.asked.Number("bits", int64(req.Bytes)*8)
 	c.askedContext(req.Context)
-	key, err := c.usable(req.Key)
+	key, err := c.usableFor(req.Key, UsageEncryptDecrypt)
 	if err != nil {
 		return nil, err
 	}
@@ -26,7 +27,7 @@ func (s *Service) CreateDataKey(ctx context.Context, c *Call, req CreateDataKeyR
 	if err := s.entropy.Read(ctx, fresh); err != nil {
 		return nil, moduleError("drawing the data key", err)
 	}
-	sealed, err := s.seal(ctx, c, key, envelope.PurposeDataKey, fresh, req.Context)
+	sealed, err := s.sealUnder(ctx, c, key, envelope.PurposeDataKey, EncryptRequest{Plaintext: fresh, Context: req.Context})
 	if err != nil || !req.Plaintext {
 		clear(fresh)
 		return sealed, err
@@ -49,14 +50,34 @@ func (s *Service) encrypt(ctx context.Context, c *Call, req EncryptRequest, purp
 	c.asked.Text("key_id", req.Key)
 	c.asked.Number("bits", int64(len(req.Plaintext))*8)
 	c.askedContext(req.Context)
-	key, err := c.usable(req.Key)
+	c.asked.Text("encryption_algorithm", req.Algorithm)
+	key, err := c.usableFor(req.Key, UsageEncryptDecrypt)
 	if err != nil {
 		return nil, err
 	}
 	if len(req.Plaintext) < 1 || len(req.Plaintext) > most {
 		return nil, Refuse(KindInvalid, "the plaintext has 1 to %d bytes", most)
 	}
+	return s.sealUnder(ctx, c, key, purpose, req)
+}
+
+// sealUnder encrypts the plaintext of req as the kind of the key demands.
+func (s *Service) sealUnder(ctx context.Context, c *Call, key *state.Key, purpose envelope.Purpose, req EncryptRequest) (*Sealed, error) {
+	if hsm.Spec(key.Spec).Pair() {
+		return s.sealToPair(ctx, c, key, purpose, req)
+	}
+	if err := checkSymmetric(req.Algorithm); err != nil {
+		return nil, err
+	}
 	return s.seal(ctx, c, key, purpose, req.Plaintext, req.Context)
+}
+
+// checkSymmetric lets the one algorithm of symmetric keys pass.
+func checkSymmetric(algorithm string) error {
+	if algorithm != "" && algorithm != AlgorithmSymmetric {
+		return Refuse(KindSymmetricAlgorithm, "a symmetric key encrypts with %s only", AlgorithmSymmetric)
+	}
+	return nil
 }
 
 // DecryptDataKey opens a sealed data key.
@@ -75,28 +96,39 @@ func (s *Service) DecryptData(ctx context.Context, c *Call, req DecryptRequest) 
 func (s *Service) decrypt(ctx context.Context, c *Call, req DecryptRequest, purpose envelope.Purpose) (*Sealed, error) {
 	c.asked.Text("key_id", req.Key)
 	c.askedContext(req.Context)
+	c.asked.Text("encryption_algorithm", req.Algorithm)
+	var named *state.Key
+	if req.Key != "" {
+		var err error
+		if named, err = c.findAuthorised(req.Key); err != nil {
+			return nil, err
+		}
+		if hsm.Spec(named.Spec).Pair() {
+			return s.openWithPair(ctx, c, named, purpose, req)
+		}
+	}
 	header, err := envelope.ParseHeader(req.Ciphertext)
 	if err != nil || header.Purpose != purpose {
 		if refusal := c.authorise(); refusal != nil {
 			return nil, refusal
 		}
+		if problem := checkSymmetric(req.Algorithm); problem != nil {
+			return nil, problem
+		}
 		return nil, errCiphertext(err)
 	}
 	keyID := uuid.UUID(header.KeyID).String()
-	if req.Key != "" {
-		named, err := c.findAuthorised(req.Key)
-		if err != nil {
-			return nil, err
-		}
-		if named.ID != keyID {
-			return nil, errCiphertext(nil)
-		}
+	if named != nil && named.ID != keyID {
+		return nil, errCiphertext(nil)
 	}
 	key, err := c.findAuthorised(keyID)
 	if err != nil {
 		return nil, err
 	}
-	if err := mayDoCrypto(key); err != nil {
+	if err := checkSymmetric(req.Algorithm); err != nil {
+		return nil, err
+	}
+	if err := mayDo(key, UsageEncryptDecrypt); err != nil {
 		return nil, err
 	}
 	c.answered.Number("key_version", int64(header.KeyVersion))
@@ -109,6 +141,9 @@ func (s *Service) decrypt(ctx context.Context, c *Call, req DecryptRequest, purp
 		return nil, err
 	}
 	defer release()
+	if loaded.sealer == nil { // an envelope that was forged to name a pair
+		return nil, errCiphertext(nil)
+	}
 	plaintext, err := envelope.Open(ctx, loaded.sealer, header, req.Ciphertext, req.Context)
 	switch {
 	case errors.Is(err, envelope.ErrMalformed), errors.Is(err, envelope.ErrAuthentication):
@@ -116,7 +151,7 @@ func (s *Service) decrypt(ctx context.Context, c *Call, req DecryptRequest, purp
 	case err != nil:
 		return nil, moduleError("opening the ciphertext", err)
 	}
-	return &Sealed{KeyID: key.ID, Plaintext: plaintext}, nil
+	return &Sealed{KeyID: key.ID, Spec: key.Spec, Plaintext: plaintext}, nil
 }
 
 // errCiphertext is the one answer to everything wrong with a ciphertext.
@@ -144,33 +179,7 @@ func (s *Service) seal(ctx context.Context, c *Call, key *state.Key, purpose env
 		return nil, moduleError("sealing under the key", err)
 	}
 	c.answered.Number("key_version", int64(version.Number))
-	return &Sealed{KeyID: key.ID, Ciphertext: ciphertext}, nil
-}
-
-// usable finds a key that may do crypto for the caller now.
-func (c *Call) usable(ref string) (*state.Key, error) {
-	key, err := c.findAuthorised(ref)
-	if err != nil {
-		return nil, err
-	}
-	return key, mayDoCrypto(key)
-}
-
-// mayDoCrypto asks whether a key's state and usage allow its use.
-func mayDoCrypto(key *state.Key) error {
-	switch key.State {
-	case state.Enabled:
-	case state.Disabled:
-		return Refuse(KindKeyDisabled, "the key is disabled; enable it first")
-	case state.PendingDeletion:
-		return Refuse(KindKeyPendingDeletion, "the key waits for its deletion at %s; who still needs it must have that cancelled before", isoTime(key.Deletion))
-	default:
-		return Refuse(KindKeyPendingImport, "the key has no material")
-	}
-	if key.Usage != UsageEncryptDecrypt {
-		return Refuse(KindUsage, "the key's usage is %s", key.Usage)
-	}
-	return nil
+	return &Sealed{KeyID: key.ID, Spec: key.Spec, Ciphertext: ciphertext}, nil
 }
 
 // GenerateRandom returns bytes of the module's own generator.

@@ -24,7 +24,7 @@ const (
 	KindKeyDisabled             // crypto with a Disabled key
 	KindKeyPendingDeletion      // anything with a key that waits for its deletion
 	KindKeyPendingImport        // crypto with a key without material
-	KindUsage                   // the key's usage or spec does not allow the operation
+	KindUsage                   // the key is for signing, or for another thing than the operation
 	KindCiphertext              // malformed, altered, of another key or another context: one error for all
 	KindUnsupported             // a value that is defined but not offered here
 	KindConflict                // the same client token was used for another request
@@ -43,7 +43,18 @@ const (
 	KindRotationExternal   // imported material is not rotated
 	KindRotationRSA        // nor are RSA keys by a schedule
 	KindRotationAsymmetric // nor other keys that are not symmetric
-	KindStale              // the record changed between looking and writing; tried again by itself
+	KindEncryptingKey      // the key encrypts and decrypts, and the operation is another
+	KindSymmetricKey       // the operation needs a pair
+	KindMACKey             // the key makes MACs, and the operation is another
+	KindCurveKey           // keys on curves cannot encrypt
+	KindPairKey            // the operation is not done with a pair
+	KindSigningScheme      // the signing algorithm is not one of the key's spec
+	KindDigest             // the digest is not as long as the hash
+	KindSymmetricAlgorithm // the encryption algorithm is not one of symmetric keys
+	KindPairAlgorithm      // the encryption algorithm is not one of the pair's spec
+	KindTooLong            // the plaintext is longer than the pair can encrypt
+
+	KindStale // the record changed between looking and writing; tried again by itself
 )
 
 // Error is a refusal or a failure of an operation. Message is for the person

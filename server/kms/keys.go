@@ -25,15 +25,7 @@ const aliasPrefix = "alias/"
 // CreateKey makes a key in the caller's project. Its material is made in this
 // node's module and replicated wrapped.
 func (s *Service) CreateKey(ctx context.Context, c *Call, req CreateKeyRequest) (*state.Key, error) {
-	if req.Spec == "" {
-		req.Spec = SpecAES256
-	}
-	if req.Usage == "" {
-		req.Usage = UsageEncryptDecrypt
-	}
-	if req.Origin == "" {
-		req.Origin = OriginKMS
-	}
+	problem := checkNewKey(&req) // fills in, for the trace too
 	c.asked.Text("key_alias", req.Name)
 	c.asked.Text("key_spec", req.Spec)
 	c.asked.Text("key_usage", req.Usage)
@@ -41,15 +33,10 @@ func (s *Service) CreateKey(ctx context.Context, c *Call, req CreateKeyRequest) 
 	if err := c.authoriseOn(&state.Key{ProjectID: c.in.Project, Name: req.Name, Spec: req.Spec, Usage: req.Usage, Origin: req.Origin}); err != nil {
 		return nil, err
 	}
-	switch {
-	case req.Spec != SpecAES256:
-		return nil, &Error{Kind: KindUnsupported, Parameter: "spec", Message: "this key spec is not offered; use " + SpecAES256}
-	case req.Usage != UsageEncryptDecrypt:
-		return nil, &Error{Kind: KindUnsupported, Parameter: "usage", Message: "this key usage does not fit the key spec; use " + UsageEncryptDecrypt}
-	case req.Origin != OriginKMS && req.Origin != OriginExternal:
-		return nil, &Error{Kind: KindUnsupported, Parameter: "origin", Message: "this origin is not offered; use " + OriginKMS + " or " + OriginExternal}
+	if problem != nil {
+		return nil, problem
 	}
-	level, err := s.level(req.Level)
+	level, err := s.level(req)
 	if err != nil {
 		return nil, err
 	}
@@ -73,21 +60,6 @@ func (s *Service) CreateKey(ctx context.Context, c *Call, req CreateKeyRequest) 
 	c.key = key
 	c.answered.Text("key_id", key.ID)
 	return key, nil
-}
-
-// level is the protection level that was asked for, or what the module is for.
-func (s *Service) level(asked string) (hsm.Level, error) {
-	device := s.module.Describe().Device
-	switch {
-	case asked == "" && device, asked == hsm.LevelHSM.String() && device:
-		return hsm.LevelHSM, nil
-	case asked == "", asked == hsm.LevelSoftware.String():
-		return hsm.LevelSoftware, nil
-	case asked == hsm.LevelHSM.String():
-		return 0, &Error{Kind: KindUnsupported, Parameter: "protection_level", Message: "this cluster's modules are no devices, so there is no key of the protection level HSM; use SOFTWARE"}
-	default:
-		return 0, &Error{Kind: KindInvalid, Parameter: "protection_level", Message: "a protection level is HSM or SOFTWARE"}
-	}
 }
 
 // makeKey draws an id and has the module make and bind the first version of a

@@ -17,7 +17,7 @@ type CreateKeyRequest struct {
 	Name        string
 	Description string
 	Spec        string // empty: AES_256
-	Usage       string // empty: ENCRYPT_DECRYPT
+	Usage       string // empty: the usual one of the spec
 	Origin      string // empty: kms
 	Level       string // HSM or SOFTWARE; empty: what the module is for
 	Protected   bool   // whether its deletion is refused until that is switched off
@@ -51,14 +51,17 @@ type EncryptRequest struct {
 	Key       string
 	Plaintext []byte // the caller wipes it
 	Context   envelope.Context
+	Algorithm string // of data; empty: that of symmetric keys
 }
 
 // DecryptRequest asks for the plaintext of an envelope. Key may be empty:
 // the envelope names its key; where it is given it must be the same one.
+// The ciphertext of a pair is a bare block, so that Key must be given.
 type DecryptRequest struct {
 	Key        string
 	Ciphertext []byte
 	Context    envelope.Context
+	Algorithm  string // of data; empty: that of symmetric keys
 }
 
 // Sealed is a ciphertext and what it was made with. Plaintext is set only by
@@ -66,6 +69,7 @@ type DecryptRequest struct {
 // Wipe zeroes it.
 type Sealed struct {
 	KeyID      string
+	Spec       string // of the key
 	Ciphertext []byte
 	Plaintext  []byte
 }
