@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -94,6 +95,21 @@ func TestSnapshotInstall(t *testing.T) {
 	// A snapshot on its own disk serves a node when it starts, too.
 	c.Restart(newcomer)
 	check(newcomer)
+	// And it tells the state of a node that is stopped, with the log behind it.
+	if _, err := c.Leader().Propose(patience(t), []byte("last=1")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := newcomer.Barrier(patience(t)); err != nil {
+		t.Fatal(err)
+	}
+	c.Stop(newcomer)
+	replayed := clustertest.NewMachine()
+	if err := cluster.Replay(filepath.Join(newcomer.DataDir, "raft"), replayed); err != nil {
+		t.Fatal(err)
+	}
+	if replayed.Value("last") != "1" || replayed.Value("k7") != "157" {
+		t.Fatalf("replayed last=%q k7=%q", replayed.Value("last"), replayed.Value("k7"))
+	}
 }
 
 // TestRefusedToOpen: each mistake is one clear sentence.

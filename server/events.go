@@ -161,5 +161,8 @@ func (s *Server) watchMembers(ctx context.Context, m *member) {
 // noteSnapshot notes that the state was written as a snapshot, or replaced by
 // one.
 func (e *events) noteSnapshot(op kms.Operation, index uint64) {
+	if e == nil {
+		return // somebody only looks at a state
+	}
 	e.note(op, func(c *kms.Call) { c.AboutResource(strconv.FormatUint(index, 10), "") })
 }

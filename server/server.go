@@ -110,6 +110,9 @@ func (s *Server) Run(ctx context.Context) error {
 // begin starts the member where the node has a cluster, joins where it has a
 // token, and otherwise leaves it to the operator.
 func (s *Server) begin(ctx context.Context) error {
+	if recovering, err := s.finishRecovery(s.running); recovering || err != nil {
+		return err
+	}
 	id, found, err := loadIdentity(s.cfg.DataDir)
 	switch {
 	case err != nil:

@@ -50,6 +50,7 @@ type Member struct {
 	Address string
 	Machine cluster.StateMachine
 	Fatal   chan error // what Config.Fatal was told
+	DataDir string     // where it keeps its log
 
 	config  cluster.Config
 	running bool
@@ -117,6 +118,7 @@ func (c *Cluster) Add() *Member {
 	if testing.Verbose() {
 		m.config.Logger = slog.New(slog.NewTextHandler(c.t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))
 	}
+	m.DataDir = m.config.DataDir
 	if c.opts.Configure != nil {
 		c.opts.Configure(&m.config)
 	}

@@ -41,7 +41,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"node": writeNode, "await": await, "setenv": setenv, "credentials": useCredentials, "status": wantStatus,
-			"alter": alter, "shorten": shorten,
+			"alter": alter, "shorten": shorten, "moduleof": moduleOf,
 		},
 		RequireExplicitExec: true,
 	})
@@ -127,6 +127,17 @@ func alter(ts *testscript.TestScript, _ bool, args []string) {
 	text, err := os.ReadFile(segments[0])
 	ts.Check(err)
 	ts.Check(os.WriteFile(segments[0], bytes.Replace(text, []byte(`"trace_name":"`), []byte(`"trace_name":"x`), 1), 0o600))
+}
+
+// moduleOf (moduleof OLD NEW) gives a new node the module of an old one.
+func moduleOf(ts *testscript.TestScript, _ bool, args []string) {
+	ts.Check(os.MkdirAll(ts.MkAbs(args[1]), 0o700))
+	ts.Check(os.CopyFS(filepath.Join(ts.MkAbs(args[1]), "module"), os.DirFS(filepath.Join(ts.MkAbs(args[0]), "module"))))
+	files, err := filepath.Glob(filepath.Join(ts.MkAbs(args[1]), "module", "*"))
+	ts.Check(err)
+	for _, file := range files { // CopyFS opens them to others
+		ts.Check(os.Chmod(file, 0o600))
+	}
 }
 
 // shorten (shorten FILE) cuts the last byte off a file.

@@ -6,6 +6,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/raftkms/raftkms/fsm/command"
+	"github.com/raftkms/raftkms/fsm/state"
 )
 
 // Bootstrap writes a new cluster's first command.
@@ -72,6 +73,18 @@ func (s *Service) changeNode(ctx context.Context, requestID string, op Operation
 		c.Operator()
 		c.AboutResource(nodeID, "")
 		_, err := s.propose(ctx, c, body, nodeID)
+		return err
+	})
+}
+
+// Backup hands the current state to write, which returns the index that it
+// wrote. Its trace comes when the backup is out: what leaves is sealed.
+func (s *Service) Backup(ctx context.Context, requestID string, write func(ctx context.Context, root *state.Root) (index uint64, err error)) error {
+	in := Incoming{Operation: OpBackup, RequestID: requestID, Source: "admin socket"}
+	return s.Run(ctx, in, func(ctx context.Context, c *Call) error {
+		c.Operator()
+		index, err := write(ctx, c.Root)
+		c.answered.Number("index", int64(index))
 		return err
 	})
 }

@@ -30,6 +30,7 @@ var (
 	OpRemoveNode                    = Operation{"removeNode", "cluster:node:remove", "cluster"}
 	OpPromoteNode                   = Operation{"promoteNode", "cluster:node:update", "cluster"}
 	OpDemoteNode                    = Operation{"demoteNode", "cluster:node:update", "cluster"}
+	OpBackup                        = Operation{"backupCluster", "cluster:backup:create", "cluster"}
 	OpBootstrap                     = Operation{"bootstrapCluster", "cluster:bootstrap", "cluster"}
 
 	// The life of a key.
@@ -60,6 +61,8 @@ var (
 	OpGainLeadership  = Operation{"gainLeadership", "", "cluster"}
 	OpLoseLeadership  = Operation{"loseLeadership", "", "cluster"}
 	OpChangeMember    = Operation{"changeMember", "", "cluster"}
+	OpRecoverCluster  = Operation{"recoverCluster", "", "cluster"}
+	OpRestoreBackup   = Operation{"restoreBackup", "", "cluster"}
 	OpTakeSnapshot    = Operation{"takeSnapshot", "", "cluster"}
 	OpRestoreSnapshot = Operation{"restoreSnapshot", "", "cluster"}
 	OpLoseModule      = Operation{"loseModule", "", "cluster"}

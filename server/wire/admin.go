@@ -6,16 +6,19 @@ import "time"
 // directory, readable by the owner of the process alone. Who can open it is
 // the node's operator. Errors are an [AdminError] with status 4xx or 5xx.
 const (
-	AdminPathInit         = "/v1/cluster/init"       // POST InitRequest → InitReply
-	AdminPathJoinToken    = "/v1/cluster/join-token" // POST JoinTokenRequest → JoinTokenReply
-	AdminPathJoin         = "/v1/cluster/join"       // POST JoinRequest → {}
-	AdminPathStatus       = "/v1/cluster/status"     // GET → StatusReply
-	AdminPathApproveRoots = "/v1/root/approve"       // POST ApproveRootsRequest → {}
-	AdminPathDoctor       = "/v1/hsm/doctor"         // POST {} → the report of hsm/doctor
-	AdminPathRemove       = "/v1/cluster/remove"     // POST NodeRequest → {}; answered once the node is out
-	AdminPathPromote      = "/v1/cluster/promote"    // POST NodeRequest → {}; answered once it has a vote
-	AdminPathDemote       = "/v1/cluster/demote"     // POST NodeRequest → {}; answered once it has none
-	AdminPathTransfer     = "/v1/cluster/transfer"   // POST NodeRequest → TransferReply; an empty id: to whom the leader chooses
+	AdminPathInit         = "/v1/cluster/init"           // POST InitRequest → InitReply
+	AdminPathJoinToken    = "/v1/cluster/join-token"     // POST JoinTokenRequest → JoinTokenReply
+	AdminPathJoin         = "/v1/cluster/join"           // POST JoinRequest → {}
+	AdminPathStatus       = "/v1/cluster/status"         // GET → StatusReply
+	AdminPathApproveRoots = "/v1/root/approve"           // POST ApproveRootsRequest → {}
+	AdminPathDoctor       = "/v1/hsm/doctor"             // POST {} → the report of hsm/doctor
+	AdminPathRemove       = "/v1/cluster/remove"         // POST NodeRequest → {}; answered once the node is out
+	AdminPathPromote      = "/v1/cluster/promote"        // POST NodeRequest → {}; answered once it has a vote
+	AdminPathDemote       = "/v1/cluster/demote"         // POST NodeRequest → {}; answered once it has none
+	AdminPathTransfer     = "/v1/cluster/transfer"       // POST NodeRequest → TransferReply; an empty id: to whom the leader chooses
+	AdminPathBackup       = "/v1/cluster/backup"         // GET → the backup's bytes
+	AdminPathCheckBackup  = "/v1/cluster/backup/check"   // POST the backup's bytes → BackupReply
+	AdminPathRestore      = "/v1/cluster/backup/restore" // POST the backup's bytes, RestoreQuery in the URL → RestoreReply
 )
 
 // AdminError is the body of every refusal on the admin socket.
@@ -140,4 +143,32 @@ type ErasureNode struct {
 	Files    []string `json:"files,omitempty"`   // in which the wrapped material was found
 	Scanned  int64    `json:"scanned"`           // bytes
 	Problem  string   `json:"problem,omitempty"` // why it may still be recoverable there
+}
+
+// BackupReply is what a backup is, after all of it was verified.
+type BackupReply struct {
+	ClusterID      string `json:"cluster_id"`
+	Generation     uint32 `json:"generation"`
+	RootGeneration uint32 `json:"root_generation"` // of the root keys that open it
+	Index          uint64 `json:"index"`
+	StateHash      string `json:"state_hash"`
+	NodeID         string `json:"node_id"` // that wrote it
+	Version        string `json:"version"`
+	Created        string `json:"created"` // RFC 3339
+	Keys           int    `json:"keys"`
+}
+
+// The members of a restore's URL query.
+const (
+	RestoreConfirm     = "confirm"      // the cluster's id: do it; absent: only say what it would do
+	RestoreKeepEnabled = "keep_enabled" // "true": keys stay Enabled
+	RestoreAgainst     = "against"      // data directory of an old node, on the node's machine
+)
+
+// RestoreReply says what a restore has done, or would do.
+type RestoreReply struct {
+	Backup BackupReply `json:"backup"`
+	Done   bool        `json:"done"`
+	// Undone is an fsm.Undone: what is lost, and what is revoked once more.
+	Undone any `json:"undone"`
 }

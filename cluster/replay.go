@@ -1,0 +1,76 @@
+package cluster
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/raftkms/raftkms/cluster/storage"
+)
+
+// Replay brings an empty state machine to the newest state that the Raft
+// directory of a stopped node (raft in its data directory) can tell: its newest
+// snapshot that can be read, and every entry of its log behind that. The last
+// entries may never have been committed, so this is for looking, for doing
+// revocations once more, and for founding a cluster again whose majority is
+// lost. The directory stays as it is.
+func Replay(dir string, sm StateMachine) error {
+	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("it holds no log of a node")
+	}
+	stores, err := storage.OpenStopped(dir, newRaftLogger(slog.New(slog.DiscardHandler), "snapshots"))
+	if err != nil {
+		return err
+	}
+	defer stores.Close()
+	if err := replaySnapshot(stores.Snapshots, sm); err != nil {
+		return err
+	}
+	first, err := stores.Log.FirstIndex()
+	if err != nil {
+		return fmt.Errorf("reading the log: %w", err)
+	}
+	last, err := stores.Log.LastIndex()
+	if err != nil {
+		return fmt.Errorf("reading the log: %w", err)
+	}
+	for index := max(first, sm.AppliedIndex()+1, 1); index <= last; index++ {
+		var entry raft.Log
+		if err := stores.Log.GetLog(index, &entry); err != nil {
+			return fmt.Errorf("reading entry %d of the log: %w", index, err)
+		}
+		if entry.Type != raft.LogCommand {
+			continue
+		}
+		if _, err := sm.Apply([]Entry{{Index: entry.Index, Term: entry.Term, Data: entry.Data}}); err != nil {
+			return fmt.Errorf("applying entry %d: %w", index, err)
+		}
+	}
+	return nil
+}
+
+func replaySnapshot(snapshots raft.SnapshotStore, sm StateMachine) error {
+	all, err := snapshots.List()
+	if err != nil {
+		return fmt.Errorf("listing the snapshots: %w", err)
+	}
+	for _, meta := range all { // newest first
+		_, r, err := snapshots.Open(meta.ID)
+		if err != nil {
+			continue
+		}
+		err = sm.Restore(r)
+		r.Close()
+		if err == nil {
+			return nil
+		}
+	}
+	if len(all) > 0 {
+		return errors.New("none of its snapshots can be read")
+	}
+	return nil
+}

@@ -1,0 +1,40 @@
+package storage
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/raft"
+	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
+)
+
+// Stopped is the directory of a stopped node, to look at.
+type Stopped struct {
+	Log       raft.LogStore // writes fail
+	Snapshots raft.SnapshotStore
+
+	bolt *raftboltdb.BoltStore
+}
+
+// OpenStopped opens the directory of a stopped node to look at it; nothing in
+// it is changed. A node that runs has it open, and that is refused.
+func OpenStopped(dir string, log hclog.Logger) (*Stopped, error) {
+	options := boltOptions(0)
+	options.ReadOnly = true
+	bolt, err := raftboltdb.New(raftboltdb.Options{
+		Path: filepath.Join(dir, logFile), BoltOptions: options, MsgpackUseNewTimeFormat: true,
+	})
+	if err != nil {
+		return nil, openingError("log", dir, err)
+	}
+	snapshots, err := raft.NewFileSnapshotStoreWithLogger(dir, retainSnapshots, log)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("opening the snapshots: %w", err), bolt.Close())
+	}
+	return &Stopped{Log: bolt, Snapshots: snapshots, bolt: bolt}, nil
+}
+
+// Close closes the files.
+func (s *Stopped) Close() error { return s.bolt.Close() }

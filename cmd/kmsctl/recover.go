@@ -1,0 +1,65 @@
+package main
+
+import (
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/raftkms/raftkms/cmd/kmsd/config"
+	"github.com/raftkms/raftkms/server"
+)
+
+func (a *app) recoverCommand() *cobra.Command {
+	var confirm string
+	cmd := &cobra.Command{
+		Use:   "recover",
+		Short: "Found a cluster again from one stopped node, after the majority was lost for good",
+		Long: `Found a cluster again from what one stopped node has left, after the majority was lost for good. Run it on
+the survivor that is furthest (compare the index that it shows). Everything in that node's log counts as
+committed; what only the lost nodes had is lost. The node does the rest at its next start, as the only
+member of a new generation: other nodes start empty and join with new tokens. Never start a lost node
+again with its old data: a majority of them would go on as the cluster that they know.`,
+		Args: exactly(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if a.config == "" {
+				return misuse("which node? Give --config with the stopped node's kmsd.yaml")
+			}
+			c, err := config.Load(a.config, nil, nil)
+			if err != nil {
+				return err
+			}
+			found, err := server.FindRecovery(c.Node.DataDir)
+			if err != nil {
+				return err
+			}
+			rows := [][]string{
+				{"CLUSTER", found.ClusterID},
+				{"SURVIVOR", found.NodeID},
+				{"LAST INDEX", strconv.FormatUint(found.LastIndex, 10)},
+				{"KEYS", strconv.Itoa(found.Keys)},
+			}
+			for _, id := range found.Lost {
+				rows = append(rows, []string{"LOST", id})
+			}
+			if confirm == "" {
+				if err := a.print(cmd, found, rows); err != nil || a.output == "json" {
+					return err
+				}
+				if confirm, err = askFor(cmd, "Type the cluster's id to go on without the lost nodes: "); err != nil {
+					return err
+				}
+			}
+			if confirm != found.ClusterID {
+				return misuse("that is not the cluster's id: nothing was done")
+			}
+			if err := found.Begin(time.Now()); err != nil {
+				return err
+			}
+			return a.print(cmd, found, [][]string{{fmt.Sprintf("decided; start %s now, and it founds the cluster again", found.NodeID)}})
+		},
+	}
+	cmd.Flags().StringVar(&confirm, "confirm", "", "The cluster's id, to go on without being asked.")
+	return cmd
+}

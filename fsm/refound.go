@@ -1,0 +1,182 @@
+package fsm
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/raftkms/raftkms/fsm/command"
+	"github.com/raftkms/raftkms/fsm/state"
+)
+
+// Foundation is what a cluster gets anew when it is founded again from a
+// backup: nothing that the old nodes have is of use in it.
+type Foundation struct {
+	Node          command.NodeInfo // the one node that it begins with
+	CACertificate []byte           // DER; the only one that is trusted
+	SealedCAKey   []byte
+	SealedGossip  []byte
+	// KeepEnabled leaves keys as the backup has them. Else all are Disabled,
+	// until somebody has looked at what the backup does not know of.
+	KeepEnabled bool
+}
+
+// Undone is what founding a cluster again from a backup takes back or does once
+// more: what an operator must know before, and be told after.
+type Undone struct {
+	Index      uint64   `json:"index"`      // log index that the new cluster begins at
+	Generation uint32   `json:"generation"` // of the new cluster
+	Keys       int      `json:"keys"`       // in the new cluster
+	Removed    []string `json:"removed_nodes,omitempty"`
+	// What the newer state knows and the backup does not; empty without one.
+	LostKeys        []string `json:"lost_keys,omitempty"`             // made after the backup: their ciphertexts cannot be opened any more
+	LostVersions    []string `json:"lost_versions,omitempty"`         // keys with versions made after the backup: likewise for those
+	DeletedKeys     []string `json:"deleted_keys,omitempty"`          // deleted after the backup, and now again
+	DisabledKeys    []string `json:"disabled_keys,omitempty"`         // Enabled in the backup, Disabled now
+	DisabledUsers   []string `json:"disabled_users,omitempty"`        // disabled or deleted after the backup
+	DisabledAccess  []string `json:"disabled_access_keys,omitempty"`  // likewise
+	PendingDeletion []string `json:"pending_deletion_keys,omitempty"` // scheduled after the backup, Disabled now
+}
+
+// ErrNoCluster is returned for a backup in which no cluster was founded yet.
+var ErrNoCluster = errors.New("the state holds no cluster")
+
+// Refound makes the state of a new generation of a cluster from a backup. newer
+// may be a later state of the same cluster, of which every deletion, disable
+// and revocation is done again; nil when there is none. The result begins
+// after both.
+func Refound(backup, newer *state.Root, with Foundation) (*state.Root, *Undone, error) {
+	old := backup.Cluster()
+	if old == nil {
+		return nil, nil, ErrNoCluster
+	}
+	if newer != nil && (newer.Cluster() == nil || newer.Cluster().ID != old.ID) {
+		return nil, nil, fmt.Errorf("the state to compare with is not of the cluster %s", old.ID)
+	}
+	if refusal := checkNode(with.Node); refusal != nil {
+		return nil, nil, refusal
+	}
+	r := refounding{Txn: backup.Txn(), backup: backup, newer: newer, with: with, undone: new(Undone)}
+	r.index = backup.Applied()
+	r.undone.Generation = old.Generation + 1
+	if newer != nil {
+		r.index = max(r.index, newer.Applied())
+		r.undone.Generation = max(r.undone.Generation, newer.Cluster().Generation+1)
+	}
+	r.index++
+	r.undone.Index = r.index
+
+	r.beginAgain(*old)
+	r.revoke()
+	for key := range backup.AllKeys() {
+		r.settle(key)
+	}
+	if newer != nil {
+		for key := range newer.AllKeys() {
+			if _, known := backup.Key(key.ID); !known {
+				r.undone.LostKeys = append(r.undone.LostKeys, key.ID)
+			}
+		}
+	}
+	r.SetApplied(r.index)
+	return r.Commit(), r.undone, nil
+}
+
+// refounding is one run of Refound.
+type refounding struct {
+	*state.Txn
+	backup, newer *state.Root
+	with          Foundation
+	undone        *Undone
+	index         uint64
+}
+
+// beginAgain replaces whatever the old nodes know one another by.
+func (r *refounding) beginAgain(cluster state.Cluster) {
+	cluster.Generation = r.undone.Generation
+	cluster.CACertificates, cluster.SealedCAKey, cluster.SealedGossip = [][]byte{r.with.CACertificate}, r.with.SealedCAKey, r.with.SealedGossip
+	cluster.Fence = r.index
+	if r.newer != nil {
+		clock := state.Clock{Now: max(r.Now(), r.newer.Now()), Horizon: max(r.Horizon(), r.newer.Horizon())}
+		r.PutClock(&clock)
+	}
+	r.PutCluster(&cluster)
+	for _, node := range r.backup.Nodes() {
+		r.DeleteNode(node)
+		if node.ID != r.with.Node.ID {
+			r.undone.Removed = append(r.undone.Removed, node.ID)
+		}
+	}
+	node := newNode(r.with.Node, r.Now())
+	node.RootsApproved, node.Standby, node.Fence = cluster.RootGeneration, false, r.index
+	r.PutNode(node)
+	for _, token := range r.backup.JoinTokens() {
+		r.DeleteJoinToken(token)
+	}
+	// No answer of the old cluster may be given to a repeat in the new one.
+	for {
+		reply, ok := r.OldestReply()
+		if !ok {
+			break
+		}
+		r.DeleteReply(reply)
+	}
+	r.PutClock(&state.Clock{Now: r.Now(), Horizon: r.Now()})
+}
+
+// revoke disables the users and access keys that the newer state does not
+// allow any more.
+func (r *refounding) revoke() {
+	if r.newer == nil {
+		return
+	}
+	for user := range r.backup.AllUsers() {
+		if now, there := r.newer.User(user.ID); user.Enabled && (!there || !now.Enabled) {
+			disabled := *user
+			disabled.Enabled, disabled.Fence = false, r.index
+			r.PutUser(&disabled)
+			r.undone.DisabledUsers = append(r.undone.DisabledUsers, user.ID)
+		}
+	}
+	for access := range r.backup.AllAccessKeys() {
+		if now, there := r.newer.AccessKey(access.ID); access.Enabled && (!there || !now.Enabled) {
+			disabled := *access
+			disabled.Enabled, disabled.Fence = false, r.index
+			r.PutAccessKey(&disabled)
+			r.undone.DisabledAccess = append(r.undone.DisabledAccess, access.ID)
+		}
+	}
+}
+
+// settle gives a key of the backup its place in the new cluster.
+func (r *refounding) settle(key *state.Key) {
+	var now *state.Key
+	if r.newer != nil {
+		if stone, deleted := r.newer.Tombstone(key.ID); deleted {
+			r.DeleteKey(key)
+			again := *stone
+			again.Index, again.Fence = r.index, r.index // every copy is to be erased once more
+			again.Holders = []string{r.with.Node.ID}
+			r.PutTombstone(&again)
+			r.undone.DeletedKeys = append(r.undone.DeletedKeys, key.ID)
+			return
+		}
+		now, _ = r.newer.Key(key.ID)
+	}
+	r.undone.Keys++
+	if now != nil && now.Versions > key.Versions {
+		r.undone.LostVersions = append(r.undone.LostVersions, key.ID)
+	}
+	if key.State != state.Enabled {
+		return
+	}
+	switch {
+	case now != nil && now.State == state.PendingDeletion:
+		r.undone.PendingDeletion = append(r.undone.PendingDeletion, key.ID)
+	case r.with.KeepEnabled && (r.newer == nil || now != nil && now.State == state.Enabled):
+		return
+	}
+	disabled := *key
+	disabled.State, disabled.Fence = state.Disabled, r.index
+	r.PutKey(&disabled)
+	r.undone.DisabledKeys = append(r.undone.DisabledKeys, key.ID)
+}

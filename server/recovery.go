@@ -1,0 +1,145 @@
+package server
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/raftkms/raftkms/server/kms"
+)
+
+// A cluster whose majority is lost for good is founded again, as a new
+// generation, from what one node has left. The operator decides that offline
+// ([FindRecovery], [Recovery.Begin]); the node does it at its next start, when
+// its module is open. The lost nodes cannot come back into the new generation:
+// it has another CA. Two of them could still go on as the old cluster, so they
+// must not be started again; that is for the operator to see to.
+
+const (
+	recoveryMark = "recovery.json"
+	lostSuffix   = "-lost-"
+)
+
+// Recovery is what a stopped node's data directory holds of its cluster.
+type Recovery struct {
+	ClusterID string   `json:"cluster_id"`
+	NodeID    string   `json:"node_id"`
+	LastIndex uint64   `json:"last_index"` // of its log: entries up to here count as committed
+	Keys      int      `json:"keys"`
+	Lost      []string `json:"lost_nodes"` // nodes that are not part of the new generation
+
+	dir string
+}
+
+// recoveryFile is what is left for the node's next start.
+type recoveryFile struct {
+	ClusterID string `json:"cluster_id"`
+	Aside     string `json:"aside"` // ends the names of what is set aside
+}
+
+// FindRecovery looks at a stopped node's data directory. Nothing is changed.
+func FindRecovery(dataDir string) (*Recovery, error) {
+	id, found, err := loadIdentity(dataDir)
+	if err != nil {
+		return nil, err
+	}
+	if !found {
+		return nil, fmt.Errorf("%s belongs to no cluster: there is nothing to recover", dataDir)
+	}
+	root, err := readState(filepath.Join(dataDir, raftDir))
+	if err != nil {
+		return nil, fmt.Errorf("looking for what this node has left: %w", err)
+	}
+	if root.Cluster() == nil {
+		return nil, errors.New("this node has received nothing of its cluster's state: recover another one")
+	}
+	r := &Recovery{ClusterID: id.ClusterID, NodeID: id.NodeID, LastIndex: root.Applied(), dir: dataDir}
+	for range root.AllKeys() {
+		r.Keys++
+	}
+	for _, node := range root.Nodes() {
+		if node.ID != id.NodeID {
+			r.Lost = append(r.Lost, node.ID)
+		}
+	}
+	return r, nil
+}
+
+// Begin has the node found the cluster again at its next start. Nothing is
+// deleted: what it has is set aside then.
+func (r *Recovery) Begin(now time.Time) error {
+	text, err := json.Marshal(recoveryFile{ClusterID: r.ClusterID, Aside: lostSuffix + now.UTC().Format("20060102T150405Z")})
+	if err != nil {
+		return fmt.Errorf("noting the recovery: %w", err)
+	}
+	return writeFile(filepath.Join(r.dir, recoveryMark), text)
+}
+
+// setAside gives a file or directory its other name, unless it has it already.
+func setAside(dir, name, aside string) error {
+	if _, err := os.Stat(filepath.Join(dir, name+aside)); err == nil {
+		return nil
+	}
+	if err := os.Rename(filepath.Join(dir, name), filepath.Join(dir, name+aside)); err != nil {
+		return fmt.Errorf("setting %s aside: %w", name, err)
+	}
+	return syncDirectory(dir)
+}
+
+// finishRecovery founds the cluster again, where that was decided.
+func (s *Server) finishRecovery(ctx context.Context) (recovering bool, err error) {
+	mark := filepath.Join(s.cfg.DataDir, recoveryMark)
+	text, err := os.ReadFile(mark)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	var file recoveryFile
+	if err == nil {
+		err = json.Unmarshal(text, &file)
+	}
+	if err != nil {
+		return true, fmt.Errorf("reading what is to be recovered: %w", err)
+	}
+	// A start continues from wherever another one was interrupted.
+	aside := filepath.Base(file.Aside)
+	for _, name := range []string{identityFile, raftDir} {
+		if err := setAside(s.cfg.DataDir, name, aside); err != nil {
+			return true, err
+		}
+	}
+	if _, found, err := loadIdentity(s.cfg.DataDir); err != nil {
+		return true, err
+	} else if found { // it is done, but for the mark
+		return false, os.Remove(mark)
+	}
+	root, err := readState(filepath.Join(s.cfg.DataDir, raftDir+aside))
+	if err != nil {
+		return true, err
+	}
+	id, err := identity{ClusterID: file.ClusterID}.cluster()
+	if err != nil {
+		return true, err
+	}
+	if _, err := s.cfg.Module.OpenRoots(ctx, id); err != nil {
+		return true, fmt.Errorf("recovering the cluster %s: this node's module must hold its root keys: %w", file.ClusterID, err)
+	}
+	// What an interrupted attempt has planted is planted anew.
+	if err := os.RemoveAll(filepath.Join(s.cfg.DataDir, raftDir)); err != nil {
+		return true, fmt.Errorf("clearing an interrupted recovery: %w", err)
+	}
+	undone, err := s.refound(ctx, kms.OpRecoverCluster, root, nil, true, true)
+	if err != nil {
+		return true, fmt.Errorf("recovering the cluster %s: %w", file.ClusterID, err)
+	}
+	s.cfg.Logger.Warn("the cluster was founded again from what this node had: the other nodes start empty and join with new tokens",
+		"generation", undone.Generation, "index", undone.Index, "lost_nodes", undone.Removed)
+	if err := os.Remove(mark); err != nil {
+		return true, fmt.Errorf("finishing the recovery: %w", err)
+	}
+	return true, nil
+}
