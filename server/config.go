@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"path/filepath"
 	"regexp"
+	"strings"
 	"time"
 
 	"github.com/raftkms/raftkms/cluster"
@@ -42,6 +43,9 @@ type Config struct {
 	APIListen string
 	// APIURL is where clients find it; empty: https:// and APIListen.
 	APIURL string
+	// CatalogURL is where the catalog of services sends clients: the
+	// balancer's address; empty: APIURL.
+	CatalogURL string
 	// APICertificateFile and APIKeyFile are PEM; empty: the certificate that
 	// the cluster's own CA gave this node.
 	APICertificateFile string
@@ -114,6 +118,13 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if u, err := url.Parse(c.APIURL); err != nil || u.Scheme != "https" || u.Host == "" {
 		return c, fmt.Errorf("the API's advertised address %q is not an https URL", c.APIURL)
+	}
+	if c.CatalogURL == "" {
+		c.CatalogURL = c.APIURL
+	}
+	c.CatalogURL = strings.TrimSuffix(c.CatalogURL, "/")
+	if u, err := url.Parse(c.CatalogURL); err != nil || u.Scheme != "https" || u.Host == "" || u.RawQuery != "" {
+		return c, fmt.Errorf("the catalog's address %q is not an https URL", c.CatalogURL)
 	}
 	if c.APIMinTLS == 0 {
 		c.APIMinTLS = tls.VersionTLS12

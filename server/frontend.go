@@ -13,6 +13,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/raftkms/raftkms/server/huawei"
+	"github.com/raftkms/raftkms/server/keystone"
 )
 
 // incoming is one request on the API port.
@@ -134,6 +135,14 @@ func (s *Server) dialect(m *member, e huawei.Endpoint) handler {
 			return e.Operation.Name
 		}
 		e.Serve(ctx, m.dialect, in.rc, in.requestID, path)
+		return e.Operation.Name
+	}
+}
+
+// identity answers through the identity service.
+func (s *Server) identity(m *member, e keystone.Endpoint) handler {
+	return func(ctx context.Context, in incoming) string {
+		e.Serve(ctx, m.keystone, in.rc, in.requestID, in.path.get("user_id"))
 		return e.Operation.Name
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"sync/atomic"
 	"time"
 
@@ -20,6 +21,7 @@ import (
 	"github.com/raftkms/raftkms/hsm/envelope"
 	"github.com/raftkms/raftkms/server/huawei"
 	"github.com/raftkms/raftkms/server/iam"
+	"github.com/raftkms/raftkms/server/keystone"
 	"github.com/raftkms/raftkms/server/kms"
 )
 
@@ -31,6 +33,7 @@ type member struct {
 	service   *kms.Service
 	secrets   *iam.Secrets
 	dialect   *huawei.Dialect
+	keystone  *keystone.API
 	seal      *sealer
 	roots     *rootKeeper
 	ready     *readiness
@@ -156,7 +159,13 @@ func (s *Server) start(ctx context.Context, id identity, creds credentials) erro
 		MinDeletionWait: s.cfg.MinDeletionWait,
 	})
 	m.secrets = iam.NewSecrets(s.openAccessKey(m))
-	m.dialect = huawei.New(m.service, iam.NewVerifier(m.secrets, time.Now))
+	tokens := iam.NewTokens(m.seal)
+	door := iam.NewDoor(iam.NewVerifier(m.secrets, time.Now), tokens)
+	m.dialect = huawei.New(m.service, door)
+	m.keystone = keystone.New(keystone.Config{
+		Service: m.service, Door: door, Tokens: tokens, Passwords: iam.NewPasswords(runtime.GOMAXPROCS(0), time.Now),
+		URL: s.cfg.CatalogURL, Clock: time.Now,
+	})
 	m.dialect.SetElsewhere(s.elsewhere(m))
 	m.roots = newRootKeeper(s, m, id)
 	m.ready = &readiness{server: s, member: m}
@@ -249,8 +258,20 @@ func (s *sealer) openAccessKey(ctx context.Context, ak *state.AccessKey) ([]byte
 	return s.open(ctx, sealAccessKey, ak.ID, ak.SealedSecret)
 }
 
+// SealToken implements [iam.Seals].
+func (s *sealer) SealToken(ctx context.Context, root *state.Root, token []byte) ([]byte, error) {
+	c := root.Cluster()
+	return s.seal(ctx, hsm.RootGeneration(c.RootGeneration), sealToken, c.ID, token)
+}
+
+// OpenToken implements [iam.Seals].
+func (s *sealer) OpenToken(ctx context.Context, root *state.Root, sealed []byte) ([]byte, error) {
+	return s.open(ctx, sealToken, root.Cluster().ID, sealed)
+}
+
 // The purposes of seals.
 const (
+	sealToken     = "token"
 	sealAccessKey = "access-key"
 	sealCAKey     = "ca-key"
 	sealGossipKey = "gossip-key"

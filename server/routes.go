@@ -1,6 +1,11 @@
 package server
 
-import "github.com/raftkms/raftkms/server/huawei"
+import (
+	"context"
+
+	"github.com/raftkms/raftkms/server/huawei"
+	"github.com/raftkms/raftkms/server/keystone"
+)
 
 // route is one endpoint: how it is asked for, how large a request may be, and
 // what answers.
@@ -21,6 +26,7 @@ const (
 // routes are all endpoints of the API port, on this page.
 func (s *Server) routes(m *member) []route {
 	kms := func(e huawei.Endpoint) handler { return s.dialect(m, e) }
+	identity := func(e keystone.Endpoint) handler { return s.identity(m, e) }
 	return []route{
 		// Operations: for balancers and people; no credentials, nothing secret.
 		{"GET", "/livez", noBody, livez},
@@ -31,6 +37,18 @@ func (s *Server) routes(m *member) []route {
 		// Huawei-style dialect: versions.
 		{"GET", "/", noBody, plain(huawei.Versions)},
 		{"GET", "/v1.0", noBody, plain(huawei.Version)},
+
+		// Identity, as clients of Keystone v3 know it: tokens and look-ups.
+		{"GET", "/v3", noBody, func(_ context.Context, in incoming) string { m.keystone.Version(in.rc); return "version" }},
+		{"POST", "/v3/auth/tokens", smallBody, identity(keystone.CreateToken)},
+		{"GET", "/v3/auth/tokens", noBody, identity(keystone.ValidateToken)},
+		{"HEAD", "/v3/auth/tokens", noBody, identity(keystone.ValidateToken)},
+		{"DELETE", "/v3/auth/tokens", noBody, identity(keystone.RevokeToken)},
+		{"GET", "/v3/auth/catalog", noBody, identity(keystone.Catalog)},
+		{"GET", "/v3/auth/projects", noBody, identity(keystone.Projects)},
+		{"GET", "/v3/auth/domains", noBody, identity(keystone.Domains)},
+		{"GET", "/v3/projects", noBody, identity(keystone.Projects)},
+		{"POST", "/v3/users/{user_id}/password", smallBody, identity(keystone.ChangePassword)},
 
 		// Huawei-style dialect: keys.
 		{"POST", "/v1.0/{project_id}/kms/create-key", smallBody, kms(huawei.CreateKey)},

@@ -83,7 +83,7 @@ func serveNode(ctx context.Context, c *config.Config) (err error) {
 		NodeID: c.Node.ID, DataDir: c.Node.DataDir, AdminSocket: c.Node.AdminSocket, Version: version,
 		AuditDir: c.Audit.Dir, AuditSync: audit.Sync(c.Audit.Sync), AuditInterval: c.Audit.Interval,
 		AuditRetention: c.Audit.Retention, AuditFull: audit.Full(c.Audit.Full),
-		APIListen: c.API.Listen, APIURL: c.API.Advertise, APIMinTLS: c.API.MinTLSVersion(),
+		APIListen: c.API.Listen, APIURL: c.API.Advertise, CatalogURL: c.API.CatalogURL, APIMinTLS: c.API.MinTLSVersion(),
 		APICertificateFile: c.API.CertificateFile, APIKeyFile: keyFile(c), ProxiesTrusted: proxies,
 		ClusterListen: c.Cluster.Listen, ClusterAdvertise: c.Cluster.Advertise,
 		Standby: c.Cluster.Standby, Reads: reads, GossipListen: c.Gossip.Listen, GossipAdvertise: c.Gossip.Advertise,

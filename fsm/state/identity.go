@@ -129,3 +129,18 @@ func (x *Txn) PutBinding(b *Binding) {
 func (x *Txn) DeleteBinding(b *Binding) {
 	remove(x, TableBinding, &x.bindings, appendNameKey(nil, b.ProviderID, b.Name), b)
 }
+
+// ProjectsOf returns all projects of a domain, by name, in a new slice.
+func (v *View) ProjectsOf(domainID string) []*Project {
+	var all []*Project
+	it := v.projectNames.node().Iterator()
+	it.SeekPrefix(appendNameKey(nil, domainID, ""))
+	for {
+		_, id, ok := it.Next()
+		if !ok {
+			return all
+		}
+		p, _ := v.Project(id)
+		all = append(all, p)
+	}
+}

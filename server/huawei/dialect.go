@@ -56,16 +56,16 @@ type Service interface {
 
 // Dialect answers requests. It is safe for concurrent use.
 type Dialect struct {
-	service  Service
-	verifier *iam.Verifier
-	pool     buffers
+	service Service
+	door    *iam.Door
+	pool    buffers
 	// elsewhere answers what this node's module cannot; nil: nobody.
 	elsewhere Elsewhere
 }
 
-// New returns a dialect over a service, for requests that verifier accepts.
-func New(service Service, verifier *iam.Verifier) *Dialect {
-	return &Dialect{service: service, verifier: verifier}
+// New returns a dialect over a service, for requests that the door lets in.
+func New(service Service, door *iam.Door) *Dialect {
+	return &Dialect{service: service, door: door}
 }
 
 // Endpoint is one operation of the dialect.
@@ -214,7 +214,7 @@ func decode(rc *fasthttp.RequestCtx, into wire.Request) error {
 func (d *Dialect) identify(ctx context.Context, c *kms.Call, rc *fasthttp.RequestCtx) (iam.Principal, error) {
 	request := iam.Received(rc)
 	defer request.Release()
-	caller, err := d.verifier.Verify(ctx, c.Root, request)
+	caller, err := d.door.Identify(ctx, c.Root, request)
 	if err != nil {
 		c.Claimed(iam.ClaimedKey(request))
 		return iam.Principal{}, err

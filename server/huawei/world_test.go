@@ -240,7 +240,7 @@ func newWorld(t testing.TB) *world {
 			t.Error(err)
 		}
 	})
-	w.dialect = huawei.New(w.service, iam.NewVerifier(secrets, time.Now))
+	w.dialect = huawei.New(w.service, iam.NewDoor(iam.NewVerifier(secrets, time.Now), nil))
 	w.serve(w.dialect)
 	return w
 }

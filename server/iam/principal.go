@@ -1,6 +1,9 @@
 package iam
 
-import "github.com/raftkms/raftkms/fsm/state"
+import (
+	"github.com/raftkms/raftkms/fsm/command"
+	"github.com/raftkms/raftkms/fsm/state"
+)
 
 // Principal is who asks, as proved by a credential.
 type Principal struct {
@@ -9,6 +12,14 @@ type Principal struct {
 	DomainID    string // the account
 	AccessKeyID string // the credential; empty for others than AK/SK
 	MFA         bool   // whether a second factor was shown; never with AK/SK
+
+	// Of other credentials than access keys.
+	Via          command.Via
+	CredentialID string // see [command.Via]
+	Epoch        uint64 // ViaToken: of the user's credentials when it was made
+	Expires      int64  // Unix ms; 0: never by itself
+	Confined     bool   // good for ProjectID alone, which may be none
+	ProjectID    string
 }
 
 // Identities is what a credential is looked up in: one state root, the same

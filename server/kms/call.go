@@ -57,13 +57,22 @@ func (c *Call) Identify(p iam.Principal) error {
 		Kind:         command.CallerUser,
 		UserID:       p.UserID,
 		CredentialID: p.AccessKeyID,
+		Via:          p.Via,
+		Epoch:        p.Epoch,
+		Expires:      p.Expires,
 		ProjectID:    c.in.Project,
 		Source:       c.in.Source,
 		MFA:          p.MFA,
 		RequestID:    c.in.RequestID,
 	}
+	if p.Via != command.ViaAccessKey {
+		c.caller.CredentialID = p.CredentialID
+	}
 	if c.in.Project == "" {
 		return nil // about the account or the cluster
+	}
+	if p.Confined && p.ProjectID != c.in.Project {
+		return Refuse(KindWrongProject, "the project in the path is not the token's")
 	}
 	project, ok := c.Root.Project(c.in.Project)
 	if !ok || project.DomainID != p.DomainID || !project.Enabled {

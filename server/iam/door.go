@@ -1,0 +1,85 @@
+package iam
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"time"
+
+	"github.com/raftkms/raftkms/fsm"
+	"github.com/raftkms/raftkms/fsm/command"
+	"github.com/raftkms/raftkms/fsm/state"
+)
+
+// Door finds out who asks, by whatever credential a request carries. It is
+// safe for concurrent use.
+type Door struct {
+	signatures *Verifier
+	tokens     *Tokens
+	clock      func() time.Time
+}
+
+// NewDoor returns a door that opens to signatures and to tokens; nil tokens:
+// to signatures alone.
+func NewDoor(signatures *Verifier, tokens *Tokens) *Door {
+	return &Door{signatures: signatures, tokens: tokens, clock: signatures.clock}
+}
+
+// Identify returns who asks, as the given state knows them. A request whose
+// credential proves nothing there is refused with an [*Error]; any other error
+// says that it could not be found out. A token is looked at before a signature
+// (as the vendor's gateway does), and one credential that proves nothing is
+// not made good by another.
+func (d *Door) Identify(ctx context.Context, root *state.Root, r *Request) (Principal, error) {
+	token, n := r.header(headerToken)
+	switch {
+	case n == 0:
+		return d.signatures.Verify(ctx, root, r)
+	case n > 1 || d.tokens == nil:
+		return Principal{}, refuse(reasonToken)
+	default:
+		return d.Bearer(ctx, root, token)
+	}
+}
+
+// Bearer returns whose token it is, while it counts.
+func (d *Door) Bearer(ctx context.Context, root *state.Root, text []byte) (Principal, error) {
+	t, err := d.tokens.Open(ctx, root, text)
+	if err != nil {
+		return Principal{}, err
+	}
+	user, domain, err := d.Standing(root, t)
+	if err != nil {
+		return Principal{}, err
+	}
+	return t.principal(user, domain), nil
+}
+
+// Standing returns whose token it is: the user's and the account's record, if
+// the token still counts.
+func (d *Door) Standing(root *state.Root, t *Token) (*state.User, *state.Domain, error) {
+	caller := command.Caller{
+		Kind: command.CallerUser, UserID: t.UserID, Via: command.ViaToken, CredentialID: hex.EncodeToString(t.ID[:]),
+		Epoch: t.Epoch, Expires: t.Expires,
+	}
+	user, domain, refusal := fsm.Authenticate(root, caller, d.now(root))
+	if refusal != nil {
+		return nil, nil, refuse(reasonToken)
+	}
+	if t.Scope == ScopeProject {
+		if project, ok := root.Project(t.ScopeID); !ok || !project.Enabled || project.DomainID != domain.ID {
+			return nil, nil, refuse(reasonToken)
+		}
+	}
+	return user, domain, nil
+}
+
+// now is the later of replicated time and this node's clock, in Unix ms:
+// replicated time stands still while nothing is written.
+func (d *Door) now(root *state.Root) int64 { return max(root.Now(), d.clock().UnixMilli()) }
+
+// IsRefusal tells whether an error says that a credential proves nothing.
+func IsRefusal(err error) bool {
+	_, ok := errors.AsType[*Error](err)
+	return ok
+}

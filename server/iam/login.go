@@ -1,0 +1,187 @@
+package iam
+
+import (
+	"context"
+	"crypto/subtle"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	lru "github.com/hashicorp/golang-lru/v2"
+	"golang.org/x/crypto/argon2"
+
+	"github.com/raftkms/raftkms/fsm/state"
+)
+
+const (
+	// maxFailures wrong passwords within failureWindow lock the password for lockTime.
+	maxFailures   = 5
+	failureWindow = 5 * time.Minute
+	lockTime      = 5 * time.Minute
+	// maxWatched is how many names are counted at once; the one that was tried
+	// longest ago is forgotten first.
+	maxWatched = 16_384
+	// maxPassword is the longest password, in bytes.
+	maxPassword = 1024
+	// minPassword is the shortest password that is taken as a new one.
+	minPassword = 8
+)
+
+// ErrBusy says that as many passwords are being checked as this node has
+// memory for; nothing has been checked.
+var ErrBusy = errors.New("this node checks as many passwords as it can; try again")
+
+// ErrPasswordRule says what a new password must be like.
+var ErrPasswordRule = fmt.Errorf("a password has %d to %d bytes", minPassword, maxPassword)
+
+// Passwords checks passwords. Whether the user exists, is locked or has no
+// password at all cannot be told from the answer nor from the time it takes.
+// It is safe for concurrent use.
+type Passwords struct {
+	clock func() time.Time
+	slots chan struct{} // one a hash under way: each takes 19 MiB
+	dummy string
+
+	mu      sync.Mutex
+	watched *lru.Cache[string, *failures] // by user id, or by account and name where there is no such user
+}
+
+// failures are the wrong passwords of one name.
+type failures struct {
+	count  int
+	first  time.Time
+	locked time.Time // until when
+}
+
+// NewPasswords returns a checker that hashes so many passwords at a time.
+func NewPasswords(concurrency int, clock func() time.Time) *Passwords {
+	watched, err := lru.New[string, *failures](maxWatched)
+	if err != nil {
+		panic(err) // of a size that is not positive
+	}
+	return &Passwords{
+		clock: clock, slots: make(chan struct{}, max(concurrency, 1)), watched: watched,
+		dummy: HashPassword("a password that nobody has"),
+	}
+}
+
+// Check tells whether a password is the user's. user is nil where there is
+// none of that name. lock is true when this attempt has used up the last one:
+// the caller then has the cluster lock the user.
+func (p *Passwords) Check(ctx context.Context, user *state.User, name, password string, now int64) (ok, lock bool, err error) {
+	if len(password) > maxPassword {
+		password = password[:maxPassword]
+	}
+	if user != nil {
+		name = user.ID
+	}
+	hash, usable := p.dummy, false
+	if user != nil && user.Enabled && user.PasswordHash != "" {
+		hash, usable = user.PasswordHash, true
+	}
+	matches, err := p.matches(ctx, hash, password)
+	if err != nil {
+		return false, false, err
+	}
+	locked := p.isLocked(name) || user != nil && user.LockedUntil > now
+	ok = matches && usable && !locked
+	if locked {
+		return false, false, nil
+	}
+	return ok, p.count(name, ok) && user != nil, nil
+}
+
+// matches hashes the password as the hash says, when it is this one's turn.
+func (p *Passwords) matches(ctx context.Context, hash, password string) (bool, error) {
+	wait, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	select {
+	case p.slots <- struct{}{}:
+	case <-wait.Done():
+		return false, ErrBusy
+	}
+	defer func() { <-p.slots }()
+	return verifyPassword(hash, password)
+}
+
+func (p *Passwords) isLocked(name string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	f, ok := p.watched.Get(name)
+	return ok && p.clock().Before(f.locked)
+}
+
+// count keeps the outcome of an attempt, and tells whether it was one too many.
+func (p *Passwords) count(name string, ok bool) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if ok {
+		p.watched.Remove(name)
+		return false
+	}
+	now := p.clock()
+	f, known := p.watched.Get(name)
+	if !known || now.Sub(f.first) > failureWindow {
+		f = &failures{first: now}
+		p.watched.Add(name, f)
+	}
+	f.count++
+	if f.count < maxFailures {
+		return false
+	}
+	f.count, f.locked = 0, now.Add(lockTime)
+	return true
+}
+
+// LockedUntil is until when a user whom [Passwords.Check] wants locked is.
+func (p *Passwords) LockedUntil(now int64) int64 { return now + lockTime.Milliseconds() }
+
+// CheckNew tells whether a password may be taken as a new one.
+func CheckNew(password string) error {
+	if len(password) < minPassword || len(password) > maxPassword {
+		return ErrPasswordRule
+	}
+	return nil
+}
+
+// Hash is [HashPassword] when it is this one's turn.
+func (p *Passwords) Hash(ctx context.Context, password string) (string, error) {
+	wait, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	select {
+	case p.slots <- struct{}{}:
+	case <-wait.Done():
+		return "", ErrBusy
+	}
+	defer func() { <-p.slots }()
+	return HashPassword(password), nil
+}
+
+// verifyPassword tells whether a hash in the PHC string form is the
+// password's. Costs beyond those that HashPassword has ever used are refused:
+// a hash must not be able to take the node's memory.
+func verifyPassword(hash, password string) (bool, error) {
+	var version int
+	var memory, passes uint32
+	var threads uint8
+	parts := strings.Split(hash, "$")
+	if len(parts) != 6 || parts[0] != "" || parts[1] != "argon2id" {
+		return false, errPHC
+	}
+	if _, err := fmt.Sscanf(parts[2]+" "+parts[3], "v=%d m=%d,t=%d,p=%d", &version, &memory, &passes, &threads); err != nil || version != argon2.Version {
+		return false, errPHC
+	}
+	salt, err := base64.RawStdEncoding.DecodeString(parts[4])
+	want, err2 := base64.RawStdEncoding.DecodeString(parts[5])
+	if err != nil || err2 != nil || memory < 8 || memory > 64<<10 || passes < 1 || passes > 10 || threads < 1 || threads > 4 ||
+		len(salt) < 8 || len(salt) > 64 || len(want) < 16 || len(want) > 64 {
+		return false, errPHC
+	}
+	got := argon2.IDKey([]byte(password), salt, passes, memory, threads, uint32(len(want)))
+	return subtle.ConstantTimeCompare(got, want) == 1, nil
+}
+
+var errPHC = errors.New("the stored hash is no argon2id hash of a bearable cost")

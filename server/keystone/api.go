@@ -1,0 +1,145 @@
+package keystone
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"github.com/raftkms/raftkms/fsm/command"
+	"github.com/raftkms/raftkms/server/iam"
+	"github.com/raftkms/raftkms/server/kms"
+)
+
+// Service is what the API needs of [kms.Service].
+type Service interface {
+	Run(ctx context.Context, in kms.Incoming, do func(ctx context.Context, c *kms.Call) error) error
+	LockUser(ctx context.Context, userID, userName string, until int64) error
+	RevokeToken(ctx context.Context, c *kms.Call, b command.RevokeToken) error
+	ChangePassword(ctx context.Context, c *kms.Call, b command.ChangePassword) error
+}
+
+// Config is what an API is made of.
+type Config struct {
+	Service   Service
+	Door      *iam.Door
+	Tokens    *iam.Tokens
+	Passwords *iam.Passwords
+	// URL is where clients find the API, as the catalog says it: the
+	// balancer's, or this node's. Without a slash at its end.
+	URL   string
+	Clock func() time.Time
+}
+
+// API answers requests. It is safe for concurrent use.
+type API struct {
+	Config
+}
+
+// New returns an API.
+func New(cfg Config) *API { return &API{cfg} }
+
+// Endpoint is one operation of the API.
+type Endpoint struct {
+	Operation kms.Operation
+	status    int // of a success
+	do        func(ctx context.Context, x *exchange) (reply any, err error)
+}
+
+// The operations.
+var (
+	CreateToken    = Endpoint{kms.OpCreateToken, fasthttp.StatusCreated, createToken}
+	ValidateToken  = Endpoint{kms.OpValidateToken, fasthttp.StatusOK, validateToken}
+	RevokeToken    = Endpoint{kms.OpRevokeToken, fasthttp.StatusNoContent, revokeToken}
+	Catalog        = Endpoint{kms.OpShowCatalog, fasthttp.StatusOK, showCatalog}
+	Projects       = Endpoint{kms.OpFindProjects, fasthttp.StatusOK, findProjects}
+	Domains        = Endpoint{kms.OpFindDomains, fasthttp.StatusOK, findDomains}
+	ChangePassword = Endpoint{kms.OpChangePassword, fasthttp.StatusNoContent, changePassword}
+)
+
+// exchange is one request under way.
+type exchange struct {
+	*API
+	call      *kms.Call
+	rc        *fasthttp.RequestCtx
+	user      string // of the path
+	requestID string
+	// subject goes into the header X-Subject-Token.
+	subject string
+	// after is done once the call is over, whatever became of it.
+	after func(ctx context.Context)
+}
+
+// Serve answers one request of the operation; userID is the one of the path.
+func (e Endpoint) Serve(ctx context.Context, a *API, rc *fasthttp.RequestCtx, requestID, userID string) {
+	defer clear(rc.Request.Body()) // it may hold a password
+	x := &exchange{API: a, rc: rc, user: userID, requestID: requestID}
+	in := kms.Incoming{
+		Operation: e.Operation,
+		RequestID: requestID,
+		Source:    rc.RemoteIP().String(),
+		UserAgent: string(rc.UserAgent()),
+		URL:       string(rc.Path()),
+		Status: func(err error) (int, string) {
+			if err == nil {
+				return e.status, ""
+			}
+			r := answerTo(err)
+			return r.status, r.code
+		},
+	}
+	var body []byte
+	err := a.Service.Run(ctx, in, func(ctx context.Context, c *kms.Call) error {
+		x.call = c
+		reply, err := e.do(ctx, x)
+		if err != nil || reply == nil {
+			return err
+		}
+		body, err = json.Marshal(reply)
+		return err
+	})
+	if x.after != nil {
+		x.after(ctx)
+	}
+	if err != nil {
+		writeError(rc, requestID, answerTo(err))
+		return
+	}
+	if x.subject != "" {
+		rc.Response.Header.Set("X-Subject-Token", x.subject)
+	}
+	write(rc, requestID, e.status, body)
+}
+
+// identify finds out who asks, by the credential of the request itself.
+func (x *exchange) identify(ctx context.Context) (iam.Principal, error) {
+	r := iam.Received(x.rc)
+	defer r.Release()
+	p, err := x.Door.Identify(ctx, x.call.Root, r)
+	if err != nil {
+		x.call.Claimed(iam.ClaimedKey(r))
+		return iam.Principal{}, err
+	}
+	return p, x.call.Identify(p)
+}
+
+// decode reads the body.
+func (x *exchange) decode(into any) error {
+	if err := json.Unmarshal(x.rc.Request.Body(), into); err != nil {
+		return errBody
+	}
+	return nil
+}
+
+// now is the later of replicated time and this node's clock, in Unix ms.
+func (x *exchange) now() int64 { return max(x.call.Root.Now(), x.Clock().UnixMilli()) }
+
+func write(rc *fasthttp.RequestCtx, requestID string, status int, body []byte) {
+	rc.Response.Header.Set("X-Request-Id", requestID)
+	rc.SetStatusCode(status)
+	if len(body) > 0 {
+		rc.SetContentType("application/json")
+		rc.SetBody(body)
+	}
+}

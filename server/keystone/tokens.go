@@ -1,0 +1,232 @@
+package keystone
+
+import (
+	"context"
+	"slices"
+
+	"github.com/raftkms/raftkms/fsm/command"
+	"github.com/raftkms/raftkms/fsm/state"
+	"github.com/raftkms/raftkms/server/iam"
+	"github.com/raftkms/raftkms/server/wire"
+)
+
+// createToken answers POST /v3/auth/tokens.
+func createToken(ctx context.Context, x *exchange) (any, error) {
+	var req wire.AuthRequest
+	if err := x.decode(&req); err != nil {
+		return nil, err
+	}
+	t, user, domain, err := x.prove(ctx, &req.Auth.Identity)
+	if err != nil {
+		return nil, err
+	}
+	if err := x.scope(t, domain, req.Auth.Scope); err != nil {
+		return nil, err
+	}
+	if x.subject, err = x.Tokens.Make(ctx, x.call.Root, t); err != nil {
+		return nil, err
+	}
+	return x.describe(t, user, domain), nil
+}
+
+// prove finds out who wants a token.
+func (x *exchange) prove(ctx context.Context, id *wire.AuthIdentity) (*iam.Token, *state.User, *state.Domain, error) {
+	now := x.now()
+	t := &iam.Token{Issued: now, Expires: now + iam.TokenLife.Milliseconds()}
+	switch {
+	case slices.Equal(id.Methods, []string{"password"}) && id.Password != nil:
+		user, domain, err := x.byPassword(ctx, &id.Password.User)
+		if err != nil {
+			return nil, nil, nil, err
+		}
+		t.UserID, t.Epoch, t.Methods = user.ID, user.Epoch, iam.MethodPassword
+		return t, user, domain, nil
+	case slices.Equal(id.Methods, []string{"token"}) && id.Token != nil:
+		old, err := x.Tokens.Open(ctx, x.call.Root, []byte(id.Token.ID))
+		if err != nil {
+			return nil, nil, nil, err
+		}
+		user, domain, err := x.Door.Standing(x.call.Root, old)
+		if err != nil {
+			return nil, nil, nil, err
+		}
+		x.call.Proved(iam.Principal{UserID: user.ID, UserName: user.Name, DomainID: domain.ID})
+		// It lives no longer than the one that it was got by.
+		t.UserID, t.Epoch, t.MFA, t.Expires = user.ID, old.Epoch, old.MFA, old.Expires
+		t.Methods = old.Methods | iam.MethodToken
+		return t, user, domain, nil
+	default:
+		return nil, nil, nil, errMethod
+	}
+}
+
+// byPassword finds the user whose password it is. Every reason not to is one
+// error, after the same work.
+func (x *exchange) byPassword(ctx context.Context, who *wire.AuthUser) (*state.User, *state.Domain, error) {
+	x.call.ClaimedUser(claimed(who))
+	user, domain := x.find(who)
+	name := who.ID
+	if name == "" && who.Domain != nil {
+		name = who.Domain.ID + "\x00" + who.Domain.Name + "\x00" + who.Name
+	}
+	now := x.now()
+	ok, lock, err := x.Passwords.Check(ctx, user, name, string(who.Password), now)
+	if err != nil {
+		return nil, nil, err
+	}
+	if lock {
+		x.after = func(ctx context.Context) {
+			// That it cannot be replicated now leaves it locked on this node.
+			_ = x.Service.LockUser(ctx, user.ID, user.Name, x.Passwords.LockedUntil(now))
+		}
+	}
+	if !ok || !domain.Enabled {
+		return nil, nil, errLogin
+	}
+	x.call.Proved(iam.Principal{UserID: user.ID, UserName: user.Name, DomainID: domain.ID})
+	return user, domain, nil
+}
+
+// claimed is how the trace names who failed to prove who they are.
+func claimed(who *wire.AuthUser) string {
+	const most = 64
+	name := who.Name
+	if name == "" {
+		name = who.ID
+	}
+	return name[:min(len(name), most)]
+}
+
+// find returns the user and the account that are named, nil where there is none.
+func (x *exchange) find(who *wire.AuthUser) (*state.User, *state.Domain) {
+	root := x.call.Root
+	if who.ID != "" {
+		user, ok := root.User(who.ID)
+		if !ok {
+			return nil, nil
+		}
+		domain, _ := root.Domain(user.DomainID)
+		return user, domain
+	}
+	if who.Domain == nil {
+		return nil, nil
+	}
+	domain := x.domain(who.Domain)
+	if domain == nil {
+		return nil, nil
+	}
+	user, ok := root.UserByName(domain.ID, who.Name)
+	if !ok {
+		return nil, nil
+	}
+	return user, domain
+}
+
+func (x *exchange) domain(by *wire.NameOrID) *state.Domain {
+	if by.ID != "" {
+		domain, _ := x.call.Root.Domain(by.ID)
+		return domain
+	}
+	domain, _ := x.call.Root.DomainByName(by.Name)
+	return domain
+}
+
+// scope says what the token is good for: something of the user's own account,
+// or nothing in particular. A project wins over a domain.
+func (x *exchange) scope(t *iam.Token, domain *state.Domain, s *wire.AuthScope) error {
+	root := x.call.Root
+	switch {
+	case s == nil || s.Project == nil && s.Domain == nil:
+		return nil
+	case s.Project != nil:
+		var project *state.Project
+		switch {
+		case s.Project.ID != "":
+			project, _ = root.Project(s.Project.ID)
+		case s.Project.Domain == nil || x.domain(s.Project.Domain) == domain:
+			project, _ = root.ProjectByName(domain.ID, s.Project.Name)
+		}
+		if project == nil || !project.Enabled || project.DomainID != domain.ID {
+			return errLogin
+		}
+		t.Scope, t.ScopeID = iam.ScopeProject, project.ID
+	default:
+		if x.domain(s.Domain) != domain {
+			return errLogin
+		}
+		t.Scope, t.ScopeID = iam.ScopeDomain, domain.ID
+	}
+	return nil
+}
+
+// validateToken answers GET and HEAD /v3/auth/tokens.
+func validateToken(ctx context.Context, x *exchange) (any, error) {
+	t, user, domain, err := x.subjectToken(ctx)
+	if err != nil {
+		return nil, err
+	}
+	x.subject = string(x.rc.Request.Header.Peek("X-Subject-Token"))
+	return x.describe(t, user, domain), nil
+}
+
+// subjectToken is the token that a request is about. One may look at one's own
+// tokens and, by permission, at those of one's account; others are not there.
+func (x *exchange) subjectToken(ctx context.Context) (*iam.Token, *state.User, *state.Domain, error) {
+	p, err := x.identify(ctx)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	t, err := x.Tokens.Open(ctx, x.call.Root, x.rc.Request.Header.Peek("X-Subject-Token"))
+	if iam.IsRefusal(err) {
+		return nil, nil, nil, errSubject
+	}
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	user, domain, err := x.Door.Standing(x.call.Root, t)
+	switch {
+	case err != nil:
+		return nil, nil, nil, errSubject
+	case user.ID == p.UserID:
+	case domain.ID != p.DomainID || x.call.Authorise() != nil:
+		return nil, nil, nil, errSubject
+	}
+	return t, user, domain, nil
+}
+
+// revokeToken answers DELETE /v3/auth/tokens.
+func revokeToken(ctx context.Context, x *exchange) (any, error) {
+	t, _, _, err := x.subjectToken(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return nil, x.Service.RevokeToken(ctx, x.call, command.RevokeToken{TokenID: t.TokenID(), UserID: t.UserID, Expires: t.Expires})
+}
+
+// changePassword answers POST /v3/users/{user_id}/password.
+func changePassword(ctx context.Context, x *exchange) (any, error) {
+	var req wire.PasswordRequest
+	if err := x.decode(&req); err != nil {
+		return nil, err
+	}
+	p, err := x.identify(ctx)
+	if err != nil {
+		return nil, err
+	}
+	user, _, err := x.byPassword(ctx, &wire.AuthUser{ID: p.UserID, Password: req.User.Original})
+	if err != nil {
+		return nil, err
+	}
+	x.call.Proved(p)
+	switch {
+	case x.user != p.UserID:
+		return nil, errLogin
+	case iam.CheckNew(string(req.User.Password)) != nil:
+		return nil, iam.ErrPasswordRule
+	}
+	hash, err := x.Passwords.Hash(ctx, string(req.User.Password))
+	if err != nil {
+		return nil, err
+	}
+	return nil, x.Service.ChangePassword(ctx, x.call, command.ChangePassword{UserID: user.ID, PasswordHash: hash, Epoch: user.Epoch})
+}

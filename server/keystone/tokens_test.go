@@ -1,0 +1,213 @@
+package keystone_test
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/raftkms/raftkms/fsm/fsmtest"
+	"github.com/raftkms/raftkms/server/iam"
+	"github.com/raftkms/raftkms/server/keystone"
+	"github.com/raftkms/raftkms/server/wire"
+)
+
+func TestATokenIsGoodForItsProject(t *testing.T) {
+	w := newWorld(t)
+	f := func(user, scope string) wire.TokenBody {
+		t.Helper()
+		a := w.login(user, scope)
+		var reply wire.TokenReply
+		if err := json.Unmarshal([]byte(a.body), &reply); err != nil || a.status != 201 || a.token == "" {
+			t.Fatalf("%s%s: %d %s", user, scope, a.status, a.body)
+		}
+		b := reply.Token
+		issued, err := time.Parse(time.RFC3339, b.IssuedAt)
+		expires, err2 := time.Parse(time.RFC3339, b.ExpiresAt)
+		if err != nil || err2 != nil || expires.Sub(issued) != 24*time.Hour || b.User.ID != fsmtest.UserID || b.User.Name != "admin" || b.User.Domain.Name != "account" {
+			t.Errorf("the token says %s", a.body)
+		}
+		if status := w.listKeys(fsmtest.ProjectID, a.token).status; (status == 200) != (b.Project != nil) {
+			t.Errorf("%s: keys are answered with %d", scope, status)
+		}
+		return b
+	}
+	for _, scope := range []string{project, `,"scope":{"project":{"name":"region-1","domain":{"name":"account"}}}`,
+		`,"scope":{"project":{"name":"region-1"}}`, `,"scope":{"project":{"id":"` + fsmtest.ProjectID + `"},"domain":{"name":"account"}}`} {
+		if b := f(byName, scope); b.Project == nil || b.Project.ID != fsmtest.ProjectID || b.Domain != nil || len(b.Roles) == 0 || len(b.Catalog) != 4 {
+			t.Errorf("%s: %+v", scope, b)
+		}
+	}
+	if b := f(byID, ""); b.Project != nil || b.Domain != nil || len(b.Catalog) != 0 {
+		t.Errorf("unscoped: %+v", b)
+	}
+	for _, scope := range []string{`,"scope":{"domain":{"name":"account"}}`, `,"scope":{"domain":{"id":"` + fsmtest.DomainID + `"}}`} {
+		if b := f(byID, scope); b.Domain == nil || b.Domain.ID != fsmtest.DomainID || b.Project != nil {
+			t.Errorf("%s: %+v", scope, b)
+		}
+	}
+	if r := w.traces.last(); r.User.Name != "admin" || r.User.ID != fsmtest.UserID {
+		t.Errorf("the trace names %+v", r.User)
+	}
+}
+
+// Whatever stands in the way, the answer is one, byte for byte but for the id
+// of the request, and who it is about is told to the trace alone.
+func TestWhyThereIsNoTokenIsNotTold(t *testing.T) {
+	w := newWorld(t)
+	var first string
+	f := func(name, user, scope string) {
+		t.Helper()
+		a := w.login(user, scope)
+		a.wantRefused(t, 401)
+		var e map[string]any
+		if err := json.Unmarshal([]byte(a.body), &e); err != nil {
+			t.Fatal(err)
+		}
+		body := strings.Replace(a.body, e["request_id"].(string), "", 1)
+		if first == "" {
+			first = body
+		}
+		if body != first {
+			t.Errorf("%s: %s, before %s", name, body, first)
+		}
+	}
+	f("wrong password", `{"name":"admin","domain":{"name":"account"},"password":"wrong"}`, project)
+	if r := w.traces.last(); r.User.Name != "admin" || r.User.ID != "" || r.Code != "401" {
+		t.Errorf("the trace names %+v", r.User)
+	}
+	f("no such user", `{"name":"nobody","domain":{"name":"account"},"password":"wrong"}`, project)
+	f("no such id", `{"id":"nobody","password":"wrong"}`, project)
+	f("no such account", `{"name":"admin","domain":{"name":"other"},"password":"`+password+`"}`, project)
+	f("no account", `{"name":"admin","password":"`+password+`"}`, project)
+	f("no such project", byName, `,"scope":{"project":{"id":"none"}}`)
+	f("no such account of the scope", byName, `,"scope":{"domain":{"name":"other"}}`)
+	f("another account's project", byName, `,"scope":{"project":{"name":"region-1","domain":{"name":"other"}}}`)
+}
+
+func TestLockOut(t *testing.T) {
+	w := newWorld(t)
+	wrong := `{"id":"` + fsmtest.UserID + `","password":"wrong"}`
+	for range 5 {
+		w.login(wrong, "").wantRefused(t, 401)
+	}
+	user, _ := w.replica.Root().User(fsmtest.UserID)
+	if user.LockedUntil <= w.now.UnixMilli() {
+		t.Fatal("the user is not locked on every node")
+	}
+	w.login(byID, "").wantRefused(t, 401)
+	w.now = w.now.Add(5*time.Minute + time.Second)
+	if a := w.login(byID, ""); a.status != 201 {
+		t.Errorf("after the lock: %d %s", a.status, a.body)
+	}
+	// Names that nobody has are locked as well, without a word to the cluster.
+	before := w.replica.Root().Applied()
+	for range 10 {
+		w.login(`{"name":"nobody","domain":{"name":"account"},"password":"wrong"}`, "").wantRefused(t, 401)
+	}
+	if w.replica.Root().Applied() != before {
+		t.Error("wrong names are written into the log")
+	}
+}
+
+func TestATokenGetsAnother(t *testing.T) {
+	w := newWorld(t)
+	start := w.now
+	unscoped := w.login(byID, "").token
+	w.now = w.now.Add(time.Hour)
+	exchange := func(token, scope string) answered {
+		return w.ask(keystone.CreateToken, "POST", "/v3/auth/tokens", `{"auth":{"identity":{"methods":["token"],"token":{"id":"`+token+`"}}`+scope+`}}`)
+	}
+	a := exchange(unscoped, project)
+	if a.status != 201 || w.listKeys(fsmtest.ProjectID, a.token).status != 200 {
+		t.Fatalf("%d %s", a.status, a.body)
+	}
+	var reply wire.TokenReply
+	if err := json.Unmarshal([]byte(a.body), &reply); err != nil {
+		t.Fatal(err)
+	}
+	if want := start.Add(iam.TokenLife).UTC().Truncate(time.Millisecond).Format("2006-01-02T15:04:05.000000Z"); reply.Token.ExpiresAt != want {
+		t.Errorf("it lives until %s, the one that it was got by until %s", reply.Token.ExpiresAt, want)
+	}
+	exchange("nonsense", project).wantRefused(t, 401)
+	w.ask(keystone.CreateToken, "POST", "/v3/auth/tokens", `{"auth":{"identity":{"methods":["saml2"]}}}`).wantRefused(t, 400)
+	w.ask(keystone.CreateToken, "POST", "/v3/auth/tokens", `{"auth":`).wantRefused(t, 400)
+}
+
+func TestTokensEnd(t *testing.T) {
+	f := func(name string, end func(w *world, token string)) {
+		t.Helper()
+		w := newWorld(t)
+		token, other := w.mustLogin(), w.mustLogin()
+		end(w, token)
+		if a := w.listKeys(fsmtest.ProjectID, token); a.status != 401 || !strings.Contains(a.body, "APIGW.0301") {
+			t.Errorf("%s: keys are answered with %d %s", name, a.status, a.body)
+		}
+		w.ask(keystone.ValidateToken, "GET", "/v3/auth/tokens", "", "X-Auth-Token", token, "X-Subject-Token", token).wantRefused(t, 401)
+		if name == "revoked" && w.listKeys(fsmtest.ProjectID, other).status != 200 {
+			t.Errorf("%s: the other token ended too", name)
+		}
+	}
+	f("revoked", func(w *world, token string) {
+		if a := w.ask(keystone.RevokeToken, "DELETE", "/v3/auth/tokens", "", "X-Auth-Token", token, "X-Subject-Token", token); a.status != 204 || a.body != "" {
+			t.Fatalf("%d %s", a.status, a.body)
+		}
+	})
+	f("expired", func(w *world, _ string) { w.now = w.now.Add(iam.TokenLife) })
+	f("the password changed", func(w *world, token string) {
+		change := func(original, next string) answered {
+			return w.ask(keystone.ChangePassword, "POST", "/v3/users/"+fsmtest.UserID+"/password",
+				`{"user":{"original_password":"`+original+`","password":"`+next+`"}}`, "X-Auth-Token", token)
+		}
+		change("wrong", "a new password").wantRefused(t, 401)
+		change(password, "short").wantRefused(t, 400)
+		if a := change(password, "a new password"); a.status != 204 {
+			t.Fatalf("%d %s", a.status, a.body)
+		}
+		w.login(byID, "").wantRefused(t, 401)
+		if a := w.login(`{"id":"`+fsmtest.UserID+`","password":"a new password"}`, project); a.status != 201 || w.listKeys(fsmtest.ProjectID, a.token).status != 200 {
+			t.Errorf("the new password gets no token: %d %s", a.status, a.body)
+		}
+	})
+}
+
+func TestValidate(t *testing.T) {
+	w := newWorld(t)
+	token := w.mustLogin()
+	a := w.ask(keystone.ValidateToken, "GET", "/v3/auth/tokens", "", "X-Auth-Token", token, "X-Subject-Token", token)
+	if a.status != 200 || a.token != token || !strings.Contains(a.body, `"catalog"`) {
+		t.Errorf("%d %s", a.status, a.body)
+	}
+	a = w.ask(keystone.ValidateToken, "GET", "/v3/auth/tokens?nocatalog", "", "X-Auth-Token", token, "X-Subject-Token", token)
+	if a.status != 200 || strings.Contains(a.body, `"catalog"`) {
+		t.Errorf("%d %s", a.status, a.body)
+	}
+	w.ask(keystone.ValidateToken, "GET", "/v3/auth/tokens", "", "X-Auth-Token", token, "X-Subject-Token", "nonsense").wantRefused(t, 404)
+	w.ask(keystone.ValidateToken, "GET", "/v3/auth/tokens", "", "X-Auth-Token", token).wantRefused(t, 404)
+	w.ask(keystone.ValidateToken, "GET", "/v3/auth/tokens", "", "X-Subject-Token", token).wantRefused(t, 401)
+}
+
+// What is no token of this cluster, whole and once, proves nothing.
+func TestBadTokens(t *testing.T) {
+	w := newWorld(t)
+	token := w.mustLogin()
+	f := func(name string, headers ...string) {
+		t.Helper()
+		w.ask(keystone.Projects, "GET", "/v3/projects", "", headers...).wantRefused(t, 401)
+	}
+	flipped := []byte(token)
+	flipped[len(flipped)/2] ^= 1
+	f("nothing")
+	f("empty", "X-Auth-Token", "")
+	f("truncated", "X-Auth-Token", token[:len(token)-1])
+	f("half", "X-Auth-Token", token[:len(token)/2])
+	f("one bit", "X-Auth-Token", string(flipped))
+	f("longer", "X-Auth-Token", token+"A")
+	f("huge", "X-Auth-Token", strings.Repeat("A", 8000))
+	f("twice", "X-Auth-Token", token, "X-Auth-Token", token)
+	f("of another cluster", "X-Auth-Token", newWorld(t).mustLogin())
+	f("as a bearer", "Authorization", "Bearer "+token)
+	if a := w.listKeys(fsmtest.DomainID, token); a.status != 403 || !strings.Contains(a.body, "KMS.0321") {
+		t.Errorf("another project: %d %s", a.status, a.body)
+	}
+}

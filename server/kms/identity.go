@@ -1,0 +1,44 @@
+package kms
+
+import (
+	"context"
+
+	"github.com/raftkms/raftkms/fsm/command"
+	"github.com/raftkms/raftkms/server/iam"
+)
+
+// ClaimedUser says which user a request claims to be of, before that is
+// proved: the trace of a refusal names them.
+func (c *Call) ClaimedUser(name string) { c.record.User.Name = name }
+
+// Proved says who has proved who they are in the call itself, by a password:
+// the trace names them, and the call changes nothing in their name.
+func (c *Call) Proved(p iam.Principal) { c.principal = p }
+
+// LockUser has a user's password refused until an instant (Unix ms), on every
+// node. The node does that by itself, after too many wrong passwords.
+func (s *Service) LockUser(ctx context.Context, userID, userName string, until int64) error {
+	return s.RunSystem(ctx, OpLockUser, "", command.CallerSystem, func(ctx context.Context, c *Call) error {
+		c.AboutResource(userID, userName)
+		_, err := s.propose(ctx, c, command.LockUser{UserID: userID, Until: until}, userID)
+		return err
+	})
+}
+
+// RevokeToken ends a token, the caller's own or, by permission, another
+// user's of the account.
+func (s *Service) RevokeToken(ctx context.Context, c *Call, b command.RevokeToken) error {
+	c.AboutResource(b.UserID, "")
+	_, err := s.propose(ctx, c, b, b.TokenID)
+	return err
+}
+
+// ChangePassword gives the caller another password and ends every token of theirs.
+func (s *Service) ChangePassword(ctx context.Context, c *Call, b command.ChangePassword) error {
+	_, err := s.propose(ctx, c, b, b.UserID)
+	return err
+}
+
+// Authorise asks whether the caller may do this call's operation, which is
+// about no key.
+func (c *Call) Authorise() error { return c.authorise() }

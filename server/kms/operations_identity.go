@@ -1,0 +1,15 @@
+package kms
+
+import "github.com/raftkms/raftkms/fsm/policy"
+
+// Who somebody is. Without an action everybody may, about themselves.
+var (
+	OpCreateToken    = Operation{"createToken", "", "token"}
+	OpValidateToken  = Operation{"validateToken", "", "token"}
+	OpRevokeToken    = Operation{"revokeToken", policy.ActionRevokeTokens, "token"}
+	OpShowCatalog    = Operation{"showCatalog", "", "token"}
+	OpFindProjects   = Operation{"findProjects", "", "project"}
+	OpFindDomains    = Operation{"findDomains", "", "domain"}
+	OpChangePassword = Operation{"changePassword", "", "user"}
+	OpLockUser       = Operation{"lockUser", "", "user"}
+)
