@@ -63,20 +63,18 @@ func authorize(v *state.View, caller command.Caller, r Request) *Refusal {
 
 	granted := r.Key != nil && grantAllows(v, user, r)
 	own := r.Key == nil || r.Key.ProjectID != "" && r.Key.ProjectID == r.ProjectID
-	var key policy.Key
 	switch {
 	case r.Key == nil:
 	case own || granted:
-		key = policy.Key{ID: r.Key.ID, Alias: r.Key.Name, Spec: r.Key.Spec, Usage: r.Key.Usage, Origin: r.Key.Origin}
-		ask.Key = &key
+		ask.OnKey = true
+		ask.Key = policy.Key{ID: r.Key.ID, Alias: r.Key.Name, Spec: r.Key.Spec, Usage: r.Key.Usage, Origin: r.Key.Origin}
 	default:
-		key = policy.Key{ID: r.Key.ID}
-		ask.Key = &key
+		ask.OnKey, ask.Key.ID = true, r.Key.ID
 	}
 	verdict, by := judge(v, user, &ask)
 	switch {
 	case verdict == policy.Denied:
-		return refuse(CodeForbidden, "the policy %s denies %s", by, r.Action)
+		return refuse(CodeForbidden, "the policy %s denies %s", policyName(v, by), r.Action)
 	case granted:
 		return nil
 	case verdict == policy.Silent:
@@ -88,15 +86,41 @@ func authorize(v *state.View, caller command.Caller, r Request) *Refusal {
 	}
 }
 
-// judge asks every policy that holds for the user in the request's project. Of
-// the strongest verdict it returns the policy as people know it.
-func judge(v *state.View, user *state.User, ask *policy.Request) (verdict policy.Verdict, by string) {
-	for i := range user.Roles {
-		b := &user.Roles[i]
+// judge asks every policy that holds for the user in the request's project, by
+// the user's own bindings and those of the user's groups. Of the strongest
+// verdict it returns the policy, as bindings name it.
+func judge(v *state.View, user *state.User, ask *policy.Request) (policy.Verdict, string) {
+	verdict, by := judgeBindings(v, user.Roles, ask)
+	for i := 0; i < len(user.Groups) && verdict < policy.Denied; i++ {
+		group, ok := v.Group(user.Groups[i])
+		if !ok {
+			continue
+		}
+		if says, policy := judgeBindings(v, group.Roles, ask); says > verdict {
+			verdict, by = says, policy
+		}
+	}
+	return verdict, by
+}
+
+// policyName is a policy as people know it.
+func policyName(v *state.View, bound string) string {
+	if custom, ok := v.Policy(bound); ok {
+		return custom.Name
+	}
+	return bound
+}
+
+func judgeBindings(v *state.View, bindings []state.RoleBinding, ask *policy.Request) (verdict policy.Verdict, by string) {
+	for i := range bindings {
+		b := &bindings[i]
 		if b.ProjectID != "" && b.ProjectID != ask.ProjectID {
 			continue
 		}
 		p, ok := policy.System(b.Role)
+		if !ok {
+			p, ok = v.CompiledPolicy(b.Role)
+		}
 		if !ok {
 			continue
 		}

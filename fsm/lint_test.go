@@ -19,7 +19,7 @@ import (
 // clock, randomness, the environment, a disk, a network, or an order of its own.
 var imports = []string{
 	"bufio", "bytes", "crypto/sha256", "encoding/binary", "encoding/hex", "errors", "fmt", "hash", "io", "iter",
-	"slices", "strings", "sync/atomic",
+	"net/netip", "slices", "strings", "sync/atomic",
 	"github.com/fxamacker/cbor/v2", "github.com/hashicorp/go-immutable-radix/v2",
 }
 

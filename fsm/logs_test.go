@@ -63,7 +63,15 @@ func drawBody(t *rapid.T) command.Body {
 // proposal may be one that was seen before.
 func drawCommand(t *rapid.T, m *fsmtest.Machine) command.Command {
 	m.Now += rapid.SampledFrom([]int64{0, 0, 1, 700, 400_000, -3000}).Draw(t, "wait")
-	cmd := m.Command(drawBody(t))
+	var cmd command.Command
+	if rapid.IntRange(0, 2).Draw(t, "identities") == 0 {
+		cmd = m.Command(drawIdentity(t))
+	} else {
+		cmd = m.Command(drawBody(t))
+	}
+	if cmd.Caller.Kind == command.CallerUser && rapid.IntRange(0, 4).Draw(t, "as") == 0 {
+		cmd.Caller = fsmtest.CallerAs(someUsers.Draw(t, "caller"))
+	}
 	cmd.Proposal.ID = fmt.Sprintf("p%d", rapid.IntRange(0, 40).Draw(t, "proposal"))
 	switch rapid.IntRange(0, 9).Draw(t, "oddity") {
 	case 0:

@@ -90,6 +90,7 @@ func TestEveryTypeIsApplied(t *testing.T) {
 	m.Must(command.UnbindIdentity{ProviderID: "ca", Name: "dns:a.test"})
 	m.Must(command.RemoveProvider{ID: "ca"})
 	m.Must(command.RecordAccess{Uses: []command.Access{{AccessKeyID: fsmtest.AccessKeyID, Last: m.Now}}})
+	tryIdentities(m)
 	// The one that is left needs a deletion that stands.
 	m.Must(fsmtest.ScheduleDeletion("a", 1000))
 	m.Now += 1000

@@ -197,7 +197,7 @@ type probe struct {
 
 func probes() []probe {
 	var all []probe
-	for _, credential := range []string{fsmtest.AccessKeyID, "RAFTKMS0ACCESSKEY009"} {
+	for _, credential := range []string{fsmtest.AccessKeyID, "RAFTKMS0ACCESSKEY009", fsmtest.AccessKey("ada"), fsmtest.AccessKey("bob")} {
 		for _, action := range []string{policy.ActionCreateDEK, policy.ActionCryptoDEK, policy.ActionCryptoData} {
 			for _, name := range []string{"a", "b", "c", "e", "f"} {
 				all = append(all, probe{credential, action, name, false}, probe{credential, action, name, true})
@@ -211,6 +211,11 @@ func probes() []probe {
 func (p probe) answer(root *state.Root) string {
 	caller := fsmtest.Caller()
 	caller.CredentialID = p.credential
+	for _, user := range []string{"ada", "bob"} {
+		if p.credential == fsmtest.AccessKey(user) {
+			caller.UserID = fsmtest.ID(user)
+		}
+	}
 	key, ok := root.Key(fsmtest.KeyID(p.name))
 	if p.byName {
 		key, ok = root.KeyByName(fsmtest.ProjectID, p.name)

@@ -51,6 +51,8 @@ const (
 	CodeModuleKind          Code = "module-kind" // the node's module is of another kind than the cluster's
 	CodeNotBootstrapped     Code = "not-bootstrapped"
 	CodeAlreadyBootstrapped Code = "already-bootstrapped"
+	CodeLimit               Code = "limit"         // there are as many as there may be
+	CodeInUse               Code = "in-use"        // something still depends on it
 	CodeFeatureLevel        Code = "feature-level" // the cluster has not reached it
 
 	CodeKeyDisabled        Code = "key-disabled"

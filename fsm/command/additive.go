@@ -16,7 +16,9 @@ func (t Type) Fenced() bool {
 		TypeCancelDeletion,                                                                                      // a key pending deletion is of no use, nor is a Disabled one
 		TypeCreateAlias,                                                                                         // the name was free: no call was allowed by it
 		TypeProtectKey, TypeUpdateDescription, TypeEnableRotation, TypeSetRotationInterval, TypeDisableRotation, // nothing that a use of the key asks for
-		TypeSetStandby,                                     // a vote decides nothing that a call asks for
+		TypeSetStandby,                                                                                               // a vote decides nothing that a call asks for
+		TypeCreateAccount, TypeCreateProject, TypeCreateUser, TypeCreateGroup, TypeCreatePolicy, TypeCreateAccessKey, // new, and bound nowhere
+		TypeUpdateGroup,                                    // a name
 		TypeReportErasure, TypeRecordUse, TypeRecordAccess: // what has happened, not what may
 		return false
 	default:

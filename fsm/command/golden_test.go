@@ -12,6 +12,7 @@ import (
 
 	"github.com/raftkms/raftkms/fsm/command"
 	"github.com/raftkms/raftkms/fsm/fsmtest"
+	"github.com/raftkms/raftkms/fsm/policy"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden bytes in testdata: a change of the format, for which a feature level is needed")
@@ -25,6 +26,15 @@ func bodies() []command.Body {
 	create.PublicKey = []byte("public key")
 	version := fsmtest.NewVersion("golden", 2)
 	version.PublicKey = []byte("public key")
+	account := fsmtest.CreateAccount("golden")
+	account.PasswordHash = bootstrap.PasswordHash
+	user := fsmtest.CreateUser("golden")
+	user.PasswordHash, user.Service, user.Disabled = bootstrap.PasswordHash, "obs", true
+	statement := policy.Statement{
+		Deny: true, Actions: []string{"kms:*"}, Resources: []string{"kms:*:*:KeyId:*"},
+		Conditions: []policy.Condition{{Operator: "StringEquals", Key: "g:UserName", Values: []string{"golden"}}},
+	}
+	binding := command.Binding{UserID: fsmtest.ID("golden"), GroupID: fsmtest.ID("gilded"), Policy: "Auditor", ProjectID: fsmtest.ProjectID}
 	return []command.Body{
 		bootstrap,
 		create,
@@ -60,6 +70,29 @@ func bodies() []command.Body {
 		command.BindIdentity{ProviderID: "golden", Name: "dns:gold.test", UserID: fsmtest.UserID},
 		command.UnbindIdentity{ProviderID: "golden", Name: "dns:gold.test"},
 		command.RecordAccess{Uses: []command.Access{{AccessKeyID: fsmtest.AccessKeyID, Last: fsmtest.Start + 1}}},
+		account,
+		command.UpdateAccount{DomainID: fsmtest.ID("golden"), Name: "golden", Description: "another", Enabled: true},
+		command.DeleteAccount{DomainID: fsmtest.ID("golden")},
+		command.CreateProject{ID: fsmtest.ID("golden"), Name: "region-2", Description: "a project"},
+		command.UpdateProject{ID: fsmtest.ID("golden"), Description: "another", Enabled: true},
+		command.DeleteProject{ID: fsmtest.ID("golden")},
+		user,
+		command.UpdateUser{ID: fsmtest.ID("golden"), Name: "gilded", Description: "another", Enabled: true},
+		command.DeleteUser{ID: fsmtest.ID("golden")},
+		command.SetPassword{UserID: fsmtest.ID("golden"), Hash: bootstrap.PasswordHash},
+		fsmtest.CreateGroup("golden"),
+		command.UpdateGroup{ID: fsmtest.ID("golden"), Name: "gilded", Description: "another"},
+		command.DeleteGroup{ID: fsmtest.ID("golden")},
+		command.AddMember{GroupID: fsmtest.ID("golden"), UserID: fsmtest.ID("gilded")},
+		command.RemoveMember{GroupID: fsmtest.ID("golden"), UserID: fsmtest.ID("gilded")},
+		fsmtest.CreatePolicy("golden", statement),
+		command.UpdatePolicy{ID: fsmtest.ID("golden"), Name: "gilded", Description: "another", Document: fsmtest.CreatePolicy("golden", statement).Document},
+		command.DeletePolicy{ID: fsmtest.ID("golden")},
+		command.AttachPolicy{Binding: binding},
+		command.DetachPolicy{Binding: binding},
+		fsmtest.CreateAccessKey("golden"),
+		command.UpdateAccessKey{ID: fsmtest.AccessKey("golden"), Description: "another", Enabled: true},
+		command.DeleteAccessKey{ID: fsmtest.AccessKey("golden")},
 	}
 }
 

@@ -87,11 +87,27 @@ func indexOf(action string) (int, bool) {
 	return i, ok
 }
 
-// resource is a compiled pattern of resources, in its five segments; an empty
-// one matches everything.
+// resource is a compiled pattern of resources, in its five segments.
 type resource struct {
-	service, region, account, kind, path string
+	service, region, account segment
+	key, alias, other        bool // whether the type is that of keys, of aliases, or any
+	path                     segment
 }
+
+// segment is one segment of a pattern of resources.
+type segment struct {
+	text string
+	is   form
+}
+
+// form says how a segment is compared: most are open or exact.
+type form uint8
+
+const (
+	open form = iota // matches everything
+	exact
+	wild
+)
 
 const segments = 5
 
@@ -105,20 +121,12 @@ func checkResource(pattern string) error {
 	case strings.Count(pattern, ":") < segments-1:
 		return fmt.Errorf("the resource %q is not service:region:account:type:path", pattern)
 	}
-	return nil
-}
-
-func compileResource(pattern string) resource {
-	if pattern == "*" {
-		return resource{}
-	}
-	parts := strings.SplitN(pattern, ":", segments) // an alias may hold colons
-	for i, p := range parts {
-		if p == "*" {
-			parts[i] = ""
+	for _, part := range strings.SplitN(pattern, ":", segments) {
+		if part == "" {
+			return fmt.Errorf("a segment of the resource %q is empty: write * for any", pattern)
 		}
 	}
-	return resource{strings.ToLower(parts[0]), parts[1], parts[2], strings.ToLower(parts[3]), parts[4]}
+	return nil
 }
 
 // The types of resources of the service kms.
@@ -127,35 +135,59 @@ const (
 	kindAlias = "alias"
 )
 
+func compileResource(pattern string) resource {
+	if pattern == "*" {
+		pattern = "*:*:*:*:*"
+	}
+	parts := strings.SplitN(pattern, ":", segments) // an alias may hold colons
+	kind := strings.ToLower(parts[3])
+	return resource{
+		service: compileSegment(strings.ToLower(parts[0])), region: compileSegment(parts[1]), account: compileSegment(parts[2]),
+		key: match(kind, kindKey), alias: match(kind, kindAlias), other: strings.Trim(kind, "*") == "",
+		path: compileSegment(parts[4]),
+	}
+}
+
+func compileSegment(text string) segment {
+	switch {
+	case strings.Trim(text, "*") == "":
+		return segment{is: open}
+	case strings.Contains(text, "*"):
+		return segment{text, wild}
+	default:
+		return segment{text, exact}
+	}
+}
+
+func (s *segment) matches(text string) bool {
+	switch s.is {
+	case open:
+		return true
+	case exact:
+		return s.text == text
+	default:
+		return match(s.text, text)
+	}
+}
+
 // covers tells whether the statement is about the resource of the request. A
-// request about no key is covered by patterns that leave the path open.
-func (s *statement) covers(r *Request) bool {
+// request about no key is covered by patterns that leave type and path open.
+func (s *statement) covers(r *Request, service string) bool {
 	if len(s.resources) == 0 {
 		return true
 	}
-	service, _, _ := strings.Cut(r.Action, ":")
 	for i := range s.resources {
-		p := &s.resources[i]
-		if matchSegment(p.service, service) && matchSegment(p.region, r.Region) &&
-			matchSegment(p.account, r.DomainID) && p.matchPath(r.Key) {
+		if p := &s.resources[i]; p.names(r) && p.service.matches(service) && p.region.matches(r.Region) && p.account.matches(r.DomainID) {
 			return true
 		}
 	}
 	return false
 }
 
-func (p *resource) matchPath(k *Key) bool {
-	if p.path == "" {
-		// Any path of a type: of every key when the type is a key's.
-		return p.kind == "" || k != nil && (matchSegment(p.kind, kindKey) || k.Alias != "" && matchSegment(p.kind, kindAlias))
+// names tells whether type and path are those of the request's key.
+func (p *resource) names(r *Request) bool {
+	if !r.OnKey {
+		return p.other && p.path.is == open
 	}
-	if k == nil {
-		return false
-	}
-	return k.ID != "" && matchSegment(p.kind, kindKey) && match(p.path, k.ID) ||
-		k.Alias != "" && matchSegment(p.kind, kindAlias) && match(p.path, k.Alias)
-}
-
-func matchSegment(pattern, text string) bool {
-	return pattern == "" || pattern == text || match(pattern, text)
+	return p.key && p.path.matches(r.Key.ID) || p.alias && r.Key.Alias != "" && p.path.matches(r.Key.Alias)
 }

@@ -21,6 +21,8 @@
 // set of bits, and judging allocates nothing.
 package policy
 
+import "strings"
+
 // Request is what somebody wants to do, with all that conditions can ask about.
 type Request struct {
 	Action      string // one of [Actions]
@@ -34,7 +36,8 @@ type Request struct {
 	Source      string // address of the client; empty when there is none
 	MFA         bool
 	Now         int64 // Unix ms
-	Key         *Key  // the key it is about, as far as one may know; nil: about none
+	OnKey       bool  // whether it is about a key
+	Key         Key   // as far as one may know it
 }
 
 // Key is what resources and conditions can say of a key. Of one that does not
@@ -85,9 +88,10 @@ func (p *Policy) Judge(r *Request) (Verdict, int) {
 	if !known {
 		return verdict, by
 	}
+	service, _, _ := strings.Cut(r.Action, ":")
 	for i := range p.statements {
 		s := &p.statements[i]
-		if s.verdict <= verdict || !s.actions.has(action) || !s.matches(r) {
+		if s.verdict <= verdict || !s.actions.has(action) || !s.covers(r, service) || !s.holds(r) {
 			continue
 		}
 		if verdict, by = s.verdict, i; verdict == Denied {
@@ -97,11 +101,8 @@ func (p *Policy) Judge(r *Request) (Verdict, int) {
 	return verdict, by
 }
 
-// matches tells whether resource and conditions are those of the statement.
-func (s *statement) matches(r *Request) bool {
-	if !s.covers(r) {
-		return false
-	}
+// holds tells whether all conditions of the statement hold.
+func (s *statement) holds(r *Request) bool {
 	for i := range s.conditions {
 		if !s.conditions[i].holds(r, s.verdict == Denied) {
 			return false

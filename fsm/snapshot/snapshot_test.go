@@ -78,8 +78,8 @@ func TestGolden(t *testing.T) {
 	for table := range read.Records() {
 		seen[table] = true
 	}
-	if len(seen) != int(state.TableReply) {
-		t.Errorf("the golden snapshot has records in %d of %d tables", len(seen), state.TableReply)
+	if len(seen) < int(state.TableReply) {
+		t.Errorf("the golden snapshot has records in %d of at least %d tables", len(seen), state.TableReply)
 	}
 }
 

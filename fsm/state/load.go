@@ -32,6 +32,8 @@ func (r *Root) Records() iter.Seq2[Table, []byte] {
 			yieldTable(yield, TableTombstone, &r.tombstones) &&
 			yieldTable(yield, TableErasure, &r.erasures) &&
 			yieldTable(yield, TableUse, &r.uses) &&
+			yieldTable(yield, TableGroup, &r.groups) &&
+			yieldTable(yield, TablePolicy, &r.policies) &&
 			yieldTable(yield, TableRevokedToken, &r.revoked) &&
 			yieldTable(yield, TableAccess, &r.accesses) &&
 			yieldTable(yield, TableProvider, &r.providers) &&
@@ -111,6 +113,10 @@ func (l *Loader) load(number Table, data []byte) (key []byte, err error) {
 		return loadOne(data, x.PutErasure, func(e *Erasure) []byte { return []byte(e.NodeID) })
 	case TableUse:
 		return loadOne(data, x.PutUse, func(u *Use) []byte { return appendVersionKey(nil, u.KeyID, u.Number) })
+	case TableGroup:
+		return loadOne(data, x.PutGroup, func(g *Group) []byte { return []byte(g.ID) })
+	case TablePolicy:
+		return l.loadPolicy(data)
 	case TableRevokedToken:
 		return loadOne(data, x.PutRevokedToken, func(t *RevokedToken) []byte { return []byte(t.ID) })
 	case TableAccess:
@@ -122,6 +128,19 @@ func (l *Loader) load(number Table, data []byte) (key []byte, err error) {
 	default:
 		return nil, errors.New("no such table")
 	}
+}
+
+// loadPolicy loads a policy, whose document must be one.
+func (l *Loader) loadPolicy(data []byte) ([]byte, error) {
+	p := new(Policy)
+	if err := canonical.Unmarshal(data, p); err != nil {
+		return nil, err
+	}
+	if err := p.Document.Check(); err != nil {
+		return nil, err
+	}
+	l.txn.PutPolicy(p)
+	return []byte(p.ID), nil
 }
 
 func loadOne[T any](data []byte, put func(*T), keyOf func(*T) []byte) ([]byte, error) {
@@ -142,6 +161,8 @@ func (l *Loader) Root(applied uint64) (*Root, error) {
 		r.domainNames.tree.Len() == r.domains.tree.Len(),
 		r.projectNames.tree.Len() == r.projects.tree.Len(),
 		r.userNames.tree.Len() == r.users.tree.Len(),
+		r.groupNames.tree.Len() == r.groups.tree.Len(),
+		r.policyNames.tree.Len() == r.policies.tree.Len(),
 		r.keyNames.tree.Len() == r.keys.tree.Len()+r.aliases.tree.Len(),
 		r.keyOrder.tree.Len() == r.keys.tree.Len(),
 		r.replyOrder.tree.Len() == r.replies.tree.Len(),

@@ -45,23 +45,25 @@ type Clock struct {
 
 // Domain is an account: the owner of projects and users.
 type Domain struct {
-	ID      string `cbor:"1,keyasint"` // 32 lower-case hex digits
-	Name    string `cbor:"2,keyasint"` // unique in the cluster
-	Enabled bool   `cbor:"3,keyasint"`
-	Created int64  `cbor:"4,keyasint"`
-	Fence   uint64 `cbor:"5,keyasint"`
-	System  bool   `cbor:"6,keyasint,omitempty"` // the first account: only its users can run the cluster
+	ID          string `cbor:"1,keyasint"` // 32 lower-case hex digits
+	Name        string `cbor:"2,keyasint"` // unique in the cluster
+	Enabled     bool   `cbor:"3,keyasint"`
+	Created     int64  `cbor:"4,keyasint"`
+	Fence       uint64 `cbor:"5,keyasint"`
+	System      bool   `cbor:"6,keyasint,omitempty"` // the first account: only its users can run the cluster
+	Description string `cbor:"7,keyasint,omitempty"`
 }
 
 // Project is what keys belong to; its name is the region's.
 type Project struct {
-	ID       string `cbor:"1,keyasint"` // 32 lower-case hex digits
-	Name     string `cbor:"2,keyasint"` // unique in its domain
-	DomainID string `cbor:"3,keyasint"`
-	Enabled  bool   `cbor:"4,keyasint"`
-	KeyQuota uint32 `cbor:"5,keyasint"` // keys that may exist at once, default master keys not counted
-	Created  int64  `cbor:"6,keyasint"`
-	Fence    uint64 `cbor:"7,keyasint"`
+	ID          string `cbor:"1,keyasint"` // 32 lower-case hex digits
+	Name        string `cbor:"2,keyasint"` // unique in its domain
+	DomainID    string `cbor:"3,keyasint"`
+	Enabled     bool   `cbor:"4,keyasint"`
+	KeyQuota    uint32 `cbor:"5,keyasint"` // keys that may exist at once, default master keys not counted
+	Created     int64  `cbor:"6,keyasint"`
+	Fence       uint64 `cbor:"7,keyasint"`
+	Description string `cbor:"20,keyasint,omitempty"`
 }
 
 // User is somebody or something that can ask.
@@ -74,6 +76,9 @@ type User struct {
 	Roles        []RoleBinding `cbor:"6,keyasint"` // sorted by role, then project
 	Created      int64         `cbor:"7,keyasint"`
 	Fence        uint64        `cbor:"8,keyasint"`
+	Groups       []string      `cbor:"9,keyasint,omitempty"`  // ids, sorted
+	Description  string        `cbor:"10,keyasint,omitempty"` // for people
+	Service      string        `cbor:"11,keyasint,omitempty"` // obs, evs …: the service that it acts for, which may make its default master key; empty: a person or a program
 
 	// Epoch is the log index of the command that last ended what the user had
 	// proved: a password change, a loss. A token of an older epoch is nobody's.
@@ -81,10 +86,11 @@ type User struct {
 	LockedUntil int64  `cbor:"21,keyasint,omitempty"` // the password is refused until then
 }
 
-// RoleBinding gives a user a role in one project, or in all of its domain.
+// RoleBinding has a policy hold for a user, or for all of a group, in one
+// project or in all of its domain.
 type RoleBinding struct {
-	Role      string `cbor:"1,keyasint"` // see package policy for the system roles
-	ProjectID string `cbor:"2,keyasint"` // empty: every project of the user's domain
+	Role      string `cbor:"1,keyasint"` // name of a system policy (package policy) or id of a custom one
+	ProjectID string `cbor:"2,keyasint"` // empty: the domain itself and every project of it
 }
 
 // AccessKey is the pair with which requests are signed (AK and SK).
@@ -95,6 +101,7 @@ type AccessKey struct {
 	Enabled      bool   `cbor:"4,keyasint"`
 	Created      int64  `cbor:"5,keyasint"`
 	Fence        uint64 `cbor:"6,keyasint"`
+	Description  string `cbor:"7,keyasint,omitempty"`
 }
 
 // What the fields of a key may say. A further value is a further feature level.

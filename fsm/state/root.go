@@ -1,5 +1,7 @@
 package state
 
+import "github.com/raftkms/raftkms/fsm/policy"
+
 // Root is the whole replicated state after some entry of the log. It never
 // changes; the embedded [View] is how it is read.
 type Root struct{ View }
@@ -22,6 +24,8 @@ type View struct {
 	tombstones table[*Tombstone]
 	erasures   table[*Erasure]
 	uses       table[*Use] // key, version → use
+	groups     table[*Group]
+	policies   table[*Policy]
 
 	revoked   table[*RevokedToken]
 	accesses  table[*Access]
@@ -32,6 +36,11 @@ type View struct {
 	domainNames  table[string] // name → id
 	projectNames table[string] // domain, name → id
 	userNames    table[string] // domain, name → id
+	groupNames   table[string] // domain, name → id
+	policyNames  table[string] // domain, name → id
+	userKeys     table[string] // user, access key → access key
+	members      table[string] // group, user → user
+	compiled     table[*policy.Policy]
 	keyNames     table[string] // project, name or alias → id
 	keyOrder     table[string] // project, sequence → id
 	keyCounts    table[int]    // project → keys that count against its quota
@@ -63,6 +72,8 @@ func NewRoot() *Root {
 		tombstones:   newTable[*Tombstone](),
 		erasures:     newTable[*Erasure](),
 		uses:         newTable[*Use](),
+		groups:       newTable[*Group](),
+		policies:     newTable[*Policy](),
 		revoked:      newTable[*RevokedToken](),
 		accesses:     newTable[*Access](),
 		providers:    newTable[*Provider](),
@@ -71,6 +82,11 @@ func NewRoot() *Root {
 		domainNames:  newTable[string](),
 		projectNames: newTable[string](),
 		userNames:    newTable[string](),
+		groupNames:   newTable[string](),
+		policyNames:  newTable[string](),
+		userKeys:     newTable[string](),
+		members:      newTable[string](),
+		compiled:     newTable[*policy.Policy](),
 		keyNames:     newTable[string](),
 		keyOrder:     newTable[string](),
 		keyCounts:    newTable[int](),
@@ -101,6 +117,8 @@ func (x *Txn) Commit() *Root {
 	v.tombstones.commit()
 	v.erasures.commit()
 	v.uses.commit()
+	v.groups.commit()
+	v.policies.commit()
 	v.revoked.commit()
 	v.accesses.commit()
 	v.providers.commit()
@@ -109,6 +127,11 @@ func (x *Txn) Commit() *Root {
 	v.domainNames.commit()
 	v.projectNames.commit()
 	v.userNames.commit()
+	v.groupNames.commit()
+	v.policyNames.commit()
+	v.userKeys.commit()
+	v.members.commit()
+	v.compiled.commit()
 	v.keyNames.commit()
 	v.keyOrder.commit()
 	v.keyCounts.commit()

@@ -27,6 +27,8 @@ const (
 	TableTombstone Table = 21
 	TableErasure   Table = 22
 	TableUse       Table = 23
+	TableGroup     Table = 36
+	TablePolicy    Table = 37
 
 	TableRevokedToken Table = 44
 	TableAccess       Table = 45

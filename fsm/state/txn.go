@@ -32,38 +32,6 @@ func (x *Txn) PutClock(c *Clock) {
 	x.clock = c
 }
 
-// PutDomain writes a domain and its name.
-func (x *Txn) PutDomain(d *Domain) {
-	old, had := put(x, TableDomain, &x.domains, []byte(d.ID), d)
-	if had {
-		x.domainNames.remove(appendNameKey(nil, "", old.Name))
-	}
-	x.domainNames.insert(appendNameKey(nil, "", d.Name), d.ID)
-}
-
-// PutProject writes a project and its name. Its domain never changes.
-func (x *Txn) PutProject(p *Project) {
-	old, had := put(x, TableProject, &x.projects, []byte(p.ID), p)
-	if had {
-		x.projectNames.remove(appendNameKey(nil, old.DomainID, old.Name))
-	}
-	x.projectNames.insert(appendNameKey(nil, p.DomainID, p.Name), p.ID)
-}
-
-// PutUser writes a user and its name. Its domain never changes.
-func (x *Txn) PutUser(u *User) {
-	old, had := put(x, TableUser, &x.users, []byte(u.ID), u)
-	if had {
-		x.userNames.remove(appendNameKey(nil, old.DomainID, old.Name))
-	}
-	x.userNames.insert(appendNameKey(nil, u.DomainID, u.Name), u.ID)
-}
-
-// PutAccessKey writes an access key.
-func (x *Txn) PutAccessKey(a *AccessKey) {
-	put(x, TableAccessKey, &x.accessKeys, []byte(a.ID), a)
-}
-
 // PutVersion writes one version of a key.
 func (x *Txn) PutVersion(v *Version) {
 	put(x, TableVersion, &x.versions, appendVersionKey(nil, v.KeyID, v.Number), v)

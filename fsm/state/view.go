@@ -34,33 +34,6 @@ func (v *View) Horizon() int64 {
 	return v.clock.Horizon
 }
 
-// Domain returns the domain (account) of that id.
-func (v *View) Domain(id string) (*Domain, bool) { return byID(&v.domains, id) }
-
-// DomainByName returns the domain of that name.
-func (v *View) DomainByName(name string) (*Domain, bool) {
-	return byName(&v.domains, &v.domainNames, "", name)
-}
-
-// Project returns the project of that id.
-func (v *View) Project(id string) (*Project, bool) { return byID(&v.projects, id) }
-
-// ProjectByName returns the project of that name in that domain.
-func (v *View) ProjectByName(domainID, name string) (*Project, bool) {
-	return byName(&v.projects, &v.projectNames, domainID, name)
-}
-
-// User returns the user of that id.
-func (v *View) User(id string) (*User, bool) { return byID(&v.users, id) }
-
-// UserByName returns the user of that name in that domain.
-func (v *View) UserByName(domainID, name string) (*User, bool) {
-	return byName(&v.users, &v.userNames, domainID, name)
-}
-
-// AccessKey returns the access key of that id (AK).
-func (v *View) AccessKey(id string) (*AccessKey, bool) { return byID(&v.accessKeys, id) }
-
 // Key returns the key of that id.
 func (v *View) Key(id string) (*Key, bool) { return byID(&v.keys, id) }
 

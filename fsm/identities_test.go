@@ -1,0 +1,166 @@
+package fsm_test
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/raftkms/raftkms/fsm"
+	"github.com/raftkms/raftkms/fsm/command"
+	"github.com/raftkms/raftkms/fsm/fsmtest"
+	"github.com/raftkms/raftkms/fsm/policy"
+)
+
+// What is refused, and that nothing of another account is found, whoever asks.
+func TestIdentityRefusals(t *testing.T) {
+	m := fsmtest.Bootstrapped(t)
+	m.Must(fsmtest.CreateAccount("other"))
+	m.Must(fsmtest.CreateUser("ada"))
+	m.Must(fsmtest.CreateGroup("g"))
+	m.Must(fsmtest.CreatePolicy("p", fsmtest.Allow("kms:*")))
+	m.Must(command.AttachPolicy{Binding: command.Binding{UserID: fsmtest.ID("ada"), Policy: fsmtest.ID("p")}})
+	m.Must(fsmtest.CreateAccessKey("ada"))
+	m.Must(fsmtest.CreateKey("a"))
+	stranger := fsmtest.Caller()
+	stranger.UserID, stranger.CredentialID, stranger.ProjectID = fsmtest.ID("other/admin"), fsmtest.AccessKey("other/admin"), fsmtest.ID("other/project")
+
+	f := func(body command.Body, want fsm.Code) {
+		t.Helper()
+		if got := codeOf(m.Do(body)); got != want {
+			t.Errorf("%v: got %q, want %q", body.Type(), got, want)
+		}
+	}
+	foreign := func(body command.Body, want fsm.Code) {
+		t.Helper()
+		cmd := m.Command(body)
+		cmd.Caller = stranger
+		if got := codeOf(m.Apply(cmd)[0]); got != want {
+			t.Errorf("%v by a stranger: got %q, want %q", body.Type(), got, want)
+		}
+	}
+	again := fsmtest.CreateUser("ada")
+	again.ID = fsmtest.ID("another")
+	f(again, fsm.CodeAlreadyExists)
+	f(fsmtest.CreateUser("a b"), fsm.CodeInvalid)
+	service := fsmtest.CreateUser("obs")
+	service.Service = "OBS!"
+	f(service, fsm.CodeInvalid)
+	f(command.DeleteUser{ID: fsmtest.UserID}, fsm.CodeInvalid)
+	f(command.UpdateUser{ID: fsmtest.UserID, Name: "admin"}, fsm.CodeInvalid)
+	f(command.DeletePolicy{ID: fsmtest.ID("p")}, fsm.CodeInUse)
+	f(fsmtest.CreatePolicy(policy.RoleAuditor, fsmtest.Allow("kms:*")), fsm.CodeAlreadyExists)
+	f(fsmtest.CreatePolicy("q", fsmtest.Allow("kms")), fsm.CodeInvalid)
+	f(fsmtest.CreatePolicy("q"), fsm.CodeInvalid)
+	f(command.AttachPolicy{Binding: command.Binding{Policy: policy.RoleAuditor}}, fsm.CodeInvalid)
+	f(command.AttachPolicy{Binding: command.Binding{UserID: fsmtest.ID("ada"), Policy: "Nobody Knows"}}, fsm.CodeNotFound)
+	f(command.AttachPolicy{Binding: command.Binding{UserID: fsmtest.ID("ada"), Policy: policy.RoleAuditor, ProjectID: fsmtest.ID("other/project")}}, fsm.CodeNotFound)
+	f(command.DetachPolicy{Binding: command.Binding{UserID: fsmtest.ID("ada"), Policy: policy.RoleAuditor}}, fsm.CodeNotFound)
+	f(command.RemoveMember{GroupID: fsmtest.ID("g"), UserID: fsmtest.ID("ada")}, fsm.CodeNotFound)
+	f(command.DeleteProject{ID: fsmtest.ProjectID}, fsm.CodeInUse)
+	f(command.DeleteAccount{DomainID: fsmtest.DomainID}, fsm.CodeInvalid)
+	f(command.UpdateAccount{DomainID: fsmtest.DomainID, Name: "account"}, fsm.CodeInvalid)
+	f(fsmtest.CreateAccount("other"), fsm.CodeInvalid)
+
+	foreign(command.UpdateUser{ID: fsmtest.ID("ada"), Name: "ada", Enabled: true}, fsm.CodeNotFound)
+	foreign(command.DeleteUser{ID: fsmtest.ID("ada")}, fsm.CodeNotFound)
+	foreign(command.SetPassword{UserID: fsmtest.ID("ada"), Hash: fsmtest.PasswordHash}, fsm.CodeNotFound)
+	foreign(fsmtest.CreateAccessKey("ada"), fsm.CodeNotFound)
+	foreign(command.DeleteAccessKey{ID: fsmtest.AccessKey("ada")}, fsm.CodeNotFound)
+	foreign(command.DeleteGroup{ID: fsmtest.ID("g")}, fsm.CodeNotFound)
+	foreign(command.AddMember{GroupID: fsmtest.ID("g"), UserID: fsmtest.ID("other/admin")}, fsm.CodeNotFound)
+	foreign(command.UpdatePolicy{ID: fsmtest.ID("p"), Name: "p", Document: fsmtest.CreatePolicy("p", fsmtest.Allow("kms:*")).Document}, fsm.CodeNotFound)
+	foreign(command.AttachPolicy{Binding: command.Binding{UserID: fsmtest.ID("other/admin"), Policy: fsmtest.ID("p")}}, fsm.CodeNotFound)
+	foreign(command.UpdateProject{ID: fsmtest.ProjectID}, fsm.CodeNotFound)
+	foreign(fsmtest.CreateAccount("third"), fsm.CodeForbidden)
+	foreign(command.DeleteAccount{DomainID: fsmtest.DomainID}, fsm.CodeForbidden)
+	foreign(fsmtest.CreateUser("cleo"), "")
+}
+
+// An account's own administrator gives itself every policy there is, and still
+// cannot run the cluster.
+func TestNoPolicyOfAnAccountRunsTheCluster(t *testing.T) {
+	m := fsmtest.Bootstrapped(t)
+	m.Must(fsmtest.CreateAccount("other"))
+	stranger := fsmtest.Caller()
+	stranger.UserID, stranger.CredentialID, stranger.ProjectID = fsmtest.ID("other/admin"), fsmtest.AccessKey("other/admin"), ""
+	for _, body := range []command.Body{
+		fsmtest.CreatePolicy("all", fsmtest.Allow("*")),
+		command.AttachPolicy{Binding: command.Binding{UserID: stranger.UserID, Policy: fsmtest.ID("all")}},
+		command.AttachPolicy{Binding: command.Binding{UserID: stranger.UserID, Policy: policy.RoleClusterOperator}},
+	} {
+		cmd := m.Command(body)
+		cmd.Caller = stranger
+		if result := m.Apply(cmd)[0]; result.Refusal != nil {
+			t.Fatal(result.Refusal)
+		}
+	}
+	for _, action := range policy.Actions() {
+		refusal := fsm.Authorize(m.State(), stranger, fsm.Request{Action: action})
+		if policy.ClusterWide(action) != (refusal != nil) {
+			t.Errorf("%s: %v", action, refusal)
+		}
+	}
+}
+
+// BenchmarkAuthorizeMany is an authorisation among 10,000 users and 1,000
+// policies, of a user with two groups and 20 statements.
+func BenchmarkAuthorizeMany(b *testing.B) {
+	for _, size := range []struct{ users, policies int }{{10, 10}, {10_000, 1_000}} {
+		b.Run(fmt.Sprintf("users=%d,policies=%d", size.users, size.policies), func(b *testing.B) {
+			m := crowded(b, size.users, size.policies)
+			root := m.State()
+			key, _ := root.Key(fsmtest.KeyID("a"))
+			caller := fsmtest.CallerAs("u7")
+			request := fsm.Request{Action: policy.ActionCryptoDEK, ProjectID: fsmtest.ProjectID, Key: key}
+			b.ReportAllocs()
+			for b.Loop() {
+				if refusal := fsm.Authorize(root, caller, request); refusal != nil {
+					b.Fatal(refusal)
+				}
+			}
+		})
+	}
+}
+
+func TestAuthorizeAmongManyAllocatesNothing(t *testing.T) {
+	root := crowded(t, 10, 10).State()
+	key, _ := root.Key(fsmtest.KeyID("a"))
+	caller := fsmtest.CallerAs("u7")
+	request := fsm.Request{Action: policy.ActionCryptoDEK, ProjectID: fsmtest.ProjectID, Key: key}
+	if n := testing.AllocsPerRun(100, func() {
+		if refusal := fsm.Authorize(root, caller, request); refusal != nil {
+			t.Fatal(refusal)
+		}
+	}); n != 0 {
+		t.Fatalf("%v allocations", n)
+	}
+}
+
+// crowded is a machine with that many users and policies; the user u7 is in
+// two groups, and ten statements hold for each.
+func crowded(t testing.TB, users, policies int) *fsmtest.Machine {
+	m := fsmtest.Bootstrapped(t)
+	m.Must(fsmtest.CreateKey("a"))
+	for i := range users {
+		m.Must(fsmtest.CreateUser(fmt.Sprintf("u%d", i)))
+		m.Must(fsmtest.CreateAccessKey(fmt.Sprintf("u%d", i)))
+	}
+	for i := range policies {
+		statements := make([]policy.Statement, 10)
+		for j := range statements {
+			statements[j] = fsmtest.Allow("kms:cmk:get*", "kms:cmk:list")
+			statements[j].Conditions = []policy.Condition{{Operator: "StringEquals", Key: "g:UserName", Values: []string{"nobody"}}}
+		}
+		statements[9] = policy.Statement{
+			Actions: []string{"kms:dek:*"}, Resources: []string{"kms:*:*:KeyId:*"},
+			Conditions: []policy.Condition{{Operator: "StringEquals", Key: "kms:KeySpec", Values: []string{"AES_256"}}},
+		}
+		m.Must(fsmtest.CreatePolicy(fmt.Sprintf("p%d", i), statements...))
+	}
+	for i := range 2 {
+		group := fmt.Sprintf("g%d", i)
+		m.Must(fsmtest.CreateGroup(group))
+		m.Must(command.AddMember{GroupID: fsmtest.ID(group), UserID: fsmtest.ID("u7")})
+		m.Must(command.AttachPolicy{Binding: command.Binding{GroupID: fsmtest.ID(group), Policy: fsmtest.ID(fmt.Sprintf("p%d", i))}})
+	}
+	return m
+}
