@@ -20,10 +20,10 @@ E2E       := ./cmd/kmsd ./cmd/kmsctl ./bench/nemesis ./bench/campaign
 PROGRAMS  := kmsd kmsctl kmsbench
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test race unit e2e lint fuzz bench torture clean toolchain test-deps
+.PHONY: help build run test race unit e2e lint fuzz bench bench-hsm soak-hsm torture clean toolchain test-deps
 
 help: ## print the targets
-	@sed -n 's/^\([a-z0-9]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
 
 build: toolchain ## build kmsd, kmsctl and kmsbench into build/
 	@mkdir -p $(BUILD)
@@ -61,6 +61,12 @@ fuzz: toolchain test-deps ## every fuzz target for FUZZTIME (30s) each
 
 bench: build ## create-datakey beside a web server that does nothing: throughput and server CPU per request
 	@$(BUILD)/kmsbench compare --module $(MODULE)
+
+bench-hsm: build test-deps ## data keys of HSM level beside SOFTWARE level, calls of the device for each, and a device with 1 ms latency (needs SoftHSM2)
+	@$(BUILD)/kmsbench hsm
+
+soak-hsm: toolchain test-deps ## a device killed, hung and brought back under load for TIME (10m)
+	RAFTKMS_TORTURE=$(TIME) $(GO) test -count=1 -timeout 0 -run '^TestDeviceThatDies$$' -v ./hsm/pkcs11
 
 torture: toolchain test-deps ## kill -9 under load for TIME (10m), fault campaigns for TIME (SEED), a leader paused PAUSES (100) times
 	RAFTKMS_TORTURE=$(TIME) $(GO) test -count=1 -timeout 0 -run '^TestKilledNodesLoseNothing$$' -v ./cmd/kmsd

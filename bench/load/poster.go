@@ -23,6 +23,7 @@ type PosterConfig struct {
 	CA                   *x509.CertPool
 	Path                 string // e.g. /v1.0/PROJECT/kms/create-datakey
 	Body                 []byte
+	Bodies               [][]byte // instead of Body: each worker sends them in turn
 	AccessKey, SecretKey string
 	Workers              int // how many workers will call
 }
@@ -34,7 +35,7 @@ type PosterConfig struct {
 type Poster struct {
 	signer  *aksk.Signer
 	path    string
-	body    []byte
+	bodies  [][]byte
 	workers []posterWorker
 	hosts   []*fasthttp.HostClient
 }
@@ -44,6 +45,7 @@ type posterWorker struct {
 	request  *fasthttp.Request
 	response *fasthttp.Response
 	date     string
+	next     int // of the bodies
 }
 
 // NewPoster prepares a poster; nothing is dialled yet. Close ends it.
@@ -51,7 +53,10 @@ func NewPoster(cfg PosterConfig) (*Poster, error) {
 	if len(cfg.URLs) == 0 || cfg.Workers < 1 {
 		return nil, errors.New("a poster needs at least one URL and one worker")
 	}
-	p := &Poster{signer: aksk.NewSigner(cfg.AccessKey, cfg.SecretKey), path: cfg.Path, body: cfg.Body}
+	p := &Poster{signer: aksk.NewSigner(cfg.AccessKey, cfg.SecretKey), path: cfg.Path, bodies: cfg.Bodies}
+	if len(p.bodies) == 0 {
+		p.bodies = [][]byte{cfg.Body}
+	}
 	for _, address := range cfg.URLs {
 		u, err := url.Parse(address)
 		if err != nil || u.Scheme != "https" || u.Port() == "" {
@@ -66,7 +71,9 @@ func NewPoster(cfg PosterConfig) (*Poster, error) {
 		})
 	}
 	for i := range cfg.Workers {
-		p.workers = append(p.workers, p.newWorker(p.hosts[i%len(p.hosts)]))
+		w := p.newWorker(p.hosts[i%len(p.hosts)])
+		w.next = i * 7 // workers do not go in step
+		p.workers = append(p.workers, w)
 	}
 	return p, nil
 }
@@ -76,7 +83,7 @@ func (p *Poster) newWorker(host *fasthttp.HostClient) posterWorker {
 	w.request.Header.SetMethod(fasthttp.MethodPost)
 	w.request.Header.SetContentType("application/json")
 	w.request.SetRequestURI("https://" + host.Addr + p.path)
-	w.request.SetBodyRaw(p.body)
+	w.request.SetBodyRaw(p.bodies[0])
 	return w
 }
 
@@ -84,7 +91,7 @@ func (p *Poster) newWorker(host *fasthttp.HostClient) posterWorker {
 // It is a [Call].
 func (p *Poster) Call(_ context.Context, worker int) error {
 	w := &p.workers[worker]
-	if date := aksk.FormatDate(time.Now()); date != w.date {
+	if date := aksk.FormatDate(time.Now()); date != w.date || len(p.bodies) > 1 {
 		p.sign(w, date)
 	}
 	if err := w.host.DoTimeout(w.request, w.response, callTimeout); err != nil {
@@ -102,10 +109,13 @@ func (p *Poster) Response(worker int) []byte { return p.workers[worker].response
 
 func (p *Poster) sign(w *posterWorker, date string) {
 	w.date = date
+	body := p.bodies[w.next%len(p.bodies)]
+	w.next++
+	w.request.SetBodyRaw(body)
 	w.request.Header.Set(aksk.DateHeader, date)
 	w.request.Header.Set("Authorization", p.signer.Authorization(aksk.Request{
 		Method: fasthttp.MethodPost, Path: p.path,
-		Headers: map[string]string{"host": w.host.Addr}, Body: p.body, Date: date,
+		Headers: map[string]string{"host": w.host.Addr}, Body: body, Date: date,
 	}))
 }
 

@@ -32,6 +32,8 @@ type clusterOptions struct {
 	nodes  int
 	module string
 	port   int
+	// library is the PKCS#11 library; empty: SoftHSM where it is found.
+	library string
 }
 
 // startCluster runs kmsd dev in a temporary directory until stop.
@@ -50,6 +52,9 @@ func startCluster(ctx context.Context, o clusterOptions) (*devCluster, error) {
 	d := &devCluster{path: filepath.Join(dir, devfile.Name), dir: dir, ended: make(chan struct{})}
 	d.cmd = exec.Command(o.kmsd, "dev", "--dir", dir, "--nodes", strconv.Itoa(o.nodes),
 		"--module", o.module, "--port", strconv.Itoa(o.port))
+	if o.library != "" {
+		d.cmd.Args = append(d.cmd.Args, "--pkcs11-library", o.library)
+	}
 	d.cmd.Stderr = os.Stderr
 	d.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a Ctrl-C is ours to pass on
 	if err := d.cmd.Start(); err != nil {
