@@ -28,7 +28,7 @@ var writes = map[command.Type]write{
 	command.TypeUpdateDescription:   {command.CallerUser, policy.ActionUpdateKey, of(updateDescription)},
 	command.TypeScheduleDeletion:    {command.CallerUser, policy.ActionUpdateKey, of(scheduleDeletion)},
 	command.TypeCancelDeletion:      {command.CallerUser, policy.ActionUpdateKey, of(cancelDeletion)},
-	command.TypeProtectKey:          {command.CallerUser, policy.ActionUpdateKey, of(protectKey)},
+	command.TypeProtectKey:          {command.CallerUser, policy.ActionProtectKey, of(protectKey)},
 	command.TypeCreateAlias:         {command.CallerUser, policy.ActionCreateAlias, of(createAlias)},
 	command.TypeDeleteAliases:       {command.CallerUser, policy.ActionDeleteAlias, of(deleteAliases)},
 	command.TypeAssociateAlias:      {command.CallerUser, policy.ActionAssociateAlias, of(associateAlias)},
@@ -40,6 +40,7 @@ var writes = map[command.Type]write{
 	command.TypeDeleteDueKey:        {command.CallerSystem, "", of(deleteDueKey)},
 	command.TypeReportErasure:       {command.CallerSystem, "", of(reportErasure)},
 	command.TypeRecordUse:           {command.CallerSystem, "", of(recordUse)},
+	command.TypeCreateDefaultKey:    {command.CallerUser, policy.ActionUseDefaultKey, of(createDefaultKey)},
 
 	command.TypeLockUser:       {command.CallerSystem, "", of(lockUser)},
 	command.TypeUnlockUser:     {command.CallerOperator, policy.ActionUnlockUser, of(unlockUser)},

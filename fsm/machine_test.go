@@ -65,6 +65,7 @@ func TestEveryTypeIsApplied(t *testing.T) {
 	m.Must(fsmtest.ApproveRoots("n2"))
 	m.Must(command.SetStandby{NodeID: "n2", Standby: true})
 	m.Must(command.RemoveNode{NodeID: "n2"})
+	m.Must(fsmtest.CreateDefaultKey("obs"))
 	m.Must(fsmtest.RenameKey("a", "renamed"))
 	m.Must(command.UpdateDescription{ProjectID: fsmtest.ProjectID, KeyID: fsmtest.KeyID("a"), Description: "another"})
 	m.Must(fsmtest.CreateAlias("a", "x"))

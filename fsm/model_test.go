@@ -120,6 +120,23 @@ func checkListing(t *rapid.T, root *state.Root, naive model) {
 			t.Fatalf("key %+v: by name %+v, by id %+v", k, byName, byID)
 		}
 	}
+	wanted := state.KeyFilter{State: rapid.SampledFrom([]state.KeyState{0, state.Enabled, state.Disabled, state.PendingDeletion}).Draw(t, "state")}
+	offset, limit := rapid.IntRange(0, 5).Draw(t, "offset"), rapid.IntRange(1, 4).Draw(t, "limit")
+	var selected []string
+	for _, k := range slices.Backward(naive.keys) {
+		if wanted.State == 0 || k.state == wanted.State {
+			selected = append(selected, k.name)
+		}
+	}
+	paged, total := root.KeyPage(fsmtest.ProjectID, wanted, offset, limit)
+	var got []string
+	for _, k := range paged {
+		got = append(got, k.Name)
+	}
+	from := min(offset, len(selected))
+	if total != len(selected) || !slices.Equal(got, selected[from:min(from+limit, len(selected))]) {
+		t.Fatalf("page %d+%d of state %v: %v of %d, want it of %v", offset, limit, wanted.State, got, total, selected)
+	}
 	size := rapid.IntRange(1, 5).Draw(t, "page")
 	oldestFirst := pages(size, func(after uint64, limit int) []*state.Key {
 		return root.KeysOldestFirst(fsmtest.ProjectID, after, limit, filter)

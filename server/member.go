@@ -157,6 +157,7 @@ func (s *Server) start(ctx context.Context, id identity, creds credentials) erro
 		Logger: s.cfg.Logger,
 
 		MinDeletionWait: s.cfg.MinDeletionWait,
+		Services:        s.cfg.Services,
 	})
 	m.secrets = iam.NewSecrets(s.openAccessKey(m))
 	tokens := iam.NewTokens(m.seal)

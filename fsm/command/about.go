@@ -21,6 +21,11 @@ func (b CreateKey) AboutNewKey() state.Key {
 	return state.Key{ProjectID: b.ProjectID, Name: b.Name, Spec: b.Spec, Usage: b.Usage, Origin: b.Origin}
 }
 
+// AboutNewKey implements [AboutNewKey].
+func (b CreateDefaultKey) AboutNewKey() state.Key {
+	return state.Key{ProjectID: b.ProjectID, Name: b.Service + "/default", Spec: state.SpecAES256, Usage: state.UsageEncryptDecrypt, Origin: state.OriginKMS}
+}
+
 func (b EnableKey) AboutKey() string           { return b.KeyID }
 func (b DisableKey) AboutKey() string          { return b.KeyID }
 func (b RenameKey) AboutKey() string           { return b.KeyID }

@@ -60,6 +60,7 @@ func bodies() []command.Body {
 		command.RotateDueKey{KeyID: fsmtest.KeyID("golden"), Due: fsmtest.Start + 1, Version: version},
 		command.DeleteDueKey{KeyID: fsmtest.KeyID("golden"), Due: fsmtest.Start + 1},
 		command.ReportErasure{NodeID: "n2", Through: 77},
+		fsmtest.CreateDefaultKey("obs"),
 		command.RecordUse{Uses: []command.VersionUse{{KeyID: fsmtest.KeyID("golden"), Number: 2, Last: fsmtest.Start + 1}}},
 		command.LockUser{UserID: fsmtest.UserID, Until: fsmtest.Start + 1},
 		command.UnlockUser{UserID: fsmtest.UserID},

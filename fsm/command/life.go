@@ -20,6 +20,7 @@ const (
 	TypeDeleteDueKey        Type = 33
 	TypeReportErasure       Type = 34
 	TypeRecordUse           Type = 35
+	TypeCreateDefaultKey    Type = 36
 )
 
 var lifeRows = []row{
@@ -39,6 +40,7 @@ var lifeRows = []row{
 	{TypeDeleteDueKey, "delete-due-key", 1, body[DeleteDueKey]},
 	{TypeReportErasure, "report-erasure", 1, body[ReportErasure]},
 	{TypeRecordUse, "record-use", 1, body[RecordUse]},
+	{TypeCreateDefaultKey, "create-default-key", 1, body[CreateDefaultKey]},
 }
 
 // RenameKey gives a key another name. Fenced: the old name stops to mean it.
@@ -165,6 +167,20 @@ type VersionUse struct {
 	Number uint32 `cbor:"2,keyasint"`
 	Last   int64  `cbor:"3,keyasint"`
 }
+
+// CreateDefaultKey makes the default master key of a service in a project,
+// unless it is there.
+type CreateDefaultKey struct {
+	KeyID          string `cbor:"1,keyasint"`
+	ProjectID      string `cbor:"2,keyasint"`
+	Service        string `cbor:"3,keyasint"` // the key is called SERVICE/default
+	Level          uint8  `cbor:"4,keyasint"`
+	RootGeneration uint32 `cbor:"5,keyasint"`
+	Blob           []byte `cbor:"6,keyasint"`
+	MAC            []byte `cbor:"7,keyasint"`
+}
+
+func (CreateDefaultKey) Type() Type { return TypeCreateDefaultKey }
 
 func (RenameKey) Type() Type           { return TypeRenameKey }
 func (UpdateDescription) Type() Type   { return TypeUpdateDescription }

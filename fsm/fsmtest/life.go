@@ -84,3 +84,10 @@ func NewVersion(name string, number uint32) command.NewVersion {
 		Number: number, RootGeneration: 1, Blob: fmt.Appendf(nil, "wrapped material of version %d of %s", number, name), MAC: mac[:],
 	}
 }
+
+// CreateDefaultKey is the body that makes the default master key of a service,
+// with [KeyID] of the service.
+func CreateDefaultKey(service string) command.CreateDefaultKey {
+	b := CreateKey(service)
+	return command.CreateDefaultKey{KeyID: b.KeyID, ProjectID: ProjectID, Service: service, Level: b.Level, RootGeneration: 1, Blob: b.Blob, MAC: b.MAC}
+}

@@ -15,6 +15,7 @@ import (
 func (x *Txn) PutKey(k *Key) {
 	old, had := put(x, TableKey, &x.keys, []byte(k.ID), k)
 	x.moveTimer(old, k)
+	x.moveInLists(old, k)
 	if had && old.Name == k.Name {
 		return
 	}
@@ -41,6 +42,7 @@ func (x *Txn) DeleteKey(k *Key) {
 	}
 	remove(x, TableKey, &x.keys, []byte(k.ID), k)
 	x.moveTimer(k, nil)
+	x.moveInLists(k, nil)
 	x.keyNames.remove(appendNameKey(nil, k.ProjectID, PlainName(k.Name)))
 	x.keyOrder.remove(appendSequenceKey(nil, k.ProjectID, k.Sequence))
 	x.countKey(k, -1)

@@ -45,6 +45,9 @@ type View struct {
 	keyOrder     table[string] // project, sequence → id
 	keyCounts    table[int]    // project → keys that count against its quota
 	keyAliases   table[string] // key, name → name
+	keyLists     table[string] // project, state, spec, sequence → id
+	listCounts   table[int]    // project, state, spec → keys
+	blockCounts  table[int]    // project, state, spec, block of sequences → keys
 	timers       table[string] // when, key → key
 	deletions    table[string] // index of the deleting entry → key
 	replyOrder   table[string] // first, index → proposal id
@@ -91,6 +94,9 @@ func NewRoot() *Root {
 		keyOrder:     newTable[string](),
 		keyCounts:    newTable[int](),
 		keyAliases:   newTable[string](),
+		keyLists:     newTable[string](),
+		listCounts:   newTable[int](),
+		blockCounts:  newTable[int](),
 		timers:       newTable[string](),
 		deletions:    newTable[string](),
 		replyOrder:   newTable[string](),
@@ -136,6 +142,9 @@ func (x *Txn) Commit() *Root {
 	v.keyOrder.commit()
 	v.keyCounts.commit()
 	v.keyAliases.commit()
+	v.keyLists.commit()
+	v.listCounts.commit()
+	v.blockCounts.commit()
 	v.timers.commit()
 	v.deletions.commit()
 	v.replyOrder.commit()

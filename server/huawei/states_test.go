@@ -30,10 +30,11 @@ const (
 	agreeing  // EC_P256
 	rsaCrypto // RSA_2048, for encryption
 	macing    // HMAC_256
+	master    // the default master key of a service: Enabled for ever
 	kinds
 )
 
-var kindNames = [kinds]string{"symmetric", "external", "an EC key for signing", "an EC key for agreement", "an RSA key for encryption", "an HMAC key"}
+var kindNames = [kinds]string{"symmetric", "external", "an EC key for signing", "an EC key for agreement", "an RSA key for encryption", "an HMAC key", "a default master key"}
 
 // kindMembers are what create-key is asked for to get a key of the kind.
 var kindMembers = [kinds]string{
@@ -88,6 +89,17 @@ func table() []line {
 		both("encrypt-data", `{"key_id":"KEY","plain_text":"x"}`, "same", "KMS.0209", "KMS.0210", "KMS.1301", "KMS.0207"),
 	)
 	lines = append(lines, pairLines()...)
+	for verb, outcome := range map[string]string{
+		"describe-key": "same", "get-key-rotation-status": "same", "list-key-versions": "same", "GET aliases?key_id=KEY": "same",
+		"create-datakey": "same", "create-datakey-without-plaintext": "same", "encrypt-datakey": "same", "encrypt-data": "same",
+		"decrypt-datakey": "same", "decrypt-data": "same", "DELETE aliases": "KMS.0207",
+		"enable-key": "KMS.0211", "disable-key": "KMS.0211", "schedule-key-deletion": "KMS.0211", "cancel-key-deletion": "KMS.0211",
+		"update-key-alias": "KMS.0211", "update-key-description": "KMS.0211", "enable-key-deletion-protection": "KMS.0211",
+		"disable-key-deletion-protection": "KMS.0211", "aliases": "KMS.0211", "alias/associate": "KMS.0211", "enable-key-rotation": "KMS.0211",
+		"update-key-rotation-interval": "KMS.0211", "disable-key-rotation": "KMS.0211", "rotate-on-demand": "KMS.0211",
+	} {
+		lines = append(lines, line{verb, bodyOf(verb), master, [states]string{outcome, none, none, none, none}})
+	}
 	return append(lines,
 		// Back from pending deletion a key is Disabled, or waits for its import again.
 		line{"cancel-key-deletion", id, symmetric, [states]string{"KMS.1501", "KMS.1501", "3", none, "KMS.0207"}},
@@ -105,6 +117,36 @@ func table() []line {
 		line{"rotate-on-demand", id, symmetric, [states]string{"same", "KMS.0209", "KMS.0210", none, "KMS.0207"}},
 		line{"rotate-on-demand", id, external, [states]string{none, none, "KMS.0210", "KMS.0312", "KMS.0207"}},
 	)
+}
+
+// bodyOf is a body that nothing is wrong with.
+func bodyOf(verb string) string {
+	switch verb {
+	case "schedule-key-deletion":
+		return `{"key_id":"KEY","pending_days":"7"}`
+	case "update-key-alias":
+		return `{"key_id":"KEY","key_alias":"renamed"}`
+	case "update-key-description":
+		return `{"key_id":"KEY","key_description":"d"}`
+	case "aliases":
+		return `{"key_id":"KEY","alias":"another"}`
+	case "alias/associate":
+		return `{"target_key_id":"KEY","alias":"wandering"}`
+	case "DELETE aliases":
+		return `{"key_id":"KEY","aliases":["held"]}`
+	case "encrypt-datakey":
+		return `{"key_id":"KEY","plain_text":"` + zeroKey + `","datakey_plain_length":"64"}`
+	case "encrypt-data":
+		return `{"key_id":"KEY","plain_text":"x"}`
+	case "decrypt-datakey":
+		return `{"key_id":"KEY","cipher_text":"SEALED-DEK","datakey_cipher_length":"32"}`
+	case "decrypt-data":
+		return `{"cipher_text":"SEALED-TEXT"}`
+	case "update-key-rotation-interval":
+		return `{"key_id":"KEY","rotation_interval":30}`
+	default:
+		return `{"key_id":"KEY"}`
+	}
 }
 
 // notAboutStates are operations that name no existing key, or are tried elsewhere.
@@ -180,12 +222,18 @@ func (w *world) keyIn(t *testing.T, kind, s int) stateKey {
 	w.made++
 	name := fmt.Sprintf("k%d", w.made)
 	k := stateKey{held: name + "-held", wandering: name + "-wandering"}
-	var created wire.CreateKeyReply
-	w.must("create-key", `{"key_alias":"`+name+`"`+kindMembers[kind]+`}`, &created)
-	k.id = created.KeyInfo.KeyID
-	w.must("aliases", `{"key_id":"`+k.id+`","alias":"`+k.held+`"}`, nil)
+	if kind == master {
+		var dataKey wire.CreateDataKeyReply
+		w.must("create-datakey", `{"key_id":"alias/obs/default"}`, &dataKey)
+		k.id = dataKey.KeyID
+	} else {
+		var created wire.CreateKeyReply
+		w.must("create-key", `{"key_alias":"`+name+`"`+kindMembers[kind]+`}`, &created)
+		k.id = created.KeyInfo.KeyID
+		w.must("aliases", `{"key_id":"`+k.id+`","alias":"`+k.held+`"}`, nil)
+	}
 	w.must("aliases", `{"key_id":"`+w.createKey(name+"-other")+`","alias":"`+k.wandering+`"}`, nil)
-	if kind == symmetric {
+	if kind == symmetric || kind == master {
 		var dataKey wire.CreateDataKeyReply
 		w.must("create-datakey", `{"key_id":"`+k.id+`"}`, &dataKey)
 		k.dataKey = fmt.Sprintf("%X", []byte(dataKey.CipherText))

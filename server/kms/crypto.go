@@ -16,7 +16,7 @@ func (s *Service) CreateDataKey(ctx context.Context, c *Call, req CreateDataKeyR
 	c.asked.Text("key_id", req.Key)
 	c.asked.Number("bits", int64(req.Bytes)*8)
 	c.askedContext(req.Context)
-	key, err := c.usableFor(req.Key, UsageEncryptDecrypt)
+	key, err := s.usableFor(ctx, c, req.Key, UsageEncryptDecrypt)
 	if err != nil {
 		return nil, err
 	}
@@ -51,7 +51,7 @@ func (s *Service) encrypt(ctx context.Context, c *Call, req EncryptRequest, purp
 	c.asked.Number("bits", int64(len(req.Plaintext))*8)
 	c.askedContext(req.Context)
 	c.asked.Text("encryption_algorithm", req.Algorithm)
-	key, err := c.usableFor(req.Key, UsageEncryptDecrypt)
+	key, err := s.usableFor(ctx, c, req.Key, UsageEncryptDecrypt)
 	if err != nil {
 		return nil, err
 	}

@@ -150,23 +150,9 @@ func (s *Service) ListKeys(_ context.Context, c *Call, req ListKeysRequest) (Key
 	if err := c.authorise(); err != nil {
 		return KeyPage{}, err
 	}
-	var filter func(*state.Key) bool
-	if req.State != 0 || req.Spec != "" {
-		filter = func(key *state.Key) bool {
-			return (req.State == 0 || key.State == req.State) && (req.Spec == "" || key.Spec == req.Spec)
-		}
-	}
-	most := c.Root.KeyCount(c.in.Project)
-	page := KeyPage{Total: most}
-	if filter != nil {
-		page.Total = len(c.Root.Keys(c.in.Project, 0, most, filter))
-	}
-	if req.Offset >= page.Total {
-		return page, nil
-	}
-	end := min(req.Offset+req.Limit, page.Total)
-	page.Keys = c.Root.Keys(c.in.Project, 0, end, filter)[req.Offset:]
-	if end < page.Total {
+	var page KeyPage
+	page.Keys, page.Total = c.Root.KeyPage(c.in.Project, state.KeyFilter{State: req.State, Spec: req.Spec}, req.Offset, req.Limit)
+	if end := req.Offset + len(page.Keys); len(page.Keys) > 0 && end < page.Total {
 		page.Next = end
 	}
 	return page, nil

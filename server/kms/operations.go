@@ -38,8 +38,8 @@ var (
 	OpUpdateKeyDescription      = Operation{"updateKeyDescription", policy.ActionUpdateKey, "cmk"}
 	OpScheduleKeyDeletion       = Operation{"scheduleKeyDeletion", policy.ActionUpdateKey, "cmk"}
 	OpCancelKeyDeletion         = Operation{"cancelKeyDeletion", policy.ActionUpdateKey, "cmk"}
-	OpEnableDeletionProtection  = Operation{"enableKeyDeletionProtection", policy.ActionUpdateKey, "cmk"}
-	OpDisableDeletionProtection = Operation{"disableKeyDeletionProtection", policy.ActionUpdateKey, "cmk"}
+	OpEnableDeletionProtection  = Operation{"enableKeyDeletionProtection", policy.ActionProtectKey, "cmk"}
+	OpDisableDeletionProtection = Operation{"disableKeyDeletionProtection", policy.ActionProtectKey, "cmk"}
 	OpCreateAlias               = Operation{"createAlias", policy.ActionCreateAlias, "cmk"}
 	OpDeleteAliases             = Operation{"deleteAlias", policy.ActionDeleteAlias, "cmk"}
 	OpAssociateAlias            = Operation{"associateAlias", policy.ActionAssociateAlias, "cmk"}
@@ -49,7 +49,7 @@ var (
 	OpDisableKeyRotation        = Operation{"disableKeyRotation", policy.ActionDisableRotation, "cmk"}
 	OpGetRotationStatus         = Operation{"getKeyRotationStatus", policy.ActionGetRotation, "cmk"}
 	OpRotateOnDemand            = Operation{"rotateOnDemand", policy.ActionRotateKey, "cmk"}
-	OpListKeyVersions           = Operation{"listKeyVersions", policy.ActionGetKey, "cmk"}
+	OpListKeyVersions           = Operation{"listKeyVersions", policy.ActionListKeyVersions, "cmk"}
 
 	// What the cluster does to a key by itself.
 	OpRotateDueKey      = Operation{"rotateKey", "", "cmk"}

@@ -49,6 +49,8 @@ type Config struct {
 	LoadedKeys int
 	// MinDeletionWait is how long a key waits for its deletion at least; 0 means 7 days.
 	MinDeletionWait time.Duration
+	// Services have a default master key, SERVICE/default; nil means obs, evs, ims, sfs, rds, dds.
+	Services []string
 }
 
 // Service is every operation of raftkms, once. It is safe for concurrent use.
@@ -63,6 +65,7 @@ type Service struct {
 	search  TraceSearch
 
 	minDeletionWait time.Duration
+	services        []string
 	warned          warnings
 }
 
@@ -72,11 +75,15 @@ const defaultDeletionWait = 7 * 24 * time.Hour
 
 // New returns a service. Close it before the module.
 func New(cfg Config) *Service {
+	if cfg.Services == nil {
+		cfg.Services = defaultServices
+	}
 	if cfg.MinDeletionWait == 0 {
 		cfg.MinDeletionWait = defaultDeletionWait
 	}
 	return &Service{
 		minDeletionWait: cfg.MinDeletionWait,
+		services:        cfg.Services,
 
 		nodeID:  cfg.NodeID,
 		replica: cfg.Replica,

@@ -106,6 +106,7 @@ type Audit struct {
 type Keys struct {
 	DeletionMinimum time.Duration `yaml:"deletion_minimum,omitempty" help:"Shortest time that a key waits for its deletion, 1s to 26304h; below 24h, pending_days 0 means that time; 168h when absent."`
 	ErasurePause    time.Duration `yaml:"erasure_pause,omitempty" help:"Time from one rewriting of the node's files, which erases deleted keys from them, to the next; 10m when absent."`
+	Services        []string      `yaml:"services,omitempty" help:"Services that have a default master key, SERVICE/default, in every project from its first use on; obs, evs, ims, sfs, rds and dds when absent."`
 }
 
 // Log is the process log on standard error.

@@ -17,6 +17,9 @@ import (
 // names and gossip.
 var nodeID = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,62}[a-z0-9])?$`)
 
+// serviceName is what a service with a default master key may be called.
+var serviceName = regexp.MustCompile(`^[a-z0-9-]{1,64}$`)
+
 // maxSocketPath is what fits into a Unix socket address everywhere, in bytes.
 const maxSocketPath = 100
 
@@ -69,6 +72,11 @@ func checkReads(c *Config) error {
 func checkKeys(c *Config) error {
 	if c.Keys.DeletionMinimum < time.Second || c.Keys.DeletionMinimum > 1096*24*time.Hour {
 		return fmt.Errorf("keys.deletion_minimum %s must lie between 1s and 26304h", c.Keys.DeletionMinimum)
+	}
+	for _, service := range c.Keys.Services {
+		if !serviceName.MatchString(service) {
+			return fmt.Errorf("keys.services: %q must be 1 to 64 lower-case letters, digits and hyphens", service)
+		}
 	}
 	if c.Keys.ErasurePause < time.Second || c.Keys.ErasurePause > 24*time.Hour {
 		return fmt.Errorf("keys.erasure_pause %s must lie between 1s and 24h: a deleted key is erased within a day", c.Keys.ErasurePause)
