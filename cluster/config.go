@@ -110,6 +110,10 @@ type Config struct {
 	// node that is still empty must answer true for the leader, or it will never
 	// learn who is admitted. It may not block. Optional.
 	Admitted func(nodeID string, spki [32]byte) bool
+	// MayPropose is asked by the leader of every command that another member
+	// sends it; false refuses it. A member that only replicates must not be able
+	// to change the state that it receives. It may not block. Optional.
+	MayPropose func(nodeID string) bool
 	// Fatal is told, once, why this node cannot go on; the node has stopped
 	// taking work, and the process should end. It may be called before Open
 	// returns and must not call Close itself.

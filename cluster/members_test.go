@@ -69,6 +69,26 @@ func TestRemove(t *testing.T) {
 	}
 }
 
+// TestMayPropose: a member that only replicates changes nothing.
+func TestMayPropose(t *testing.T) {
+	t.Parallel()
+	var trusted atomic.Bool
+	c := clustertest.Start(t, clustertest.Options{Configure: func(cfg *cluster.Config) {
+		cfg.MayPropose = func(string) bool { return trusted.Load() }
+	}})
+	follower := c.Follower()
+	if _, err := follower.Propose(patience(t), []byte("k=1")); !errors.Is(err, cluster.ErrNotDone) || errors.Is(err, cluster.ErrNoLeader) {
+		t.Fatalf("proposing without leave: %v", err)
+	}
+	if _, err := c.Leader().Propose(patience(t), []byte("k=2")); err != nil {
+		t.Fatalf("the leader's own command: %v", err)
+	}
+	trusted.Store(true)
+	if _, err := follower.Propose(patience(t), []byte("k=3")); err != nil {
+		t.Fatalf("proposing with leave: %v", err)
+	}
+}
+
 // TestLeaderOnly: followers name the leader; leadership moves on demand.
 func TestLeaderOnly(t *testing.T) {
 	t.Parallel()

@@ -234,7 +234,10 @@ func (n *Node) proposeThrough(ctx context.Context, e *epoch, data []byte) (Commi
 
 // servePropose answers methodPropose. It never passes the command on: one hop
 // is all that a command makes.
-func (n *Node) servePropose(ctx context.Context, _ string, data []byte) ([]byte, error) {
+func (n *Node) servePropose(ctx context.Context, peer string, data []byte) ([]byte, error) {
+	if n.cfg.MayPropose != nil && peer != n.cfg.NodeID && !n.cfg.MayPropose(peer) {
+		return nil, fmt.Errorf("node %s may replicate, but not propose: %w", peer, ErrNotDone)
+	}
 	if len(data) == 0 || len(data) > MaxCommand {
 		return nil, ErrTooLarge
 	}

@@ -103,8 +103,21 @@ func (s *Server) peers(ctx context.Context, m *member) ([]string, error) {
 	return ids, nil
 }
 
+// trusted says whether an operator has let the root keys go to a node. It is
+// then believed about who asks for what, as it could do anything by itself. A
+// join token alone admits a node to replication, and to nothing else.
+func (s *Server) trusted(nodeID string) bool {
+	root := s.machine.State()
+	node, ok := root.Node(nodeID)
+	return ok && node.RootsApproved != 0
+}
+
 // answerForwarded does a request that a member sent on.
-func (s *Server) answerForwarded(ctx context.Context, m *member, body []byte) ([]byte, error) {
+func (s *Server) answerForwarded(ctx context.Context, m *member, peer string, body []byte) ([]byte, error) {
+	if !s.trusted(peer) {
+		clear(body)
+		return nil, refuseRemote("node %s was not given the root keys", peer)
+	}
 	var f huawei.Forwarded
 	err := cbor.Unmarshal(body, &f)
 	clear(body)
@@ -152,12 +165,10 @@ func (s *Server) answerOpenSecret(ctx context.Context, m *member, peer string, b
 	if err := m.service.Current(ctx); err != nil {
 		return nil, err
 	}
-	root := s.machine.State()
-	node, ok := root.Node(peer)
-	if !ok || node.RootsApproved != root.Cluster().RootGeneration {
+	if !s.trusted(peer) {
 		return nil, refuseRemote("node %s was not given the root keys", peer)
 	}
-	ak, ok := root.AccessKey(string(body))
+	ak, ok := s.machine.State().AccessKey(string(body))
 	if !ok {
 		return nil, refuseRemote("there is no such access key")
 	}

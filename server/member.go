@@ -133,6 +133,7 @@ func (s *Server) start(ctx context.Context, id identity, creds credentials) erro
 		Prepare:    stateMachine{s.machine, s.events}.prepare,
 		Admitted:   s.admitted,
 		Promotable: func(nodeID string) bool { return s.mayVote(nodeID) && s.holdsRoots(ctx, nodeID) },
+		MayPropose: s.trusted,
 		Fatal:      s.fail,
 		Logger:     s.cfg.Logger,
 	}, stateMachine{s.machine, s.events})

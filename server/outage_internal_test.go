@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -222,6 +223,25 @@ func (c *trio) askAs(accessKey, secretKey string, node int, operation, body stri
 // A node whose module is gone answers by way of a peer, also callers whose
 // secret key it has never opened; it gives leadership away, says no where a
 // peer does, and with no module anywhere 503; and recovers by itself.
+// A member that was not given the root keys is not believed about who asks:
+// it could name any user.
+func TestOnlyTrustedMembersForward(t *testing.T) {
+	c := newTrio(t)
+	s := c.nodes[0]
+	m := s.member.Load()
+	for _, peer := range []string{"stranger", ""} {
+		if _, err := s.answerForwarded(context.Background(), m, peer, []byte{0xa0}); err == nil || !strings.Contains(err.Error(), "not given the root keys") {
+			t.Errorf("%q forwards: %v", peer, err)
+		}
+		if s.trusted(peer) {
+			t.Errorf("%q is trusted", peer)
+		}
+	}
+	if !s.trusted(s.cfg.NodeID) {
+		t.Error("a node with the root keys is not trusted")
+	}
+}
+
 func TestModuleOutage(t *testing.T) {
 	c := newTrio(t)
 	status, reply := c.ask(0, "create-key", `{"key_alias":"first"}`)

@@ -272,8 +272,8 @@ func (s *Server) handleCalls(m *member) {
 	m.node.Handle(callNodeStatus, func(context.Context, string, []byte) ([]byte, error) {
 		return cbor.Marshal(s.ownStatus(m))
 	})
-	m.node.Handle(callForward, func(ctx context.Context, _ string, body []byte) ([]byte, error) {
-		return s.answerForwarded(ctx, m, body)
+	m.node.Handle(callForward, func(ctx context.Context, peer string, body []byte) ([]byte, error) {
+		return s.answerForwarded(ctx, m, peer, body)
 	})
 	m.node.Handle(callOpenSecret, func(ctx context.Context, peer string, body []byte) ([]byte, error) {
 		return s.answerOpenSecret(ctx, m, peer, body)
