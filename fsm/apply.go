@@ -75,6 +75,11 @@ var writes = map[command.Type]write{
 	command.TypeCreateAccessKey: {command.CallerUser, policy.ActionCreateCredential, of(createAccessKey)},
 	command.TypeUpdateAccessKey: {command.CallerUser, policy.ActionUpdateCredential, of(updateAccessKey)},
 	command.TypeDeleteAccessKey: {command.CallerUser, policy.ActionDeleteCredential, of(deleteAccessKey)},
+	command.TypeSetTags:         {command.CallerUser, policy.ActionCreateTag, of(setTags)},
+	command.TypeRemoveTags:      {command.CallerUser, policy.ActionDeleteTag, of(removeTags)},
+	command.TypeBatchSetTags:    {command.CallerUser, policy.ActionBatchTags, of(batchSetTags)},
+	command.TypeBatchRemoveTags: {command.CallerUser, policy.ActionBatchTags, of(batchRemoveTags)},
+	command.TypeSetQuotas:       {command.CallerUser, policy.ActionUpdateQuota, of(setQuotas)},
 }
 
 // ErrUnknownLevel is returned for a command above the highest feature level

@@ -32,6 +32,7 @@ type modelKey struct {
 	due       int64
 	versions  uint32
 	aliases   []string // without the prefix
+	tags      map[string]string
 }
 
 func (m *model) find(id string) *modelKey {
@@ -97,6 +98,7 @@ func TestKeysAgreeWithTheModel(t *testing.T) {
 			}
 		}
 		checkListing(rt, m.State(), naive)
+		checkSearch(rt, m.State(), naive)
 	})
 }
 

@@ -2,6 +2,7 @@ package fsm_test
 
 import (
 	"bytes"
+	"reflect"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -136,8 +137,8 @@ func TestUnchangedRecordsKeepTheirPointers(t *testing.T) {
 				if !exists { // its deletion was due
 					continue
 				}
-				if (now == old) != (*now == *old) {
-					rt.Fatalf("key %s: pointer kept: %v, content kept: %v", old.Name, now == old, *now == *old)
+				if (now == old) != (reflect.DeepEqual(now, old)) {
+					rt.Fatalf("key %s: pointer kept: %v, content kept: %v", old.Name, now == old, reflect.DeepEqual(now, old))
 				}
 				oldVersion, _ := before.Version(old.ID, 1)
 				if v, _ := m.State().Version(old.ID, 1); v != oldVersion {

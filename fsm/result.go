@@ -68,6 +68,9 @@ const (
 	CodeRotationRSA        Code = "rotation-rsa"        // nor are RSA keys
 	CodeRotationAsymmetric Code = "rotation-asymmetric" // nor any other that is not symmetric
 	CodeStale              Code = "stale"               // what the proposer saw is no longer so
+
+	CodeTagLimit    Code = "tag-limit"
+	CodeTagNotFound Code = "tag-not-found"
 )
 
 // refuse makes a refusal; the message is in the words of fmt.Sprintf.
@@ -85,6 +88,11 @@ type KeyResult struct {
 	Name     string         `cbor:"3,keyasint"`
 	State    state.KeyState `cbor:"4,keyasint"`
 	Created  int64          `cbor:"5,keyasint"` // Unix ms
+}
+
+// ProjectResult is what set-quotas answers.
+type ProjectResult struct {
+	ProjectID string `cbor:"1,keyasint"`
 }
 
 // NodeResult is what bootstrap, admit-node and approve-roots answer.

@@ -75,6 +75,17 @@ func (s *Server) routes(m *member) []route {
 		{"POST", "/v1.0/{project_id}/kms/rotate-on-demand", smallBody, kms(huawei.RotateOnDemand)},
 		{"POST", "/v1.0/{project_id}/kms/list-key-versions", smallBody, kms(huawei.ListKeyVersions)},
 
+		// Huawei-style dialect: tags, quotas.
+		{"GET", "/v1.0/{project_id}/kms/tags", noBody, kms(huawei.ListProjectTags)},
+		{"GET", "/v1.0/{project_id}/kms/{key_id}/tags", noBody, kms(huawei.ListTags)},
+		{"POST", "/v1.0/{project_id}/kms/{key_id}/tags", smallBody, kms(huawei.CreateTag)},
+		{"POST", "/v1.0/{project_id}/kms/{key_id}/tags/action", smallBody, kms(huawei.BatchTags)},
+		{"DELETE", "/v1.0/{project_id}/kms/{key_id}/tags/{tag_key}", noBody, kms(huawei.DeleteTag)},
+		{"POST", "/v1.0/{project_id}/kms/resource_instances/action", dataBody, kms(huawei.FindTagged)},
+		{"GET", "/v1.0/{project_id}/kms/user-instances", noBody, kms(huawei.UserInstances)},
+		{"GET", "/v1.0/{project_id}/kms/user-quotas", noBody, kms(huawei.UserQuotas)},
+		{"PUT", "/v1.0/{project_id}/kms/user-quotas", smallBody, kms(huawei.SetUserQuotas)},
+
 		// Huawei-style dialect: data keys, data, randomness.
 		{"POST", "/v1.0/{project_id}/kms/create-datakey", smallBody, kms(huawei.CreateDataKey)},
 		{"POST", "/v1.0/{project_id}/kms/create-datakey-without-plaintext", smallBody, kms(huawei.CreateDataKeyWithoutPlaintext)},

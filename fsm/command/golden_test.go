@@ -94,6 +94,11 @@ func bodies() []command.Body {
 		fsmtest.CreateAccessKey("golden"),
 		command.UpdateAccessKey{ID: fsmtest.AccessKey("golden"), Description: "another", Enabled: true},
 		command.DeleteAccessKey{ID: fsmtest.AccessKey("golden")},
+		fsmtest.SetTags("golden", "stage", "prüfung", "team", ""),
+		command.RemoveTags{ProjectID: fsmtest.ProjectID, KeyID: fsmtest.KeyID("golden"), Keys: []string{"stage", "team"}, All: true},
+		command.BatchSetTags(fsmtest.SetTags("golden", "stage", "test")),
+		command.BatchRemoveTags(fsmtest.RemoveTags("golden", "stage")),
+		fsmtest.SetQuotas(200, 50, 10),
 	}
 }
 

@@ -10,12 +10,13 @@ import (
 
 // What belongs to a key: how it is written, found and removed.
 
-// PutKey writes a key, its name, its place in the project's list and what is
-// due for it. Project, Sequence and Default of a key never change.
+// PutKey writes a key, its name, its tags, its place in the project's list and
+// what is due for it. Project, Sequence and Default of a key never change.
 func (x *Txn) PutKey(k *Key) {
 	old, had := put(x, TableKey, &x.keys, []byte(k.ID), k)
 	x.moveTimer(old, k)
 	x.moveInLists(old, k)
+	x.moveTags(old, k)
 	if had && old.Name == k.Name {
 		return
 	}
@@ -43,6 +44,7 @@ func (x *Txn) DeleteKey(k *Key) {
 	remove(x, TableKey, &x.keys, []byte(k.ID), k)
 	x.moveTimer(k, nil)
 	x.moveInLists(k, nil)
+	x.moveTags(k, nil)
 	x.keyNames.remove(appendNameKey(nil, k.ProjectID, PlainName(k.Name)))
 	x.keyOrder.remove(appendSequenceKey(nil, k.ProjectID, k.Sequence))
 	x.countKey(k, -1)

@@ -64,6 +64,9 @@ type Project struct {
 	Created     int64  `cbor:"6,keyasint"`
 	Fence       uint64 `cbor:"7,keyasint"`
 	Description string `cbor:"20,keyasint,omitempty"`
+	// Grants and tags that one key may have; nil: what is usual.
+	GrantQuota *uint32 `cbor:"8,keyasint,omitempty"`
+	TagQuota   *uint32 `cbor:"9,keyasint,omitempty"`
 }
 
 // User is somebody or something that can ask.
@@ -174,6 +177,7 @@ type Key struct {
 	LastRotation int64  `cbor:"22,keyasint,omitempty"`
 	Rotations    uint32 `cbor:"23,keyasint,omitempty"` // how often it was rotated, by schedule or on demand
 	Aliases      uint32 `cbor:"24,keyasint,omitempty"` // aliases that point at it
+	Tags         []Tag  `cbor:"30,keyasint,omitempty"` // sorted by Key
 }
 
 // Alias is one further name of a key. It is never renamed, only pointed at

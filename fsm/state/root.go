@@ -50,6 +50,9 @@ type View struct {
 	blockCounts  table[int]    // project, state, spec, block of sequences → keys
 	timers       table[string] // when, key → key
 	deletions    table[string] // index of the deleting entry → key
+	tagPlaces    table[string] // see tags.go
+	tagCounts    table[int]
+	loads        table[int]
 	replyOrder   table[string] // first, index → proposal id
 	replyCount   int
 	revokedOrder table[string] // expiry, id → id
@@ -99,6 +102,9 @@ func NewRoot() *Root {
 		blockCounts:  newTable[int](),
 		timers:       newTable[string](),
 		deletions:    newTable[string](),
+		tagPlaces:    newTable[string](),
+		tagCounts:    newTable[int](),
+		loads:        newTable[int](),
 		replyOrder:   newTable[string](),
 	}}
 }
@@ -147,6 +153,9 @@ func (x *Txn) Commit() *Root {
 	v.blockCounts.commit()
 	v.timers.commit()
 	v.deletions.commit()
+	v.tagPlaces.commit()
+	v.tagCounts.commit()
+	v.loads.commit()
 	v.replyOrder.commit()
 	return &Root{*v}
 }

@@ -5,6 +5,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"github.com/raftkms/raftkms/fsm/command"
 	"github.com/raftkms/raftkms/fsm/state"
 	"github.com/raftkms/raftkms/hsm/envelope"
 	"github.com/raftkms/raftkms/server/iam"
@@ -52,6 +53,15 @@ type Service interface {
 	RotationStatus(ctx context.Context, c *kms.Call, ref string) (*state.Key, error)
 	RotateKey(ctx context.Context, c *kms.Call, ref string) (uint32, error)
 	ListVersions(ctx context.Context, c *kms.Call, req kms.ListVersionsRequest) (kms.VersionPage, error)
+
+	ListTags(ctx context.Context, c *kms.Call, ref string) ([]state.Tag, error)
+	SetTags(ctx context.Context, c *kms.Call, ref string, tags []state.Tag, most int) error
+	RemoveTags(ctx context.Context, c *kms.Call, ref string, names []string, all bool) error
+	ProjectTags(ctx context.Context, c *kms.Call) ([]state.TagValues, error)
+	FindTagged(ctx context.Context, c *kms.Call, req kms.FindTaggedRequest) ([]*state.Key, int, error)
+	CountKeys(ctx context.Context, c *kms.Call) (int, error)
+	Quotas(ctx context.Context, c *kms.Call, tags int) (kms.Usage, error)
+	SetQuotas(ctx context.Context, c *kms.Call, body command.SetQuotas, tags int) (kms.Usage, error)
 }
 
 // Dialect answers requests. It is safe for concurrent use.

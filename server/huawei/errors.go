@@ -63,7 +63,9 @@ var answers = map[kms.Kind]answer{
 	kms.KindPairAlgorithm:      {400, "KMS.2106", "The encryption algorithm is not one of the key's spec."},
 	kms.KindTooLong:            {400, "KMS.2108", "The plaintext is longer than the key can encrypt."},
 
-	kms.KindStale: {503, "KMS.0104", "The key changed meanwhile. Try again."},
+	kms.KindTagLimit:    {400, "KMS.0409", "The key has as many tags as it may have."},
+	kms.KindTagNotFound: {404, "KMS.0416", "The key has no such tag."},
+	kms.KindStale:       {503, "KMS.0104", "The key changed meanwhile. Try again."},
 }
 
 // codeProtected is an extension: the vendor has no deletion protection here,
@@ -86,6 +88,7 @@ var parameters = map[string]string{
 	"pending_days": "KMS.1401",
 
 	"encryption_context": "KMS.0208",
+	"target_project":     "KMS.2304",
 }
 
 // memberCodes are the codes of members of a request with a value that they

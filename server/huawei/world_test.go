@@ -79,10 +79,33 @@ var endpoints = map[string]huawei.Endpoint{
 	"list-key-versions":               huawei.ListKeyVersions,
 }
 
-// others are the endpoints that are not asked with POST.
+// withValues takes the key and the tag out of a path about tags.
+func withValues(verb string, path *huawei.Path) string {
+	parts := strings.Split(verb, "/")
+	if len(parts) < 2 || parts[1] != "tags" {
+		return verb
+	}
+	path.Key, parts[0] = parts[0], "{key_id}"
+	if len(parts) == 3 && parts[2] != "action" {
+		path.Tag, parts[2] = parts[2], "{tag_key}"
+	}
+	return strings.Join(parts, "/")
+}
+
+// others are the endpoints that are not asked with POST, or whose path names
+// more than the project.
 var others = map[string]huawei.Endpoint{
-	"DELETE aliases": huawei.DeleteAliases,
-	"GET aliases":    huawei.ListAliases,
+	"GET tags":                       huawei.ListProjectTags,
+	"GET {key_id}/tags":              huawei.ListTags,
+	"POST {key_id}/tags":             huawei.CreateTag,
+	"POST {key_id}/tags/action":      huawei.BatchTags,
+	"DELETE {key_id}/tags/{tag_key}": huawei.DeleteTag,
+	"POST resource_instances/action": huawei.FindTagged,
+	"GET user-instances":             huawei.UserInstances,
+	"GET user-quotas":                huawei.UserQuotas,
+	"PUT user-quotas":                huawei.SetUserQuotas,
+	"DELETE aliases":                 huawei.DeleteAliases,
+	"GET aliases":                    huawei.ListAliases,
 }
 
 // single is a replica of a cluster of one: what is proposed is applied at once.
@@ -258,6 +281,8 @@ func (w *world) serve(d *huawei.Dialect) {
 				w.before(rc)
 			}
 			project, verb, _ := strings.Cut(strings.TrimPrefix(string(rc.Path()), "/v1.0/"), "/kms/")
+			path := huawei.Path{Project: project}
+			verb = withValues(verb, &path)
 			e, ok := endpoints[verb]
 			other, differs := others[string(rc.Method())+" "+verb]
 			switch {
@@ -274,13 +299,13 @@ func (w *world) serve(d *huawei.Dialect) {
 				parts := strings.Split(string(rc.Path()), "/")
 				huawei.ListTracesOfTracker.Serve(rc, d, rc, requestID, huawei.Path{Project: parts[2], Tracker: parts[3]})
 			case differs:
-				other.Serve(rc, d, rc, requestID, huawei.Path{Project: project})
+				other.Serve(rc, d, rc, requestID, path)
 			case !ok:
 				huawei.WriteNotFound(rc, requestID)
 			case !rc.IsPost():
 				huawei.WriteMethodNotAllowed(rc, requestID)
 			default:
-				e.Serve(rc, d, rc, requestID, huawei.Path{Project: project})
+				e.Serve(rc, d, rc, requestID, path)
 			}
 			if w.seen != nil {
 				w.seen(rc)

@@ -54,7 +54,9 @@ const (
 	KindPairAlgorithm      // the encryption algorithm is not one of the pair's spec
 	KindTooLong            // the plaintext is longer than the pair can encrypt
 
-	KindStale // the record changed between looking and writing; tried again by itself
+	KindTagLimit    // the key has as many tags as it may have
+	KindTagNotFound // the key has no such tag
+	KindStale       // the record changed between looking and writing; tried again by itself
 )
 
 // Error is a refusal or a failure of an operation. Message is for the person

@@ -32,6 +32,8 @@ func fromRefusal(r *fsm.Refusal) error {
 		fsm.CodeRotationExternal:   KindRotationExternal,
 		fsm.CodeRotationRSA:        KindRotationRSA,
 		fsm.CodeRotationAsymmetric: KindRotationAsymmetric,
+		fsm.CodeTagLimit:           KindTagLimit,
+		fsm.CodeTagNotFound:        KindTagNotFound,
 		fsm.CodeStale:              KindStale,
 	}
 	kind, known := kinds[r.Code]

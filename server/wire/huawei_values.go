@@ -16,6 +16,8 @@ const (
 	notInteger = "must be a whole number"
 	notHex     = "must be hexadecimal, two digits a byte"
 	notBase64  = "must be standard base64 without line breaks"
+	notObject  = "must be an object as the reference describes it"
+	notList    = "must be a list of at most 1024 elements"
 	notContext = "must be a string, or an object of at most 64 strings"
 )
 
