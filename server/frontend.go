@@ -142,7 +142,7 @@ func (s *Server) dialect(m *member, e huawei.Endpoint) handler {
 // identity answers through the identity service.
 func (s *Server) identity(m *member, e keystone.Endpoint) handler {
 	return func(ctx context.Context, in incoming) string {
-		e.Serve(ctx, m.keystone, in.rc, in.requestID, in.path.get("user_id"))
+		e.Serve(ctx, m.keystone, in.rc, in.requestID, in.path.get)
 		return e.Operation.Name
 	}
 }

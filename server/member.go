@@ -166,7 +166,7 @@ func (s *Server) start(ctx context.Context, id identity, creds credentials) erro
 	m.dialect = huawei.New(m.service, door)
 	m.keystone = keystone.New(keystone.Config{
 		Service: m.service, Door: door, Tokens: tokens, Passwords: iam.NewPasswords(runtime.GOMAXPROCS(0), time.Now),
-		URL: s.cfg.CatalogURL, Clock: time.Now,
+		URL: s.cfg.CatalogURL, Clock: time.Now, SealSecret: m.seal.sealAccessKey,
 	})
 	m.dialect.SetElsewhere(s.elsewhere(m))
 	m.roots = newRootKeeper(s, m, id)
@@ -258,6 +258,11 @@ func (s *sealer) open(ctx context.Context, purpose, record string, sealed []byte
 // openAccessKey returns a secret key; the caller wipes it.
 func (s *sealer) openAccessKey(ctx context.Context, ak *state.AccessKey) ([]byte, error) {
 	return s.open(ctx, sealAccessKey, ak.ID, ak.SealedSecret)
+}
+
+// sealAccessKey seals the secret key of a new access key.
+func (s *sealer) sealAccessKey(ctx context.Context, root *state.Root, accessKeyID string, secret []byte) ([]byte, error) {
+	return s.seal(ctx, hsm.RootGeneration(root.Cluster().RootGeneration), sealAccessKey, accessKeyID, secret)
 }
 
 // SealToken implements [iam.Seals].

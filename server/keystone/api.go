@@ -8,6 +8,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/raftkms/raftkms/fsm/command"
+	"github.com/raftkms/raftkms/fsm/state"
 	"github.com/raftkms/raftkms/server/iam"
 	"github.com/raftkms/raftkms/server/kms"
 )
@@ -18,6 +19,8 @@ type Service interface {
 	LockUser(ctx context.Context, userID, userName string, until int64) error
 	RevokeToken(ctx context.Context, c *kms.Call, b command.RevokeToken) error
 	ChangePassword(ctx context.Context, c *kms.Call, b command.ChangePassword) error
+	Administer(ctx context.Context, c *kms.Call, body command.Body, resource, name string, meaning ...string) error
+	ReadAccount(c *kms.Call) (domainID string, err error)
 }
 
 // Config is what an API is made of.
@@ -30,6 +33,8 @@ type Config struct {
 	// balancer's, or this node's. Without a slash at its end.
 	URL   string
 	Clock func() time.Time
+	// SealSecret seals the secret of a new access key.
+	SealSecret func(ctx context.Context, root *state.Root, accessKeyID string, secret []byte) ([]byte, error)
 }
 
 // API answers requests. It is safe for concurrent use.
@@ -65,16 +70,19 @@ type exchange struct {
 	rc        *fasthttp.RequestCtx
 	user      string // of the path
 	requestID string
+	path      func(name string) string // the values in the path
+	account   string                   // of the caller, in the operations of admin.go
 	// subject goes into the header X-Subject-Token.
 	subject string
 	// after is done once the call is over, whatever became of it.
 	after func(ctx context.Context)
 }
 
-// Serve answers one request of the operation; userID is the one of the path.
-func (e Endpoint) Serve(ctx context.Context, a *API, rc *fasthttp.RequestCtx, requestID, userID string) {
+// Serve answers one request of the operation; path returns what stands in the
+// path under a name, like user_id.
+func (e Endpoint) Serve(ctx context.Context, a *API, rc *fasthttp.RequestCtx, requestID string, path func(name string) string) {
 	defer clear(rc.Request.Body()) // it may hold a password
-	x := &exchange{API: a, rc: rc, user: userID, requestID: requestID}
+	x := &exchange{API: a, rc: rc, user: path("user_id"), path: path, requestID: requestID}
 	in := kms.Incoming{
 		Operation: e.Operation,
 		RequestID: requestID,

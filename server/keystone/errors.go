@@ -53,7 +53,7 @@ func answerTo(err error) *refusal {
 			return &refusal{404, "IAM.0004", failed.Message}
 		case kms.KindInvalid:
 			return &refusal{400, "IAM.0011", failed.Message}
-		case kms.KindConflict, kms.KindStale:
+		case kms.KindConflict, kms.KindStale, kms.KindNameTaken:
 			return &refusal{409, "IAM.0005", failed.Message}
 		case kms.KindUnavailable, kms.KindTraceFailed:
 			return &refusal{503, "IAM.0006", failed.Message}

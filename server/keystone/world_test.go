@@ -119,6 +119,7 @@ type world struct {
 	traces  *traces
 	api     *keystone.API
 	dialect *huawei.Dialect
+	values  map[string]string // of the path
 }
 
 func newWorld(t testing.TB) *world {
@@ -159,8 +160,22 @@ func newWorld(t testing.TB) *world {
 	w.dialect = huawei.New(w.service, door)
 	w.api = keystone.New(keystone.Config{
 		Service: w.service, Door: door, Tokens: tokens, Passwords: iam.NewPasswords(2, clock), URL: "https://kms.test", Clock: clock,
+		SealSecret: func(_ context.Context, _ *state.Root, _ string, secret []byte) ([]byte, error) {
+			return []byte("sealed"), nil
+		},
 	})
 	return w
+}
+
+// path stands for the values in a path: those that a test sets, else the administrator.
+func (w *world) path(name string) string {
+	if value, ok := w.values[name]; ok {
+		return value
+	}
+	if name == "user_id" {
+		return fsmtest.UserID
+	}
+	return ""
 }
 
 // answered is a response.
@@ -174,7 +189,7 @@ type answered struct {
 func (w *world) ask(e keystone.Endpoint, method, uri, body string, headers ...string) answered {
 	w.t.Helper()
 	rc := newRequest(method, uri, body, headers...)
-	e.Serve(w.t.Context(), w.api, rc, uuid.NewString(), fsmtest.UserID)
+	e.Serve(w.t.Context(), w.api, rc, uuid.NewString(), w.path)
 	return answered{rc.Response.StatusCode(), string(rc.Response.Body()), string(rc.Response.Header.Peek("X-Subject-Token"))}
 }
 

@@ -35,6 +35,8 @@ func fromRefusal(r *fsm.Refusal) error {
 		fsm.CodeTagLimit:           KindTagLimit,
 		fsm.CodeTagNotFound:        KindTagNotFound,
 		fsm.CodeStale:              KindStale,
+		fsm.CodeInUse:              KindConflict,
+		fsm.CodeLimit:              KindConflict,
 	}
 	kind, known := kinds[r.Code]
 	if !known {
