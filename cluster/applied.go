@@ -37,6 +37,11 @@ func (a *appliedIndex) load() uint64 {
 // wait returns nil once index is applied, else the context's error, or
 // ErrStopped when stopped closes first.
 func (a *appliedIndex) wait(ctx context.Context, stopped <-chan struct{}, index uint64) error {
+	return a.waitFor(ctx, stopped, index, nil)
+}
+
+// waitFor is wait that first says to asked, if there is one, that somebody waits.
+func (a *appliedIndex) waitFor(ctx context.Context, stopped <-chan struct{}, index uint64, asked func()) error {
 	a.mu.Lock()
 	if index <= a.index {
 		a.mu.Unlock()
@@ -45,6 +50,9 @@ func (a *appliedIndex) wait(ctx context.Context, stopped <-chan struct{}, index 
 	t := &target{index: index, reached: make(chan struct{})}
 	heap.Push(&a.waiting, t)
 	a.mu.Unlock()
+	if asked != nil {
+		asked()
+	}
 
 	select {
 	case <-t.reached:
@@ -56,6 +64,16 @@ func (a *appliedIndex) wait(ctx context.Context, stopped <-chan struct{}, index 
 		a.forget(t)
 		return ErrStopped
 	}
+}
+
+// wanted is the highest index that somebody waits for, zero when nobody does.
+func (a *appliedIndex) wanted() (index uint64) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, t := range a.waiting {
+		index = max(index, t.index)
+	}
+	return index
 }
 
 func (a *appliedIndex) forget(t *target) {

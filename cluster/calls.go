@@ -36,6 +36,7 @@ func (n *Node) HandleJoin(h func(ctx context.Context, remote string, body []byte
 // [ErrOutcomeUnknown] when no answer came.
 func (n *Node) Call(ctx context.Context, nodeID, method string, body []byte) ([]byte, error) {
 	if nodeID != n.cfg.NodeID {
+		n.calls.Add(1)
 		reply, err := n.rpc.Call(ctx, nodeID, method, body)
 		return reply, fromCall(err)
 	}
@@ -78,6 +79,9 @@ func (n *Node) openCalls() {
 	n.rpc = transport.NewRPC(n.port, n.addressOf)
 	n.Handle(methodPropose, n.servePropose)
 	n.Handle(methodReadPoint, n.serveReadPoint)
+	n.Handle(methodLease, n.serveLease)
+	n.Handle(methodFence, n.serveFence)
+	n.Handle(methodReleased, n.serveReleased)
 	n.Handle(methodGossip, func(context.Context, string, []byte) ([]byte, error) {
 		return []byte(n.gossip.Address()), nil
 	})

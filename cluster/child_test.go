@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -34,7 +35,7 @@ type childConfig struct {
 // output; replies come in any order.
 type childRequest struct {
 	ID       uint64
-	Op       string // bootstrap, add, propose, read, leads
+	Op       string // bootstrap, add, propose, read, serve, leads
 	Arg, At  string
 	Patience time.Duration
 }
@@ -85,6 +86,11 @@ func runChild(encoded string) error {
 		case "read":
 			_, err := node.Barrier(ctx)
 			return machine.Value(r.Arg), err
+		case "serve":
+			if !node.Serving() {
+				return "", errors.New("no lease")
+			}
+			return machine.Value(r.Arg), nil
 		case "leads":
 			voters := 0
 			members, err := node.Members(ctx)

@@ -29,13 +29,21 @@ type Entry struct {
 	Data  []byte // the command; not to be kept or changed after Apply returns
 }
 
+// Reply is what the state machine answers to an entry.
+type Reply struct {
+	Data []byte
+	// Fence is an index that must be released before anybody is told this: that
+	// of the entry itself when nobody may answer from a state before it any more,
+	// or of an earlier one of that kind that the reply follows from. Zero: none.
+	Fence uint64
+}
+
 // StateMachine is what commands are replicated into. It must be deterministic:
 // the same entries make the same state and the same replies on every node.
 type StateMachine interface {
-	// Apply applies entries in their order and returns one reply for each
-	// (nil is one). It is called from one goroutine at a time. An error is
+	// Apply applies entries in their order and returns one reply for each. It is called from one goroutine at a time. An error is
 	// fatal: the node stops, for it would differ from the others.
-	Apply(entries []Entry) (replies [][]byte, err error)
+	Apply(entries []Entry) (replies []Reply, err error)
 	// Snapshot pins the state as it is now, at once; WriteTo runs beside later
 	// calls of Apply. It is not called beside Apply. If the result is an
 	// io.Closer, Close unpins it.
@@ -61,6 +69,10 @@ type Timing struct {
 	Autopilot        time.Duration // how often a leader looks at its members; 500 ms
 	Stable           time.Duration // how long a newcomer must have been caught up before it gets a vote; 2 s
 	Rejoin           time.Duration // how often gossip looks for members it has lost; 30 s
+
+	Lease   time.Duration // a serving lease; what a fence waits for a member that is silent; 3 s
+	Margin  time.Duration // by which the holder of a lease stops earlier; a fifth of Lease
+	Renewal time.Duration // how often a lease is renewed; 500 ms
 }
 
 // Config is what a node is made of. Fields without a default are required.
@@ -114,6 +126,12 @@ type Config struct {
 	// sends it; false refuses it. A member that only replicates must not be able
 	// to change the state that it receives. It may not block. Optional.
 	MayPropose func(nodeID string) bool
+	// Clock counts time since some moment, suspended time included; CLOCK_BOOTTIME
+	// when nil.
+	Clock func() time.Duration
+	// Fenced is told how long each wait for a released index took. It may not
+	// block. Optional.
+	Fenced func(took time.Duration)
 	// Fatal is told, once, why this node cannot go on; the node has stopped
 	// taking work, and the process should end. It may be called before Open
 	// returns and must not call Close itself.
@@ -156,6 +174,12 @@ func (c *Config) fill() {
 	or(&t.Autopilot, 500*time.Millisecond)
 	or(&t.Stable, 2*time.Second)
 	or(&t.Rejoin, 30*time.Second)
+	or(&t.Lease, 3*time.Second)
+	or(&t.Margin, t.Lease/5)
+	or(&t.Renewal, 500*time.Millisecond)
+	if c.Clock == nil {
+		c.Clock = bootClock
+	}
 	if c.SnapshotThreshold == 0 {
 		c.SnapshotThreshold = 8192
 	}
@@ -169,7 +193,7 @@ func (c *Config) fill() {
 
 // check refuses what cannot work, in one sentence.
 func (c *Config) check() error {
-	if err := errors.Join(pki.CheckNodeID(c.NodeID), pki.CheckClusterID(c.ClusterID)); err != nil {
+	if err := errors.Join(pki.CheckNodeID(c.NodeID), pki.CheckClusterID(c.ClusterID), c.Timing.checkLease()); err != nil {
 		return err
 	}
 	switch {
@@ -182,6 +206,27 @@ func (c *Config) check() error {
 			c.Identity.NodeID(), c.Identity.ClusterID(), c.NodeID, c.ClusterID)
 	}
 	return nil
+}
+
+// checkLease refuses leases with which members would stop serving whenever a
+// leader is replaced, or on which clocks may not agree.
+func (t *Timing) checkLease() error {
+	const replacing = 300 * time.Millisecond // beside three heartbeats
+	left, needed := t.Lease-t.Renewal-t.Margin, 3*t.Heartbeat+replacing
+	switch {
+	case t.Renewal <= 0 || left <= needed:
+		return fmt.Errorf("a serving lease of %s that is renewed every %s and ends %s early lasts %s when its leader is lost, which must be more than the %s (three heartbeats and %s) that replacing a leader takes: make the lease longer or the heartbeat shorter",
+			t.Lease, t.Renewal, t.Margin, left, needed, replacing)
+	case t.Margin < t.Lease/10:
+		return fmt.Errorf("a margin of %s is too little for a serving lease of %s: clocks may run a tenth differently", t.Margin, t.Lease)
+	}
+	return nil
+}
+
+// leaseTerms are what leases are granted on, and the longest Length of any that
+// may be in force.
+func (c *Config) leaseTerms() (terms Terms, longest time.Duration) {
+	return Terms{Length: c.Timing.Lease, Margin: c.Timing.Margin}, c.Timing.Lease
 }
 
 // checkAddress refuses an address that other nodes cannot dial.

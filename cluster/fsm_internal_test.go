@@ -22,13 +22,13 @@ type tape struct {
 	replies int // how many too many
 }
 
-func (m *tape) Apply(entries []Entry) ([][]byte, error) {
+func (m *tape) Apply(entries []Entry) ([]Reply, error) {
 	if m.fail != nil {
 		return nil, m.fail
 	}
-	replies := make([][]byte, len(entries)+m.replies)
+	replies := make([]Reply, len(entries)+m.replies)
 	for i, e := range entries {
-		replies[i] = e.Data
+		replies[i].Data = e.Data
 	}
 	m.got = append(m.got, entries...)
 	m.index = entries[len(entries)-1].Index
@@ -86,7 +86,7 @@ func TestMembersAreMarks(t *testing.T) {
 	configuration(batch[0], "a")
 	configuration(batch[1], "b")
 	responses := f.ApplyBatch(batch)
-	if len(responses) != 3 || !bytes.Equal(responses[2].([]byte), []byte{3}) {
+	if len(responses) != 3 || !bytes.Equal(responses[2].(Reply).Data, []byte{3}) {
 		t.Fatalf("responses %v", responses)
 	}
 	if len(m.got) != 3 || m.got[1].Index != 2 || m.got[1].Data != nil {

@@ -139,6 +139,7 @@ func (n *Node) gain(term uint64) error {
 		}
 		return fmt.Errorf("applying what was committed before: %w", err)
 	}
+	n.lend(term)
 	n.readyTerm.Store(term)
 	n.view.signal()
 	n.log.Info("leading", "term", term)

@@ -33,6 +33,7 @@ type Status struct {
 	LastContact       time.Duration // since the leader was last heard of; zero on the leader, -1 for never
 	Appends, Pushes   uint64        // Raft's messages to followers, and commit pushes beside them
 	Asks              uint64        // heartbeats sent beside them to prove that this node leads
+	Calls             uint64        // calls to other nodes
 	ReadRounds        uint64        // rounds that found a read point on this node as leader
 	Peers             []membership.Peer
 }
@@ -61,6 +62,7 @@ func (n *Node) Status() Status {
 	}
 	s.Appends, s.Pushes, s.Asks = n.trans.Counts()
 	s.ReadRounds = n.points.count()
+	s.Calls = n.calls.Load()
 	return s
 }
 
@@ -98,6 +100,9 @@ func (n *Node) AddNonvoter(ctx context.Context, id, addr string) error {
 			return fmt.Errorf("adding node %s: its address %s is that of node %s: %w", id, addr, server.ID, ErrNotDone)
 		}
 	}
+	if l := n.lender.Load(); l != nil {
+		l.pardon(id) // of an earlier removal; leases wait for its membership all the same
+	}
 	return n.changeMembers(ctx, "adding node "+id, func(enqueue time.Duration) raft.Future {
 		return n.raft.AddNonvoter(raft.ServerID(id), raft.ServerAddress(addr), 0, enqueue)
 	})
@@ -126,6 +131,16 @@ func (n *Node) Promote(ctx context.Context, id string) error {
 // not a member does nothing. The last voter cannot be removed. On the leader
 // only; a leader that removes itself is fatal to it, as to any removed node.
 func (n *Node) Remove(ctx context.Context, id string) error {
+	lender, err := n.vacate(ctx, id)
+	if err != nil {
+		return fmt.Errorf("removing node %s: %w", id, err)
+	}
+	removed := false
+	defer func() {
+		if !removed {
+			lender.pardon(id)
+		}
+	}()
 	n.changes.Lock()
 	defer n.changes.Unlock()
 	var voters int
@@ -146,8 +161,10 @@ func (n *Node) Remove(ctx context.Context, id string) error {
 	if err := n.changeMembers(ctx, "removing node "+id, func(enqueue time.Duration) raft.Future {
 		return n.raft.RemoveServer(raft.ServerID(id), 0, enqueue)
 	}); err != nil {
+		removed = errors.Is(err, ErrOutcomeUnknown) // it may yet be
 		return err
 	}
+	removed = true
 	if id == n.cfg.NodeID {
 		n.fatal(ErrRemoved)
 		return nil

@@ -44,7 +44,9 @@ type Node struct {
 	readyTerm atomic.Uint64                 // the last term in which this node led and was ready to
 	committed atomic.Pointer[[]raft.Server] // the newest configuration applied here; it is committed
 
+	leasing                    // lease.go
 	asks, points *rounds       // readindex.go
+	calls        atomic.Uint64 // to other nodes
 	inFlight     chan struct{} // one element per command in Raft's hands
 	changes      sync.Mutex    // one change of members at a time
 	erasing      sync.Mutex    // one Erase at a time
@@ -89,6 +91,7 @@ func Open(ctx context.Context, cfg Config, sm StateMachine) (_ *Node, err error)
 	}
 	n.ctx, n.cancel = context.WithCancel(context.Background())
 	n.open, n.shut = context.WithCancel(context.Background())
+	n.leasing.init()
 	n.epoch.Store(newEpoch(""))
 	n.asks = &rounds{run: n.readPoint, begin: n.begin}
 	n.points = &rounds{run: n.prove, begin: n.begin}
@@ -98,10 +101,14 @@ func Open(ctx context.Context, cfg Config, sm StateMachine) (_ *Node, err error)
 	n.fsm = &fsm{sm: sm, fatal: n.fatal}
 	n.fsm.members = func(servers []raft.Server) {
 		n.committed.Store(&servers)
+		n.forgetPushes(servers)
 		n.view.signal()
 	}
 	n.fsm.applied = func(index, term uint64) {
 		n.applied.advance(index)
+		if n.behind.Load() {
+			n.reconsider()
+		}
 		if term != 0 {
 			n.trans.Applied(index, term)
 		}
@@ -126,6 +133,7 @@ func Open(ctx context.Context, cfg Config, sm StateMachine) (_ *Node, err error)
 	n.openCalls()
 	n.loops.Go(n.lead)
 	n.loops.Go(n.keepGossip)
+	n.loops.Go(n.keepLease)
 	return n, nil
 }
 
@@ -255,6 +263,7 @@ func (n *Node) fatal(err error) {
 	n.failure.Do(func() {
 		n.log.Error("the node cannot go on", "err", err)
 		n.stopIntake()
+		n.until.Store(0)
 		n.endRaft()
 		n.cfg.Fatal(err)
 	})

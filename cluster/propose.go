@@ -19,6 +19,9 @@ const (
 	methodReadPoint = "cluster.read-point"
 	methodGossip    = "cluster.gossip"
 	methodRemoved   = "cluster.removed"
+	methodLease     = "cluster.lease"
+	methodFence     = "cluster.fence"
+	methodReleased  = "cluster.released"
 )
 
 const (
@@ -37,10 +40,11 @@ var errBusy = fmt.Errorf("the leader takes no commands at the moment: %w", ErrNo
 type Committed struct {
 	Index uint64 // its place in the log
 	Reply []byte // what the state machine answered
+	Fence uint64 // see [Reply]; released
 }
 
 // Propose proposes a command (1 byte to [MaxCommand]) and returns when it is
-// applied on the leader and on this node. Any node takes it; a follower passes
+// applied on the leader and on this node, and what it says is released. Any node takes it; a follower passes
 // it to the leader, and to the next one as long as the command was certainly
 // not proposed and ctx lasts. Every error is either [ErrNotDone] or
 // [ErrOutcomeUnknown].
@@ -65,6 +69,9 @@ func (n *Node) Propose(ctx context.Context, data []byte) (Committed, error) {
 	}
 	if err := n.applied.wait(ctx, n.ended, committed.Index); err != nil {
 		return Committed{}, fmt.Errorf("%w: committed at %d, not applied on this node yet", ErrOutcomeUnknown, committed.Index)
+	}
+	if err := n.Released(ctx, committed.Fence); err != nil {
+		return Committed{}, fmt.Errorf("%w: committed at %d: %w", ErrOutcomeUnknown, committed.Index, err)
 	}
 	return committed, nil
 }
@@ -195,8 +202,8 @@ func (n *Node) apply(data []byte) (Committed, error) {
 		if failed, ok := future.Response().(error); ok {
 			return Committed{}, fmt.Errorf("%w: %w", ErrOutcomeUnknown, failed)
 		}
-		reply, _ := future.Response().([]byte)
-		return Committed{Index: future.Index(), Reply: reply}, nil
+		reply, _ := future.Response().(Reply)
+		return Committed{Index: future.Index(), Reply: reply.Data, Fence: reply.Fence}, nil
 	case errors.Is(err, raft.ErrNotLeader):
 		return Committed{}, n.notLeader()
 	case errors.Is(err, raft.ErrEnqueueTimeout), errors.Is(err, raft.ErrLeadershipTransferInProgress):
@@ -209,7 +216,7 @@ func (n *Node) apply(data []byte) (Committed, error) {
 
 // The answer to methodPropose: one byte, then
 //
-//	committed  the index (8 bytes, big-endian) and the reply
+//	committed  the index, the fence, what is released (8 bytes each, big-endian) and the reply
 //	refused    the error of Prepare, encoded
 const (
 	answerCommitted = 0
@@ -220,8 +227,9 @@ const (
 func (n *Node) proposeThrough(ctx context.Context, e *epoch, data []byte) (Committed, error) {
 	answer, err := n.callIn(ctx, e.late, e.leader, methodPropose, data)
 	switch {
-	case err == nil && len(answer) >= 9 && answer[0] == answerCommitted:
-		return Committed{Index: binary.BigEndian.Uint64(answer[1:]), Reply: answer[9:]}, nil
+	case err == nil && len(answer) >= 25 && answer[0] == answerCommitted:
+		n.released.advance(binary.BigEndian.Uint64(answer[17:]))
+		return Committed{Index: binary.BigEndian.Uint64(answer[1:]), Fence: binary.BigEndian.Uint64(answer[9:]), Reply: answer[25:]}, nil
 	case err == nil && len(answer) > 1 && answer[0] == answerRefused:
 		return Committed{}, &refused{transport.DecodeError(answer[1:])}
 	case err == nil:
@@ -251,6 +259,16 @@ func (n *Node) servePropose(ctx context.Context, peer string, data []byte) ([]by
 	case err != nil:
 		return nil, err
 	}
+	// The fence is waited for here, to save its way; a node that leads no more
+	// says what it knows, and the other one asks whoever leads then.
+	fenced, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(n.epoch.Load().over, cancel)()
+	if err := n.awaitReleased(fenced, committed.Fence); err != nil {
+		n.log.Debug("a fence is left to the next leader", "index", committed.Index, "err", err)
+	}
 	answer := binary.BigEndian.AppendUint64([]byte{answerCommitted}, committed.Index)
+	answer = binary.BigEndian.AppendUint64(answer, committed.Fence)
+	answer = binary.BigEndian.AppendUint64(answer, n.released.load())
 	return append(answer, committed.Reply...), nil
 }

@@ -114,10 +114,11 @@ func (n *Node) readPoint() (index uint64, err error) {
 		if err != nil {
 			return err
 		}
-		if len(answer) != 8 {
+		if len(answer) < 16 {
 			return fmt.Errorf("node %s answered in an unknown form", e.leader)
 		}
 		index = binary.BigEndian.Uint64(answer)
+		n.released.advance(binary.BigEndian.Uint64(answer[8:]))
 		return nil
 	})
 	return index, err
@@ -132,7 +133,8 @@ func (n *Node) serveReadPoint(ctx context.Context, _ string, _ []byte) ([]byte, 
 	if err != nil {
 		return nil, err
 	}
-	return binary.BigEndian.AppendUint64(nil, index), nil
+	answer := binary.BigEndian.AppendUint64(nil, index)
+	return binary.BigEndian.AppendUint64(answer, n.released.load()), nil
 }
 
 // mark is one round of the leader under LogMark.

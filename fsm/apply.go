@@ -19,6 +19,7 @@ var writes = map[command.Type]write{
 	command.TypeEnableKey:       {command.CallerUser, policy.ActionEnableKey, of(enableKey)},
 	command.TypeDisableKey:      {command.CallerUser, policy.ActionDisableKey, of(disableKey)},
 	command.TypeCreateJoinToken: {command.CallerOperator, policy.ActionCreateJoinToken, of(createJoinToken)},
+	command.TypeSetConsistency:  {command.CallerOperator, policy.ActionUpdateCluster, of(setConsistency)},
 	command.TypeAdmitNode:       {command.CallerNode, "", of(admitNode)},
 	command.TypeApproveRoots:    {command.CallerOperator, policy.ActionApproveRoots, of(approveRoots)},
 	command.TypeRemoveNode:      {command.CallerOperator, policy.ActionRemoveNode, of(removeNode)},
@@ -96,50 +97,52 @@ var ErrUnknownLevel = errors.New("feature level above this binary's")
 //  5. who asks is authorised again, now
 //  6. the cluster's feature level must have reached the command's
 //  7. the write's own checks, all before its first change; a refusal changes nothing
-//  8. the answer is kept for step 3
+//  8. the answer is kept for step 3, and the command as the last one that is fenced
 //
 // An error is fatal: the caller throws the transaction away and stops.
-func apply(x *state.Txn, index uint64, data []byte) (Result, error) {
+func apply(x *state.Txn, index uint64, data []byte) (result Result, fence uint64, err error) {
 	cmd, err := command.Decode(data)
 	if err != nil {
-		return Result{}, err
+		return Result{}, 0, err
 	}
 	if cmd.Level > state.FeatureLevel {
-		return Result{}, fmt.Errorf("%w: %d", ErrUnknownLevel, cmd.Level)
+		return Result{}, 0, fmt.Errorf("%w: %d", ErrUnknownLevel, cmd.Level)
 	}
 	w, known := writes[cmd.Type]
 	if !known {
-		return Result{}, fmt.Errorf("%w: %v", command.ErrUnknownType, cmd.Type)
+		return Result{}, 0, fmt.Errorf("%w: %v", command.ErrUnknownType, cmd.Type)
 	}
 	p, err := w.prepare(cmd)
 	if err != nil {
-		return Result{}, err
+		return Result{}, 0, err
 	}
 	if x.Cluster() == nil && cmd.Type != command.TypeBootstrap {
-		return refused(index, refuse(CodeNotBootstrapped, "the cluster has not been bootstrapped")), nil
+		return refused(index, refuse(CodeNotBootstrapped, "the cluster has not been bootstrapped")), x.LastFence(), nil
 	}
 
 	advanceClock(x, cmd.Time)
 	if reply, answered := x.Reply(cmd.Proposal.ID); answered {
-		return repeat(reply, cmd, index)
+		result, err := repeat(reply, cmd, index)
+		return result, x.LastFence(), err
 	}
 	if refusal := checkAge(x, cmd.Proposal.First); refusal != nil {
-		return refused(index, refusal), nil
+		return refused(index, refusal), x.LastFence(), nil
 	}
 	if refusal := authorizeWrite(&x.View, w, cmd, p.about(&x.View, cmd.Caller.ProjectID)); refusal != nil {
-		return refused(index, refusal), nil
+		return refused(index, refusal), x.LastFence(), nil
 	}
 	if c := x.Cluster(); c != nil && cmd.Level > c.FeatureLevel {
-		return refused(index, refuse(CodeFeatureLevel, "the cluster has not reached feature level %d", cmd.Level)), nil
+		return refused(index, refuse(CodeFeatureLevel, "the cluster has not reached feature level %d", cmd.Level)), x.LastFence(), nil
 	}
 
-	answer, refusal := p.run(&call{Txn: x, caller: cmd.Caller, index: index})
-	result := Result{Index: index, Refusal: refusal}
+	c := &call{Txn: x, caller: cmd.Caller, index: index}
+	answer, refusal := p.run(c)
+	result = Result{Index: index, Refusal: refusal}
 	if refusal == nil {
 		result.Body = canonical.MustMarshal(answer)
 	}
 	keepReply(x, cmd, result)
-	return result, nil
+	return result, c.fence(cmd.Type, p.body, refusal == nil), nil
 }
 
 // write is one row of [writes].

@@ -45,24 +45,33 @@ func (m *Machine) State() *state.Root { return m.root.Load() }
 // Nothing of the batch is visible then, and the caller must stop the process:
 // going on would be to diverge.
 func (m *Machine) Apply(entries []Entry) ([]Result, error) {
+	results, _, err := m.ApplyFenced(entries)
+	return results, err
+}
+
+// ApplyFenced is [Machine.Apply] with, for each entry, the index that must be
+// released before anybody is told its result: that of the last fenced command
+// that the result may follow from, 0 when there is none. Fences are no part of
+// the state: a node that has read a snapshot knows of more of them than others.
+func (m *Machine) ApplyFenced(entries []Entry) ([]Result, []uint64, error) {
 	x := m.State().Txn()
-	results := make([]Result, len(entries))
+	results, fences := make([]Result, len(entries)), make([]uint64, len(entries))
 	for i, e := range entries {
 		if e.Index <= x.Applied() {
-			return nil, fmt.Errorf("applying entry %d of term %d after entry %d: %w", e.Index, e.Term, x.Applied(), ErrOrder)
+			return nil, nil, fmt.Errorf("applying entry %d of term %d after entry %d: %w", e.Index, e.Term, x.Applied(), ErrOrder)
 		}
 		results[i].Index = e.Index
 		if len(e.Data) > 0 {
-			result, err := apply(x, e.Index, e.Data)
+			result, fence, err := apply(x, e.Index, e.Data)
 			if err != nil {
-				return nil, fmt.Errorf("applying entry %d of term %d: %w", e.Index, e.Term, err)
+				return nil, nil, fmt.Errorf("applying entry %d of term %d: %w", e.Index, e.Term, err)
 			}
-			results[i] = result
+			results[i], fences[i] = result, fence
 		}
 		x.SetApplied(e.Index)
 	}
 	m.root.Store(x.Commit())
-	return results, nil
+	return results, fences, nil
 }
 
 // Snapshot pins the current state. It costs nothing; the work is in WriteTo.

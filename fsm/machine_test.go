@@ -60,6 +60,7 @@ func TestEveryTypeIsApplied(t *testing.T) {
 	m.Must(fsmtest.CreateKey("a"))
 	m.Must(fsmtest.DisableKey("a"))
 	m.Must(fsmtest.EnableKey("a"))
+	m.Must(command.SetConsistency{Mode: state.ConsistencyStrict})
 	m.Must(command.CreateJoinToken{ID: fsmtest.TokenID("t"), Expires: fsmtest.Start + 1})
 	m.Must(fsmtest.AdmitNode("t", "n2"))
 	m.Must(fsmtest.ApproveRoots("n2"))

@@ -97,6 +97,11 @@ func (s *Server) serveAdmin() adminServer {
 	})
 	handleAdmin(mux, wire.AdminPathTransfer, s.transferLeadership)
 	handleAdmin(mux, wire.AdminPathVerifyErasure, s.verifyErasure)
+	mux.HandleFunc("GET "+wire.AdminPathConsistency, func(w http.ResponseWriter, r *http.Request) {
+		reply, err := s.consistency(r.Context())
+		writeAdmin(w, reply, err)
+	})
+	handleAdmin(mux, wire.AdminPathConsistency, s.setConsistency)
 	server := &http.Server{Handler: mux, ReadTimeout: 10 * time.Second, IdleTimeout: time.Minute}
 	s.tasks.Go(func() {
 		if err := server.Serve(s.adminListener); !errors.Is(err, http.ErrServerClosed) {

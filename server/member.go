@@ -130,6 +130,7 @@ func (s *Server) start(ctx context.Context, id identity, creds credentials) erro
 			APIURL:           s.cfg.APIURL,
 		},
 		Reads:      s.cfg.Reads,
+		Fenced:     s.metrics.fenced,
 		Prepare:    stateMachine{s.machine, s.events}.prepare,
 		Admitted:   s.admitted,
 		Promotable: func(nodeID string) bool { return s.mayVote(nodeID) && s.holdsRoots(ctx, nodeID) },

@@ -15,7 +15,8 @@ import (
 // nodeMetrics counts what an operator watches. Labels are operation names and
 // status codes, never anything that a client chose.
 type nodeMetrics struct {
-	set *metrics.Set
+	set    *metrics.Set
+	fences *metrics.PrometheusHistogram
 
 	mu         sync.Mutex
 	operations map[operationStatus]*metrics.Counter
@@ -29,6 +30,7 @@ type operationStatus struct {
 
 func newMetrics(version string) *nodeMetrics {
 	m := &nodeMetrics{set: metrics.NewSet(), operations: make(map[operationStatus]*metrics.Counter), durations: make(map[string]*metrics.PrometheusHistogram)}
+	m.fences = newFenceHistogram(m.set)
 	version = strings.Map(func(r rune) rune {
 		if r == '"' || r == '\\' || r < ' ' {
 			return '_'
@@ -65,6 +67,7 @@ func (m *nodeMetrics) watch(s *Server, member *member) {
 	gauge("kmsd_raft_is_leader", func() float64 { return truth(member.node.IsLeader()) })
 	gauge("kmsd_applied_index", func() float64 { return float64(s.machine.State().Applied()) })
 	gauge("kmsd_ready", func() float64 { return truth(member.ready.now() == nil) })
+	m.watchLeases(s, member)
 	gauge("kmsd_hsm_calls_total", func() float64 { return float64(member.service.Batches().Calls) })
 	gauge("kmsd_hsm_derivations_total", func() float64 { return float64(member.service.Batches().Requests) })
 	gauge("kmsd_hsm_waiting", func() float64 { return float64(member.service.Batches().Waiting) })

@@ -12,24 +12,23 @@ import (
 	"github.com/raftkms/raftkms/server/kms"
 )
 
-// readiness answers /readyz from what a probe found out a moment ago, so that
-// asking never waits for a leader or for the module.
+// readiness answers /readyz from the node's lease and from what a probe of the
+// module found out a moment ago, so that asking never waits for a leader or for
+// the module.
 type readiness struct {
 	server   *Server
 	member   *member
 	checking atomic.Bool // a check of the module is under way
 
-	mu         sync.Mutex
-	replicated time.Time // of the last barrier that held
-	module     time.Time // of the last answer of the module
-	cause      error     // of the newest failure
+	mu     sync.Mutex
+	module time.Time // of the last answer of the module
+	cause  error     // of the newest failure
 }
 
 const (
 	probePeriod  = 500 * time.Millisecond
 	probeTimeout = 1500 * time.Millisecond
-	// readyFor is how long a good probe counts: a leader may be replaced
-	// meanwhile without the node being taken out of a balancer.
+	// readyFor is how long a good probe counts.
 	readyFor = 3 * time.Second
 )
 
@@ -51,18 +50,12 @@ func (r *readiness) probe(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
 	started := time.Now()
-	current := r.member.service.Current(ctx)
 	module := errors.New("its module does not hold the root keys yet")
 	if r.member.roots.held() {
 		module = errors.Join(r.checkModule(ctx), r.member.service.Healthy(), r.server.traces.Healthy())
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if current == nil {
-		r.replicated = started
-	} else {
-		r.cause = current
-	}
 	if module == nil {
 		r.module = started
 	} else {
@@ -104,9 +97,12 @@ func (r *readiness) now() error {
 	if r.server.draining.Load() {
 		return errors.New("this node is stopping")
 	}
+	if err := r.member.service.HasState(); err != nil {
+		return fmt.Errorf("this node cannot serve: %w", err)
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if time.Since(r.replicated) < readyFor && time.Since(r.module) < readyFor {
+	if time.Since(r.module) < readyFor {
 		return nil
 	}
 	if r.cause == nil {

@@ -21,21 +21,21 @@ type stateMachine struct {
 }
 
 // Apply implements [cluster.StateMachine].
-func (m stateMachine) Apply(entries []cluster.Entry) ([][]byte, error) {
+func (m stateMachine) Apply(entries []cluster.Entry) ([]cluster.Reply, error) {
 	batch := make([]fsm.Entry, len(entries))
 	for i, e := range entries {
 		batch[i] = fsm.Entry{Index: e.Index, Term: e.Term, Data: e.Data}
 	}
-	results, err := m.machine.Apply(batch)
+	results, fences, err := m.machine.ApplyFenced(batch)
 	if err != nil {
 		return nil, err
 	}
-	replies := make([][]byte, len(results))
+	replies := make([]cluster.Reply, len(results))
 	for i := range results {
 		if len(entries[i].Data) == 0 {
 			continue // a barrier mark has no reply
 		}
-		replies[i] = results[i].Encode()
+		replies[i] = cluster.Reply{Data: results[i].Encode(), Fence: fences[i]}
 	}
 	return replies, nil
 }
@@ -74,6 +74,17 @@ type replica struct {
 func (r replica) Barrier(ctx context.Context) error {
 	_, err := r.node.Barrier(ctx)
 	return err
+}
+
+// Serving implements [kms.Replica].
+func (r replica) Serving() bool { return r.node.Serving() }
+
+// Age implements [kms.Replica].
+func (r replica) Age() (time.Duration, bool) { return r.node.Age() }
+
+// Released implements [kms.Replica].
+func (r replica) Released(ctx context.Context, index uint64) error {
+	return r.node.Released(ctx, index)
 }
 
 // Root implements [kms.Replica].

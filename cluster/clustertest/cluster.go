@@ -67,6 +67,7 @@ func Timing() cluster.Timing {
 		Autopilot:        20 * time.Millisecond,
 		Stable:           50 * time.Millisecond,
 		Rejoin:           500 * time.Millisecond,
+		Renewal:          250 * time.Millisecond,
 	}
 }
 

@@ -11,8 +11,8 @@ import (
 	"github.com/raftkms/raftkms/cluster"
 )
 
-// Machine is a tiny state machine: a command "key=value" sets a key, any other
-// is only counted. The reply to a command is how many commands have been
+// Machine is a tiny state machine: a command "key=value" sets a key, "!key=value"
+// does so and is fenced, any other is only counted. The reply to a command is how many commands have been
 // applied so far, in decimal.
 type Machine struct {
 	mu       sync.Mutex
@@ -30,10 +30,10 @@ type machineState struct {
 func NewMachine() *Machine { return &Machine{state: machineState{Values: map[string]string{}}} }
 
 // Apply applies a batch, or fails as FailWith asked.
-func (m *Machine) Apply(entries []cluster.Entry) ([][]byte, error) {
+func (m *Machine) Apply(entries []cluster.Entry) ([]cluster.Reply, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	replies := make([][]byte, len(entries))
+	replies := make([]cluster.Reply, len(entries))
 	for i, entry := range entries {
 		if entry.Index <= m.state.Index {
 			return nil, fmt.Errorf("entry %d after %d", entry.Index, m.state.Index)
@@ -47,10 +47,14 @@ func (m *Machine) Apply(entries []cluster.Entry) ([][]byte, error) {
 			return nil, m.fail
 		}
 		m.state.Commands++
-		if key, value, ok := strings.Cut(string(entry.Data), "="); ok {
+		data, fenced := strings.CutPrefix(string(entry.Data), "!")
+		if fenced {
+			replies[i].Fence = entry.Index
+		}
+		if key, value, ok := strings.Cut(data, "="); ok {
 			m.state.Values[key] = value
 		}
-		replies[i] = fmt.Append(nil, m.state.Commands)
+		replies[i].Data = fmt.Append(nil, m.state.Commands)
 	}
 	return replies, nil
 }

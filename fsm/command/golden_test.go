@@ -13,6 +13,7 @@ import (
 	"github.com/raftkms/raftkms/fsm/command"
 	"github.com/raftkms/raftkms/fsm/fsmtest"
 	"github.com/raftkms/raftkms/fsm/policy"
+	"github.com/raftkms/raftkms/fsm/state"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden bytes in testdata: a change of the format, for which a feature level is needed")
@@ -44,6 +45,7 @@ func bodies() []command.Body {
 		fsmtest.AdmitNode("golden", "n2"),
 		fsmtest.ApproveRoots("n2"),
 		command.RemoveNode{NodeID: "n2"},
+		command.SetConsistency{Mode: state.ConsistencyAvailable, MaxAge: 30_000},
 		command.SetStandby{NodeID: "n2", Standby: true},
 		fsmtest.RenameKey("golden", "gilded"),
 		command.UpdateDescription{ProjectID: fsmtest.ProjectID, KeyID: fsmtest.KeyID("golden"), Description: "another"},

@@ -24,6 +24,7 @@ var coreRows = []row{
 	{TypeCreateJoinToken, "create-join-token", 1, body[CreateJoinToken]},
 	{TypeAdmitNode, "admit-node", 1, body[AdmitNode]},
 	{TypeApproveRoots, "approve-roots", 1, body[ApproveRoots]},
+	{TypeSetConsistency, "set-consistency", 1, body[SetConsistency]},
 }
 
 // body is the check of a row.

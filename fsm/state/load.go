@@ -156,6 +156,7 @@ func loadOne[T any](data []byte, put func(*T), keyOf func(*T) []byte) ([]byte, e
 // of which two claim one name or one place in a list.
 func (l *Loader) Root(applied uint64) (*Root, error) {
 	l.txn.SetApplied(applied)
+	l.txn.forgetFences(applied)
 	r := l.txn.Commit()
 	for _, unique := range [...]bool{
 		r.domainNames.tree.Len() == r.domains.tree.Len(),

@@ -34,6 +34,34 @@ type Cluster struct {
 	SealedGossip   []byte   `cbor:"10,keyasint"` // the gossip key, sealed under root-seal
 	Created        int64    `cbor:"11,keyasint"`
 	Fence          uint64   `cbor:"12,keyasint"`
+
+	Consistency Consistency `cbor:"13,keyasint,omitempty"` // what uses of keys are answered from
+	MaxAge      int64       `cbor:"14,keyasint,omitempty"` // in ms, with ConsistencyAvailable: how old that may be
+}
+
+// Consistency is what uses of keys are answered from. Management is linearizable
+// in every mode.
+type Consistency uint8
+
+// The modes.
+const (
+	ConsistencyLease     Consistency = 0 // a node's own state under a serving lease: linearizable, no round trip
+	ConsistencyStrict    Consistency = 1 // the state that a round trip proves: linearizable whatever clocks do
+	ConsistencyAvailable Consistency = 2 // without a lease a state that may be old, within a bound
+)
+
+// String returns the name of the mode.
+func (c Consistency) String() string {
+	switch c {
+	case ConsistencyLease:
+		return "lease"
+	case ConsistencyStrict:
+		return "strict"
+	case ConsistencyAvailable:
+		return "available"
+	default:
+		return "unknown"
+	}
 }
 
 // Clock is the replicated time and lives in a record of its own since nearly

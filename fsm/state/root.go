@@ -57,6 +57,7 @@ type View struct {
 	replyCount   int
 	revokedOrder table[string] // expiry, id → id
 	revokedCount int
+	fences       fences
 
 	sum     sum
 	applied uint64
@@ -106,6 +107,7 @@ func NewRoot() *Root {
 		tagCounts:    newTable[int](),
 		loads:        newTable[int](),
 		replyOrder:   newTable[string](),
+		fences:       fences{by: newTable[uint64](), age: newTable[string]()},
 	}}
 }
 
@@ -157,5 +159,7 @@ func (x *Txn) Commit() *Root {
 	v.tagCounts.commit()
 	v.loads.commit()
 	v.replyOrder.commit()
+	v.fences.by.commit()
+	v.fences.age.commit()
 	return &Root{*v}
 }

@@ -2,6 +2,7 @@ package huawei
 
 import (
 	"context"
+	"time"
 
 	"github.com/valyala/fasthttp"
 
@@ -118,6 +119,9 @@ func (e Endpoint) Serve(ctx context.Context, d *Dialect, rc *fasthttp.RequestCtx
 		Status: func(err error) (int, string) {
 			a := e.answerTo(err)
 			return a.status, a.code
+		},
+		Aged: func(age time.Duration) {
+			rc.Response.Header.Set("X-Raftkms-State-Age", age.Round(time.Millisecond).String())
 		},
 	})
 }

@@ -117,7 +117,12 @@ type single struct {
 }
 
 func (r *single) Barrier(context.Context) error { return nil }
-func (r *single) Root() *state.Root             { return r.machine.State() }
+func (r *single) Serving() bool                 { return false }
+func (r *single) Age() (time.Duration, bool)    { return 0, true }
+
+func (r *single) Released(context.Context, uint64) error { return nil }
+
+func (r *single) Root() *state.Root { return r.machine.State() }
 
 // advance lets time pass up to an instant.
 func (r *single) advance(to int64) {

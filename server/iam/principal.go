@@ -54,6 +54,17 @@ const (
 	reasonURL          = "verify aksk signature fail, the URL is malformed"
 )
 
+// Settled says whether the state has no part in the refusal: the request is not
+// well signed, whoever is known.
+func (e *Error) Settled() bool {
+	switch e.Reason {
+	case reasonNoCredential, reasonSignature, reasonMalformed, reasonAlgorithm, reasonDate, reasonExpired, reasonHeader, reasonPayload, reasonURL:
+		return true
+	default:
+		return false
+	}
+}
+
 func refuse(reason string) error { return &Error{Reason: reason} }
 
 // refuseKey is a refusal that names the access key; the parser has made sure

@@ -38,7 +38,13 @@ type single struct {
 }
 
 func (r *single) Barrier(context.Context) error { return nil }
-func (r *single) Root() *state.Root             { return r.machine.State() }
+
+func (r *single) Serving() bool              { return false }
+func (r *single) Age() (time.Duration, bool) { return 0, false }
+
+func (r *single) Released(context.Context, uint64) error { return nil }
+
+func (r *single) Root() *state.Root { return r.machine.State() }
 
 func (r *single) Propose(_ context.Context, data []byte) (fsm.Result, error) {
 	r.mu.Lock()

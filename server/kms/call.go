@@ -26,6 +26,9 @@ type Incoming struct {
 	// Status says how the dialect will answer an error (nil: success): the HTTP
 	// status and the code that the trace carries.
 	Status func(err error) (status int, code string)
+	// Aged is told how old the state is that answers, where it may be old
+	// (see state.ConsistencyAvailable). Optional.
+	Aged func(age time.Duration)
 }
 
 // Call is one request under way: the state it may see and its trace.
@@ -38,6 +41,7 @@ type Call struct {
 	principal iam.Principal
 	caller    command.Caller
 	key       *state.Key  // the key the call turned out to be about
+	proposed  bool        // a change was proposed for it
 	room      *audit.Room // claimed for the call's trace before it changed anything
 
 	// acting is the operation whose permission is needed, where a call does the

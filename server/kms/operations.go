@@ -31,6 +31,7 @@ var (
 	OpPromoteNode                   = Operation{"promoteNode", "cluster:node:update", "cluster"}
 	OpDemoteNode                    = Operation{"demoteNode", "cluster:node:update", "cluster"}
 	OpBackup                        = Operation{"backupCluster", "cluster:backup:create", "cluster"}
+	OpSetConsistency                = Operation{"setConsistency", policy.ActionUpdateCluster, "cluster"}
 	OpBootstrap                     = Operation{"bootstrapCluster", "cluster:bootstrap", "cluster"}
 
 	// The life of a key.

@@ -37,6 +37,7 @@ func (s *Service) propose(ctx context.Context, c *Call, body command.Body, meani
 			return fsm.Result{}, untraced("the change was not made", err)
 		}
 	}
+	c.proposed = true
 	cmd.Caller = c.caller
 	cmd.Caller.NodeID = s.nodeID
 	cmd.Proposal = command.Proposal{ID: uuid.NewString(), Hash: hashRequest(typ, c.in.Project, meaning)}

@@ -22,8 +22,15 @@ type Replica interface {
 	Barrier(ctx context.Context) error
 	// Root returns the newest state applied here.
 	Root() *state.Root
+	// Serving tells whether this node's own state, loaded afterwards, may answer
+	// a call that has begun before: whether it holds a serving lease.
+	Serving() bool
+	// Age returns how old this node's state may be at most.
+	Age() (age time.Duration, known bool)
+	// Released returns when no node answers from a state before that index any more.
+	Released(ctx context.Context, index uint64) error
 	// Propose returns the result of a command once it is applied on the leader
-	// and here. Its errors are those of [cluster.Node.Propose].
+	// and here, and released. Its errors are those of [cluster.Node.Propose].
 	Propose(ctx context.Context, command []byte) (fsm.Result, error)
 }
 
@@ -110,10 +117,10 @@ func (s *Service) Healthy() error { return s.entropy.Healthy() }
 // carried them; zero where keys are in this process.
 func (s *Service) Batches() batch.Stats { return s.keys.batches() }
 
-// Run is the only way to a [Call]. It waits until this node has applied
-// everything that was acknowledged before the request arrived, hands the state
-// to do, and has the trace written, whatever do returned, before it returns
-// itself. When the trace cannot be written the error is of KindTraceFailed
+// Run is the only way to a [Call]. It hands do a state that may answer it
+// (consistency.go), a newer one again where that denies what the first one was
+// asked for, and has the trace written, whatever do returned, before it returns
+// itself. do may be run twice: what it leaves behind counts only when it returns nil. When the trace cannot be written the error is of KindTraceFailed
 // and the caller must not answer with what do produced.
 func (s *Service) Run(ctx context.Context, in Incoming, do func(ctx context.Context, c *Call) error) error {
 	return s.run(ctx, in, func(ctx context.Context, c *Call) error {
@@ -126,12 +133,7 @@ func (s *Service) Run(ctx context.Context, in Incoming, do func(ctx context.Cont
 
 // run is Run without asking for an initialised cluster.
 func (s *Service) run(ctx context.Context, in Incoming, do func(ctx context.Context, c *Call) error) error {
-	c := &Call{in: in, started: time.Now()}
-	err := s.Current(ctx)
-	if err == nil {
-		c.Root = s.replica.Root()
-		err = do(ctx, c)
-	}
+	c, err := s.decide(ctx, in, do)
 	return s.end(ctx, c, err)
 }
 

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -38,10 +39,48 @@ type single struct {
 	// cutOff makes every proposal fail without being carried out; thenCutOff
 	// begins that after the next unknown outcome.
 	cutOff, thenCutOff bool
+
+	// What consistency_test.go changes: whether there is a lease, an old state
+	// that lasts until a barrier, contact to a leader, and release.
+	serving, apart, unreleased bool
+	age                        time.Duration
+	old                        *state.Root
+	barriers                   int
+	waited                     []uint64
 }
 
-func (r *single) Barrier(context.Context) error { return nil }
-func (r *single) Root() *state.Root             { return r.machine.State() }
+func (r *single) Barrier(context.Context) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.barriers++
+	if r.apart {
+		return cluster.ErrNoLeader
+	}
+	r.old = nil
+	return nil
+}
+
+func (r *single) Serving() bool              { return r.serving }
+func (r *single) Age() (time.Duration, bool) { return r.age, r.age != 0 }
+
+func (r *single) Released(_ context.Context, index uint64) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.waited = append(r.waited, index)
+	if r.unreleased {
+		return cluster.ErrNoLeader
+	}
+	return nil
+}
+
+func (r *single) Root() *state.Root {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.old != nil {
+		return r.old
+	}
+	return r.machine.State()
+}
 
 func (r *single) Propose(_ context.Context, data []byte) (fsm.Result, error) {
 	r.mu.Lock()

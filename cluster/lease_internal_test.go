@@ -1,0 +1,73 @@
+package cluster
+
+import (
+	"testing"
+
+	"github.com/anishathalye/porcupine"
+)
+
+// TestLeases plays thousands of schedules: no answer contradicts an earlier
+// one, by the indexes that the world knows and by what clients see; no fence
+// takes longer than a lease. The same schedules find every flaw that is put in.
+func TestLeases(t *testing.T) {
+	t.Parallel()
+	const schedules = 1000
+	f := func(what flaw, seeds uint64) {
+		t.Helper()
+		var uses, denied, leased, granted, elections, fences, old, unordered, undecided int
+		var first string
+		for seed := range seeds {
+			if what != none && old > 0 && (unordered > 0 || what != unreleased) {
+				break
+			}
+			w := play(seed, what)
+			granted, elections, fences = granted+w.granted, elections+w.renewed, fences+len(w.waits)
+			for _, c := range w.calls {
+				switch {
+				case !c.answered || c.what != "use":
+				case !c.positive:
+					denied++
+				default:
+					uses++
+					if c.leased {
+						leased++
+					}
+				}
+			}
+			contradiction, linear := w.contradiction(), w.linear()
+			if linear == porcupine.Unknown {
+				undecided++
+			}
+			if contradiction != "" {
+				old++
+			}
+			if linear == porcupine.Illegal {
+				unordered++
+			}
+			if w.slow != "" && what == none {
+				t.Errorf("seed %d: %s", seed, w.slow)
+			}
+			if (contradiction != "" || linear == porcupine.Illegal) && first == "" {
+				first = contradiction
+				if what == none {
+					t.Errorf("seed %d: %s (linearizable: %v)", seed, contradiction, linear)
+				} else {
+					t.Logf("%s: first found with seed %d: %s (linearizable: %v)", what, seed, contradiction, linear)
+				}
+			}
+		}
+		t.Logf("%s: up to %d schedules, %d uses of which %d under leases, %d denied; %d leases, %d elections, %d fences; %d contradictions, %d without an order (%d not judged)",
+			what, seeds, uses, leased, denied, granted, elections, fences, old, unordered, undecided)
+		if what == none {
+			if leased < 5*schedules || denied < 5*schedules || fences < 2*schedules || elections < 2*schedules {
+				t.Error("too little happened to prove anything")
+			}
+		} else if old == 0 || what == unreleased && unordered == 0 {
+			t.Errorf("%s: nobody noticed", what)
+		}
+	}
+	f(none, schedules)
+	for _, what := range []flaw{unreleased, indexBefore, fromReceipt, latestMembers, forgetful, noMargin, blindClock, removedAtOnce, stateBeforeLease, earlyIndex, unproved} {
+		f(what, 3000)
+	}
+}

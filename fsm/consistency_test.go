@@ -1,0 +1,60 @@
+package fsm_test
+
+import (
+	"testing"
+
+	"github.com/raftkms/raftkms/fsm"
+	"github.com/raftkms/raftkms/fsm/command"
+	"github.com/raftkms/raftkms/fsm/fsmtest"
+	"github.com/raftkms/raftkms/fsm/state"
+)
+
+func TestSetConsistency(t *testing.T) {
+	m := fsmtest.Bootstrapped(t)
+	f := func(mode state.Consistency, maxAge int64, want fsm.Code) {
+		t.Helper()
+		before := *m.State().Cluster()
+		result := m.Do(command.SetConsistency{Mode: mode, MaxAge: maxAge})
+		after := m.State().Cluster()
+		if want != "" {
+			if result.Refusal == nil || result.Refusal.Code != want || after.Consistency != before.Consistency {
+				t.Errorf("mode %v, %d ms: %+v, mode now %v", mode, maxAge, result, after.Consistency)
+			}
+			return
+		}
+		if result.Refusal != nil || after.Consistency != mode || after.MaxAge != maxAge || after.Fence != result.Index || m.State().LastFence() != result.Index {
+			t.Errorf("mode %v, %d ms: %+v, cluster %+v", mode, maxAge, result, after)
+		}
+	}
+	f(state.ConsistencyStrict, 0, "")
+	f(state.ConsistencyStrict, 5000, fsm.CodeInvalid)
+	f(state.ConsistencyAvailable, 0, fsm.CodeInvalid)
+	f(state.ConsistencyAvailable, 4999, fsm.CodeInvalid)
+	f(state.ConsistencyAvailable, 60_001, fsm.CodeInvalid)
+	f(state.ConsistencyAvailable, 5000, "")
+	f(state.ConsistencyAvailable+1, 0, fsm.CodeInvalid)
+	f(state.ConsistencyLease, 0, "")
+}
+
+// What a command leaves to be released concerns what it says that it does.
+func TestScopesOfFences(t *testing.T) {
+	m := fsmtest.Bootstrapped(t)
+	m.Must(fsmtest.CreateKey("a"))
+	m.Must(fsmtest.CreateKey("b"))
+	if m.State().LastFence() != 0 {
+		t.Fatalf("something was fenced before: %d", m.State().LastFence())
+	}
+	disabled := m.Must(fsmtest.DisableKey("a")).Index
+	root := m.State()
+	if a, b, within := root.FenceOf(fsmtest.ProjectID, fsmtest.KeyID("a")), root.FenceOf(fsmtest.ProjectID, fsmtest.KeyID("b")), root.FenceWithin(fsmtest.ProjectID); a != disabled || b != 0 || within != disabled {
+		t.Errorf("after disabling a at %d: a %d, b %d, within the project %d", disabled, a, b, within)
+	}
+	renamed := m.Must(fsmtest.RenameKey("b", "c")).Index
+	if got := m.State().FenceOf(fsmtest.ProjectID, fsmtest.KeyID("a")); got != renamed {
+		t.Errorf("after renaming b at %d: %d", renamed, got)
+	}
+	set := m.Must(command.SetConsistency{Mode: state.ConsistencyStrict}).Index
+	if got := m.State().FenceOf("another project", "x"); got != set {
+		t.Errorf("after a command about the cluster at %d: %d", set, got)
+	}
+}

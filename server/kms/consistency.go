@@ -1,0 +1,181 @@
+package kms
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/raftkms/raftkms/fsm/command"
+	"github.com/raftkms/raftkms/fsm/state"
+	"github.com/raftkms/raftkms/server/iam"
+)
+
+// What a call is answered from (DESIGN: consistency).
+//
+//   - A use of a key is answered from this node's own state while the node holds a
+//     serving lease, without asking anybody. That is for a yes. A no that another
+//     state might not say is asked for again, of the newest state.
+//   - Everything else is answered from a state that holds everything acknowledged
+//     before the call.
+//   - Whatever the answer: it is given when the fenced commands that it may follow
+//     from are released, so that nobody is told the older thing afterwards.
+
+// uses are the operations that a serving lease is for. What is not here is
+// management.
+var uses = map[Operation]bool{
+	OpCreateDataKey:                 true,
+	OpCreateDataKeyWithoutPlaintext: true,
+	OpEncryptDataKey:                true,
+	OpDecryptDataKey:                true,
+	OpEncryptData:                   true,
+	OpDecryptData:                   true,
+	OpGenerateRandom:                true,
+}
+
+// Uses says whether the operation uses keys, rather than to manage them.
+func (o Operation) Uses() bool { return uses[o] }
+
+// decide runs do with a state that it may be answered from, and returns the call
+// with the answer, for which everything that has to be waited for has been.
+func (s *Service) decide(ctx context.Context, in Incoming, do func(ctx context.Context, c *Call) error) (*Call, error) {
+	c := &Call{in: in, started: time.Now()}
+	started := c.started
+	if in.Operation.Uses() {
+		if age, may := s.mayUseOwn(); may {
+			c.Root = s.replica.Root() // after the look at the lease
+			err := do(ctx, c)
+			if err == nil || settled(err) {
+				if age > 0 && in.Aged != nil {
+					in.Aged(age)
+				}
+				if age == 0 {
+					err = s.told(ctx, c, err)
+				}
+				return c, err
+			}
+			c = &Call{in: in, started: started}
+		}
+	}
+	err := s.Current(ctx)
+	if err == nil {
+		c.Root = s.replica.Root()
+		err = do(ctx, c)
+		err = s.told(ctx, c, err)
+	}
+	return c, err
+}
+
+// mayUseOwn says whether this node's own state may answer a use, and how old it
+// may be where that is more than a lease allows.
+func (s *Service) mayUseOwn() (age time.Duration, may bool) {
+	cluster := s.replica.Root().Cluster()
+	switch {
+	case cluster == nil || cluster.Consistency == state.ConsistencyStrict:
+		return 0, false
+	case s.replica.Serving():
+		return 0, true
+	case cluster.Consistency != state.ConsistencyAvailable:
+		return 0, false
+	}
+	age, known := s.replica.Age()
+	return max(age, 1), known && age <= time.Duration(cluster.MaxAge)*time.Millisecond
+}
+
+// HasState returns nil while this node's own state may answer, and else why not.
+// It asks nobody.
+func (s *Service) HasState() error {
+	if s.replica.Root().Cluster() == nil {
+		return errors.New("it has no state of its cluster yet")
+	}
+	if _, may := s.mayUseOwn(); may || s.replica.Serving() {
+		return nil
+	}
+	return errors.New("it holds no serving lease: it cannot reach a leader that a majority of the members confirms")
+}
+
+// settled says whether no other state would have changed this answer to the
+// better.
+func settled(err error) bool {
+	if denied, ok := errors.AsType[*iam.Error](err); ok {
+		return denied.Settled()
+	}
+	if failed, ok := errors.AsType[*Error](err); ok {
+		switch failed.Kind {
+		case KindInvalid, KindUnavailable, KindOutcomeUnknown, KindTraceFailed:
+			return true
+		}
+	}
+	return false
+}
+
+// told waits until the call's answer may be given, and returns it; or the reason
+// why it is not.
+func (s *Service) told(ctx context.Context, c *Call, answer error) error {
+	fence := s.fenceOf(c, answer)
+	if fence == 0 {
+		return answer
+	}
+	err := s.replica.Released(ctx, fence)
+	switch {
+	case err == nil:
+		return answer
+	case answer != nil && !IsRefusal(KindOf(answer)):
+		return answer // it tells nothing of the state
+	case c.proposed:
+		return &Error{Kind: KindOutcomeUnknown, Message: "the change was made, but it is not known yet that every node follows it; ask for its state before trying again", Err: err}
+	default:
+		return &Error{Kind: KindUnavailable, Message: "a change that this answer depends on is not known to every node yet; try again", Err: err}
+	}
+}
+
+// fenceOf is the last fenced command that a call's answer may follow from; 0: none.
+func (s *Service) fenceOf(c *Call, answer error) uint64 {
+	switch {
+	case answer != nil && settled(answer):
+		return 0
+	case answer != nil:
+		return c.Root.LastFence()
+	case c.in.Operation.Uses() && c.key != nil:
+		return c.Root.FenceOf(c.in.Project, c.key.ID)
+	case c.in.Operation.Uses():
+		return c.Root.FenceOf(c.in.Project, "")
+	}
+	root := c.Root
+	if c.proposed { // it has changed something, and may show it
+		root = s.replica.Root()
+	}
+	if c.in.Project == "" {
+		return root.LastFence()
+	}
+	return root.FenceWithin(c.in.Project)
+}
+
+// SetConsistency changes what uses of keys are answered from, for the whole
+// cluster. Where nodes were allowed an old state it returns when none may use it
+// any more.
+func (s *Service) SetConsistency(ctx context.Context, requestID string, body command.SetConsistency) error {
+	in := Incoming{Operation: OpSetConsistency, RequestID: requestID, Source: "admin socket"}
+	if requestID == "" {
+		in.RequestID = uuid.NewString()
+	}
+	var bound time.Duration
+	err := s.Run(ctx, in, func(ctx context.Context, c *Call) error {
+		c.Operator()
+		if before := c.Root.Cluster(); before.Consistency == state.ConsistencyAvailable {
+			bound = time.Duration(before.MaxAge) * time.Millisecond
+		}
+		_, err := s.propose(ctx, c, body, body.Mode.String())
+		return err
+	})
+	if err != nil || bound == 0 {
+		return err
+	}
+	select {
+	case <-time.After(bound):
+		return nil
+	case <-ctx.Done():
+		return &Error{Kind: KindOutcomeUnknown, Message: "the mode was changed; nodes without contact may still use the older one", Err: context.Cause(ctx)}
+	}
+}

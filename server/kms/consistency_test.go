@@ -1,0 +1,232 @@
+package kms_test
+
+import (
+	"context"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/raftkms/raftkms/fsm/command"
+	"github.com/raftkms/raftkms/fsm/fsmtest"
+	"github.com/raftkms/raftkms/fsm/state"
+	"github.com/raftkms/raftkms/hsm/envelope"
+	"github.com/raftkms/raftkms/server/iam"
+	"github.com/raftkms/raftkms/server/kms"
+)
+
+// barriersOf counts the barriers that do waits for.
+func (w *world) barriersOf(do func()) int {
+	before := w.replica.barriers
+	do()
+	return w.replica.barriers - before
+}
+
+func (w *world) disable(key string) error {
+	return w.call(kms.OpDisableKey, func(ctx context.Context, c *kms.Call) error {
+		_, err := w.service.DisableKey(ctx, c, key)
+		return err
+	})
+}
+
+func (w *world) enable(key string) error {
+	return w.call(kms.OpEnableKey, func(ctx context.Context, c *kms.Call) error {
+		_, err := w.service.EnableKey(ctx, c, key)
+		return err
+	})
+}
+
+func (w *world) setConsistency(mode state.Consistency, maxAge time.Duration) {
+	w.t.Helper()
+	if err := w.service.SetConsistency(w.t.Context(), "", command.SetConsistency{Mode: mode, MaxAge: maxAge.Milliseconds()}); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// Under a lease a yes asks nobody; a no is asked for again, of the newest state;
+// management always asks.
+func TestUsesUnderALease(t *testing.T) {
+	w := newWorld(t)
+	key := w.createKey("orders")
+	sealed, err := w.encrypt(key.ID, []byte("hello"), envelope.NoContext())
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.replica.serving = true
+	f := func(what string, want int, kind kms.Kind, do func() error) {
+		t.Helper()
+		var err error
+		if got := w.barriersOf(func() { err = do() }); got != want {
+			t.Errorf("%s: %d barriers, want %d", what, got, want)
+		}
+		if kind == 0 && err != nil {
+			t.Errorf("%s: %v", what, err)
+		} else if kind != 0 {
+			wantKind(t, err, kind)
+		}
+	}
+	f("a thousand uses", 0, 0, func() error {
+		for range 1000 {
+			if opened, err := w.decrypt("", sealed.Ciphertext, envelope.NoContext()); err != nil || string(opened.Plaintext) != "hello" {
+				return err
+			}
+		}
+		return nil
+	})
+	f("an unknown key", 1, kms.KindNotFound, func() error {
+		_, err := w.encrypt(uuid.NewString(), []byte("x"), envelope.NoContext())
+		return err
+	})
+	f("an unknown credential", 1, kms.KindWrongProject, func() error {
+		return w.callAs(fsmtest.UserID, "AAAABBBBCCCCDDDDEEEE", "0123", kms.OpEncryptData, func(context.Context, *kms.Call) error { return nil })
+	})
+	f("a value that no state makes good", 0, kms.KindInvalid, func() error {
+		_, err := w.encrypt(key.ID, nil, envelope.NoContext())
+		return err
+	})
+	f("a description", 1, 0, func() error {
+		return w.call(kms.OpDescribeKey, func(ctx context.Context, c *kms.Call) error {
+			_, err := w.service.DescribeKey(ctx, c, key.ID)
+			return err
+		})
+	})
+	f("a change", 1, 0, func() error { return w.disable(key.ID) })
+	f("a use of what is disabled", 1, kms.KindKeyDisabled, func() error {
+		_, err := w.decrypt("", sealed.Ciphertext, envelope.NoContext())
+		return err
+	})
+
+	// What an old state denies and the newest one allows is allowed, once.
+	old := w.replica.machine.State()
+	if err := w.enable(key.ID); err != nil {
+		t.Fatal(err)
+	}
+	w.replica.old = old
+	traced := len(w.traces.records)
+	f("a use that the old state denies", 1, 0, func() error {
+		sealed, err := w.encrypt(key.ID, []byte("again"), envelope.NoContext())
+		if err == nil {
+			opened, err := w.decrypt("", sealed.Ciphertext, envelope.NoContext())
+			if err != nil || string(opened.Plaintext) != "again" {
+				t.Errorf("it sealed something else: %v", err)
+			}
+		}
+		return err
+	})
+	if got := len(w.traces.records) - traced; got != 2 {
+		t.Errorf("%d traces of two calls", got)
+	}
+
+	// Without a lease, or where none counts, everything asks.
+	w.replica.serving = false
+	f("without a lease", 1, 0, func() error { _, err := w.encrypt(key.ID, []byte("x"), envelope.NoContext()); return err })
+	w.replica.serving = true
+	w.setConsistency(state.ConsistencyStrict, 0)
+	f("strict", 1, 0, func() error { _, err := w.encrypt(key.ID, []byte("x"), envelope.NoContext()); return err })
+	w.setConsistency(state.ConsistencyLease, 0)
+	f("lease again", 0, 0, func() error { _, err := w.encrypt(key.ID, []byte("x"), envelope.NoContext()); return err })
+}
+
+// A wrong signature says nothing of the state; an unknown access key does.
+func TestDenialsOfTheState(t *testing.T) {
+	w := newWorld(t)
+	w.replica.serving = true
+	f := func(reason string, want int) {
+		t.Helper()
+		got := w.barriersOf(func() {
+			w.service.Run(t.Context(), kms.Incoming{Operation: kms.OpEncryptData, Project: w.project}, func(context.Context, *kms.Call) error {
+				return &iam.Error{Reason: reason}
+			})
+		})
+		if got != want {
+			t.Errorf("%q: %d barriers, want %d", reason, got, want)
+		}
+	}
+	f("verify aksk signature fail", 0)
+	f("verify aksk signature fail, X-Sdk-Date is more than 15 minutes from the server's time", 0)
+	f("ak not exist", 1)
+	f("something that this package does not know", 1)
+}
+
+// An answer waits for the last fenced command that it may follow from, and for
+// none that it cannot.
+func TestAnswersWaitUntilReleased(t *testing.T) {
+	w := newWorld(t)
+	first, second := w.createKey("first"), w.createKey("second")
+	w.replica.serving = true
+	if err := w.disable(first.ID); err != nil {
+		t.Fatal(err)
+	}
+	fence := w.replica.machine.State().LastFence()
+	f := func(what string, want []uint64, do func() error) {
+		t.Helper()
+		w.replica.waited = nil
+		do()
+		if got := slices.Compact(w.replica.waited); !slices.Equal(got, want) {
+			t.Errorf("%s waited for %v, want %v", what, got, want)
+		}
+	}
+	use := func(key string) func() error {
+		return func() error { _, err := w.encrypt(key, []byte("x"), envelope.NoContext()); return err }
+	}
+	f("a use of the key", []uint64{fence}, use(first.ID))
+	f("a use of another key", nil, use(second.ID))
+	f("a listing", []uint64{fence}, func() error {
+		return w.call(kms.OpListKeys, func(ctx context.Context, c *kms.Call) error {
+			_, err := w.service.ListKeys(ctx, c, kms.ListKeysRequest{Limit: 10})
+			return err
+		})
+	})
+	f("a no-op", []uint64{fence}, func() error { return w.disable(first.ID) })
+	f("a wrong parameter", nil, func() error {
+		_, err := w.encrypt(second.ID, nil, envelope.NoContext())
+		return err
+	})
+
+	w.replica.unreleased = true
+	_, err := w.encrypt(first.ID, []byte("x"), envelope.NoContext())
+	wantKind(t, err, kms.KindUnavailable)
+	if record := w.traces.last(); record.Code == "200" {
+		t.Errorf("the trace says %s", record.Code)
+	}
+	wantKind(t, w.enable(first.ID), kms.KindOutcomeUnknown)
+	if _, err := w.encrypt(second.ID, []byte("x"), envelope.NoContext()); err != nil {
+		t.Errorf("a use of another key: %v", err)
+	}
+}
+
+// In the available mode a node without contact answers from what it has, says
+// how old that is, and stops at the bound.
+func TestAvailable(t *testing.T) {
+	w := newWorld(t)
+	key := w.createKey("orders")
+	w.setConsistency(state.ConsistencyAvailable, 10*time.Second)
+	w.replica.apart, w.replica.unreleased = true, true
+	f := func(age time.Duration, want kms.Kind) {
+		t.Helper()
+		w.replica.age = age
+		var told time.Duration
+		in := kms.Incoming{Operation: kms.OpEncryptData, RequestID: "r", Project: w.project, Aged: func(age time.Duration) { told = age }}
+		err := w.service.Run(t.Context(), in, func(ctx context.Context, c *kms.Call) error {
+			if err := c.Identify(iam.Principal{UserID: fsmtest.UserID, DomainID: fsmtest.DomainID, AccessKeyID: fsmtest.AccessKeyID}); err != nil {
+				return err
+			}
+			_, err := w.service.EncryptData(ctx, c, kms.EncryptRequest{Key: key.ID, Plaintext: []byte("x")})
+			return err
+		})
+		switch {
+		case want != 0:
+			wantKind(t, err, want)
+		case err != nil || told != age:
+			t.Errorf("a state %s old: %v, told %s", age, err, told)
+		}
+		if ready := w.service.HasState() == nil; ready != (want == 0) {
+			t.Errorf("a state %s old: ready %v", age, ready)
+		}
+	}
+	f(time.Second, 0)
+	f(10*time.Second, 0)
+	f(11*time.Second, kms.KindUnavailable)
+	wantKind(t, w.disable(key.ID), kms.KindUnavailable)
+}
