@@ -3,6 +3,7 @@ package fsm_test
 import (
 	"bytes"
 	"fmt"
+	"runtime"
 	"testing"
 
 	"github.com/raftkms/raftkms/fsm"
@@ -115,4 +116,29 @@ func BenchmarkSnapshot(b *testing.B) {
 			}
 		}
 	})
+}
+
+// BenchmarkFindTagged is a page of ten of the keys with a tag that one in ten has.
+func BenchmarkFindTagged(b *testing.B) {
+	for _, keys := range []int{1_000, 100_000} {
+		b.Run(fmt.Sprintf("keys=%d", keys), func(b *testing.B) {
+			m := filled(b, keys)
+			x := m.State().Txn()
+			for i := 0; i < keys; i += 10 {
+				old, _ := x.Key(fsmtest.KeyID(fmt.Sprintf("filler-%d", i)))
+				tagged := *old
+				tagged.Tags = []state.Tag{{Key: "stage", Value: "test"}}
+				x.PutKey(&tagged)
+			}
+			root := x.Commit()
+			terms := []state.TagTerm{{Key: "stage", Values: []string{"test"}}}
+			runtime.GC() // else collecting what the setting up left is measured
+			b.ReportAllocs()
+			for b.Loop() {
+				if page, total := root.KeysTagged(fsmtest.ProjectID, terms, nil, 20, 10); len(page) != 10 || total != keys/10 {
+					b.Fatal(len(page), total)
+				}
+			}
+		})
+	}
 }

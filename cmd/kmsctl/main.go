@@ -110,7 +110,7 @@ func newRoot() *cobra.Command {
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
 	a.addFlags(root.PersistentFlags())
 	root.AddCommand(a.clusterCommands(), a.rootCommands(), a.hsmCommands(), a.auditCommands(), a.keyCommands(), a.dataKeyCommands(),
-		a.encryptCommand(), a.decryptCommand(), a.fileCommands(), a.randomCommand())
+		a.encryptCommand(), a.decryptCommand(), a.fileCommands(), a.randomCommand(), a.quotaCommands())
 	return root
 }
 
