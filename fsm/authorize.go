@@ -67,7 +67,7 @@ func authorize(v *state.View, caller command.Caller, r Request) *Refusal {
 	case r.Key == nil:
 	case own || granted:
 		ask.OnKey = true
-		ask.Key = policy.Key{ID: r.Key.ID, Alias: r.Key.Name, Spec: r.Key.Spec, Usage: r.Key.Usage, Origin: r.Key.Origin}
+		ask.Key = policy.Key{ID: r.Key.ID, Alias: r.Key.Name, Spec: r.Key.Spec, Usage: r.Key.Usage, Origin: r.Key.Origin, Tags: r.Key}
 	default:
 		ask.OnKey, ask.Key.ID = true, r.Key.ID
 	}

@@ -164,3 +164,32 @@ func crowded(t testing.TB, users, policies int) *fsmtest.Machine {
 	}
 	return m
 }
+
+// A policy that asks for a tag sees the key's tags as they are at that moment,
+// and a Deny by tag denies where the rest allows.
+func TestPoliciesSeeTags(t *testing.T) {
+	m := fsmtest.Bootstrapped(t)
+	m.Must(fsmtest.CreateKey("a"))
+	m.Must(fsmtest.CreateUser("ada"))
+	m.Must(fsmtest.CreateAccessKey("ada"))
+	sealed := fsmtest.Deny("kms:*")
+	sealed.Conditions = []policy.Condition{{Operator: "StringEquals", Key: "g:ResourceTag/sealed", Values: []string{"yes"}}}
+	m.Must(fsmtest.CreatePolicy("p", fsmtest.Allow("kms:dek:*"), sealed))
+	m.Must(command.AttachPolicy{Binding: command.Binding{UserID: fsmtest.ID("ada"), Policy: fsmtest.ID("p")}})
+	f := func(want fsm.Code) {
+		t.Helper()
+		key, _ := m.State().Key(fsmtest.KeyID("a"))
+		request := fsm.Request{Action: policy.ActionCryptoDEK, ProjectID: fsmtest.ProjectID, Key: key}
+		if got := codeOf(fsm.Result{Refusal: fsm.Authorize(m.State(), fsmtest.CallerAs("ada"), request)}); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+	f("")
+	m.Must(fsmtest.SetTags("a", "sealed", "yes"))
+	f(fsm.CodeForbidden)
+	m.Must(fsmtest.SetTags("a", "sealed", "no"))
+	f("")
+	if typ := command.TypeSetTags; !typ.Fenced() {
+		t.Error("a tag can take a permission away, so setting one is fenced")
+	}
+}

@@ -14,6 +14,16 @@ type Tag struct {
 	Value string `cbor:"2,keyasint"` // may be empty
 }
 
+// Tag returns the value of the key's tag of that name. It allocates nothing.
+func (k *Key) Tag(name string) (value string, ok bool) {
+	for i := range k.Tags {
+		if k.Tags[i].Key == name {
+			return k.Tags[i].Value, true
+		}
+	}
+	return "", false
+}
+
 // TagTerm is one condition of a search: the key has a tag of that name, with
 // one of the values; no values: with any.
 type TagTerm struct {
