@@ -50,6 +50,10 @@ type Module interface {
 	// under the root of its level (AES-KWP, RFC 5649), with the public half of
 	// a pair. [ErrUnsupported] when the level cannot carry the spec.
 	Generate(ctx context.Context, level Level, spec Spec) (Wrapped, error)
+	// Import wraps material that came from elsewhere, the bytes of a secret key
+	// or the PKCS#8 of a pair, under the root of its level, and wipes it whether
+	// it succeeds or not. [ErrUnwrap] when it is not material of the spec.
+	Import(ctx context.Context, level Level, spec Spec, material []byte) (Wrapped, error)
 	// Load brings wrapped material into use, for w.Use and nothing else. The
 	// caller has verified the record MAC before. [ErrUnwrap] when the blob is
 	// not what the root wrapped. The spec and the use decide which of the
@@ -109,6 +113,9 @@ type Decrypter interface {
 	// label (OAEP's L; none for SM2). Everything wrong with the ciphertext is
 	// [ErrDecrypt], and is found in constant time. The result is the caller's to wipe.
 	Decrypt(ctx context.Context, padding Padding, label, ciphertext []byte) (plaintext []byte, err error)
+	// DecryptPKCS1 opens an RSAES-PKCS1-v1_5 block of exactly len(dst) bytes into
+	// dst, or leaves dst as it is, and does not say which (implicit rejection).
+	DecryptPKCS1(ctx context.Context, dst, ciphertext []byte) error
 }
 
 // Agreer is the private half of a pair loaded with [UseAgree].

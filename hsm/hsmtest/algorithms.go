@@ -3,6 +3,8 @@ package hsmtest
 import (
 	"bytes"
 	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
 	"errors"
 	"slices"
 	"testing"
@@ -292,5 +294,68 @@ func (s *suite) macs(t *testing.T, m hsm.Module, w hsm.Wrapped) {
 	}
 	if same, err := loadAs[hsm.MACer](t, m, w).MAC(ctx, []byte("message")); err != nil || !bytes.Equal(same, first) {
 		t.Errorf("loaded again: %v", err)
+	}
+}
+
+// Imported material is used like that which was made in the module, at every level.
+func (s *suite) imports(t *testing.T) {
+	ctx := testContext(t)
+	m := s.rooted(t)
+	for _, level := range levels {
+		raw := bytes.Repeat([]byte{level.String()[0]}, 32)
+		known := s.LoadKnown(ctx, t, m, level, bytes.Clone(raw))
+		w, err := m.Import(ctx, level, hsm.SpecAES256, raw)
+		ok(t, err)
+		if !bytes.Equal(raw, make([]byte, 32)) {
+			t.Errorf("%v: the material was not wiped", level)
+		}
+		if !bytes.Equal(encrypt(t, load(t, m, w), blocks(2)), encrypt(t, known, blocks(2))) {
+			t.Errorf("%v: another AES key", level)
+		}
+		for _, spec := range []hsm.Spec{hsm.SpecRSA2048, hsm.SpecECP256, hsm.SpecSECP256K1} {
+			private, public, err := keypair.Generate(spec)
+			ok(t, err)
+			w, err := m.Import(ctx, level, spec, private)
+			ok(t, err)
+			if !bytes.Equal(w.PublicKey, public) {
+				t.Errorf("%v, %s: another public key", level, spec)
+			}
+			s.signing(t, m, w)
+		}
+		for spec, bad := range map[hsm.Spec][]byte{hsm.SpecAES256: make([]byte, 16), hsm.SpecECP256: make([]byte, 100), hsm.SpecRSA2048: nil} {
+			if _, err := m.Import(ctx, level, spec, bad); !errors.Is(err, hsm.ErrUnwrap) {
+				t.Errorf("%v, %s: %v", level, spec, err)
+			}
+		}
+	}
+}
+
+// decryptsPKCS1 opens a block, or leaves what was there.
+func (s *suite) decryptsPKCS1(t *testing.T) {
+	ctx := testContext(t)
+	m := s.rooted(t)
+	for _, level := range levels {
+		w, err := m.Generate(ctx, level, hsm.SpecRSA2048)
+		ok(t, err)
+		w.Use = hsm.UseEncrypt
+		k := loadAs[hsm.Decrypter](t, m, w)
+		parsed, err := x509.ParsePKIXPublicKey(w.PublicKey)
+		ok(t, err)
+		secret := bytes.Repeat([]byte{7}, 32)
+		ciphertext, err := rsa.EncryptPKCS1v15(rand.Reader, parsed.(*rsa.PublicKey), secret)
+		ok(t, err)
+		before := bytes.Repeat([]byte{9}, 32)
+		dst := bytes.Clone(before)
+		ok(t, k.DecryptPKCS1(ctx, dst, ciphertext))
+		if !bytes.Equal(dst, secret) {
+			t.Errorf("%v: opens to %x", level, dst)
+		}
+		short := make([]byte, 16)
+		ok(t, k.DecryptPKCS1(ctx, short, ciphertext))
+		ciphertext[100] ^= 1
+		copy(dst, before)
+		if err := k.DecryptPKCS1(ctx, dst, ciphertext); err != nil || !bytes.Equal(dst, before) || !bytes.Equal(short, make([]byte, 16)) {
+			t.Errorf("%v: what does not open: error %v, %x, %x", level, err, dst, short)
+		}
 	}
 }

@@ -73,6 +73,8 @@ func Run(t *testing.T, open func(t *testing.T) Target) {
 		{"VectorsBatched", s.vectorsBatched},
 		{"Capabilities", s.capabilities},
 		{"Algorithms", s.algorithms},
+		{"Imports", s.imports},
+		{"DecryptsPKCS1", s.decryptsPKCS1},
 		{"Envelope", s.envelope},
 		{"Secret", s.secret},
 		{"Random", s.random},

@@ -130,6 +130,39 @@ func Decrypt(spec hsm.Spec, private []byte, padding hsm.Padding, label, cipherte
 	return plaintext, nil
 }
 
+// DecryptPKCS1 opens an RSAES-PKCS1-v1_5 block of exactly len(dst) bytes into
+// dst, or leaves dst as it is; which of the two takes the same time.
+func DecryptPKCS1(spec hsm.Spec, private, dst, ciphertext []byte) error {
+	key, err := parsePrivate(spec, private)
+	if err != nil {
+		return fmt.Errorf("decrypting: %w", err)
+	}
+	k, is := key.(*rsa.PrivateKey)
+	if !is {
+		return fmt.Errorf("decrypting %s with RSAES_PKCS1_V1_5: %w", spec, hsm.ErrUnsupported)
+	}
+	if err := rsa.DecryptPKCS1v15SessionKey(nil, k, ciphertext, dst); err != nil {
+		return hsm.ErrDecrypt // told by the size alone
+	}
+	return nil
+}
+
+// Canonical returns the one encoding of a private key of the spec, which is the
+// caller's to wipe, and its public half. The error wraps [ErrPrivateKey].
+func Canonical(spec hsm.Spec, private []byte) (canonical, public []byte, err error) {
+	key, err := parsePrivate(spec, private)
+	if err != nil {
+		return nil, nil, fmt.Errorf("reading a private key: %w", err)
+	}
+	if public, err = encodePublic(key); err != nil {
+		return nil, nil, err
+	}
+	if canonical, err = marshalPrivate(key); err != nil {
+		return nil, nil, fmt.Errorf("encoding a private key: %w", err)
+	}
+	return canonical, public, nil
+}
+
 // Agree is elliptic curve Diffie-Hellman: the x coordinate of the common point.
 // A peer's key that is not of the spec is [hsm.ErrPublicKey].
 func Agree(spec hsm.Spec, private, peer []byte) ([]byte, error) {

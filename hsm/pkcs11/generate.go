@@ -41,6 +41,40 @@ func (m *Module) Generate(ctx context.Context, level hsm.Level, spec hsm.Spec) (
 	return w, nil
 }
 
+// Import has the device wrap material that is in the process for this moment.
+func (m *Module) Import(ctx context.Context, level hsm.Level, spec hsm.Spec, material []byte) (hsm.Wrapped, error) {
+	defer clear(material)
+	w := hsm.Wrapped{Level: level, Spec: spec}
+	root, err := wrappingRoot(level, spec)
+	if err == nil {
+		err = m.carries(level, spec)
+	}
+	var own []byte
+	if err == nil {
+		own, w.PublicKey, err = softkey.Imported(spec, material)
+		defer clear(own)
+	}
+	if err == nil {
+		err = m.dev.call(ctx, m.dev.work, func(s *session) error {
+			t, err := m.table(s)
+			if err != nil {
+				return err
+			}
+			h, err := t.root(t.current, root)
+			if err != nil {
+				return err
+			}
+			w.Generation = t.current
+			w.Blob, err = m.wrapMaterial(s, h, own)
+			return err
+		})
+	}
+	if err != nil {
+		return hsm.Wrapped{}, fmt.Errorf("importing a key: %w", err)
+	}
+	return w, nil
+}
+
 func (m *Module) newWrapped(s *session, root p11.ObjectHandle, spec hsm.Spec) (blob, public []byte, err error) {
 	switch {
 	case spec.SoftwareOnly(), spec.Pair() && !m.makesPairs(spec):

@@ -208,6 +208,35 @@ func (k *decryptObject) Decrypt(ctx context.Context, how hsm.Padding, label, cip
 	return plaintext, nil
 }
 
+// DecryptPKCS1 unpads what raw RSA gave: a device that unpads says whether it
+// could, and that is what an attacker wants to know.
+func (k *decryptObject) DecryptPKCS1(ctx context.Context, dst, ciphertext []byte) error {
+	modulus, err := keypair.Modulus(k.wrapped.Spec, k.wrapped.PublicKey)
+	switch {
+	case err != nil:
+		return fmt.Errorf("decrypting: %w", err)
+	case !k.m.can.raw:
+		return fmt.Errorf("decrypting: %w: the token has no CKM_RSA_X_509", hsm.ErrUnsupported)
+	case len(ciphertext) != len(modulus) || bytes.Compare(ciphertext, modulus) >= 0:
+		return hsm.ErrDecrypt
+	}
+	block := make([]byte, len(modulus))
+	defer clear(block)
+	_, err = k.compute(ctx, func(s *session, h p11.ObjectHandle) ([]byte, error) {
+		n, err := k.m.decryptWith(s, h, mechanism(p11.CKM_RSA_X_509), block, ciphertext)
+		if err != nil {
+			return nil, err
+		}
+		alignRight(block, n)
+		padding.UnpadPKCS1(dst, block)
+		return nil, nil
+	})
+	if err != nil {
+		return fmt.Errorf("decrypting: %w", err)
+	}
+	return nil
+}
+
 func (m *Module) decryptWith(s *session, key p11.ObjectHandle, how []*p11.Mechanism, dst, src []byte) (int, error) {
 	if err := m.dev.api.DecryptInit(s.handle, how, key); err != nil {
 		return 0, err

@@ -115,6 +115,28 @@ func (m *Module) Generate(ctx context.Context, level hsm.Level, spec hsm.Spec) (
 	return w, nil
 }
 
+// Import implements [hsm.Module].
+func (m *Module) Import(ctx context.Context, level hsm.Level, spec hsm.Spec, material []byte) (hsm.Wrapped, error) {
+	defer clear(material)
+	if err := supported(level, spec); err != nil {
+		return hsm.Wrapped{}, fmt.Errorf("importing a key: %w", err)
+	}
+	own, public, err := softkey.Imported(spec, material)
+	defer clear(own)
+	w := hsm.Wrapped{Level: level, Spec: spec, PublicKey: public}
+	if err == nil {
+		err = m.use(ctx, 0, func(s *rootSet) (err error) {
+			w.Generation = s.generation
+			w.Blob, err = s.wrap(level, own)
+			return err
+		})
+	}
+	if err != nil {
+		return hsm.Wrapped{}, fmt.Errorf("importing a key: %w", err)
+	}
+	return w, nil
+}
+
 // Load implements [hsm.Module].
 func (m *Module) Load(ctx context.Context, w hsm.Wrapped) (hsm.Loaded, error) {
 	if err := supported(w.Level, w.Spec); err != nil {

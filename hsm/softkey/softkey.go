@@ -47,6 +47,18 @@ func secretSize(spec hsm.Spec) int {
 	return spec.Bits() / 8
 }
 
+// Imported brings material from elsewhere into its one form, which is the
+// caller's to wipe, with the public half of a pair.
+func Imported(spec hsm.Spec, material []byte) (own, public []byte, err error) {
+	if !spec.Pair() {
+		return bytes.Clone(material), nil, Check(spec, material, nil)
+	}
+	if own, public, err = keypair.Canonical(spec, material); err != nil {
+		return nil, nil, fmt.Errorf("%w: %w", hsm.ErrUnwrap, err)
+	}
+	return own, public, nil
+}
+
 // Check returns an error wrapping [hsm.ErrUnwrap] unless the material is that of
 // the spec and, for a pair, of the public key.
 func Check(spec hsm.Spec, material, public []byte) error {
@@ -132,6 +144,13 @@ func (k *decrypter) Decrypt(ctx context.Context, padding hsm.Padding, label, cip
 	return k.compute(ctx, func(private []byte) ([]byte, error) {
 		return keypair.Decrypt(k.spec, private, padding, label, ciphertext)
 	})
+}
+
+func (k *decrypter) DecryptPKCS1(ctx context.Context, dst, ciphertext []byte) error {
+	_, err := k.compute(ctx, func(private []byte) ([]byte, error) {
+		return nil, keypair.DecryptPKCS1(k.spec, private, dst, ciphertext)
+	})
+	return err
 }
 
 type agreer struct{ held }
