@@ -43,6 +43,12 @@ var writes = map[command.Type]write{
 	command.TypeRecordUse:           {command.CallerSystem, "", of(recordUse)},
 	command.TypeCreateDefaultKey:    {command.CallerUser, policy.ActionUseDefaultKey, of(createDefaultKey)},
 
+	command.TypeOpenImport:         {command.CallerUser, policy.ActionGetMaterial, of(openImport)},
+	command.TypeImportMaterial:     {command.CallerUser, policy.ActionImportMaterial, of(importMaterial)},
+	command.TypeDeleteMaterial:     {command.CallerUser, policy.ActionDeleteMaterial, of(deleteMaterial)},
+	command.TypeCountImportFailure: {command.CallerUser, policy.ActionImportMaterial, of(countImportFailure)},
+	command.TypeExpireImport:       {command.CallerSystem, "", of(expireImport)},
+
 	command.TypeLockUser:       {command.CallerSystem, "", of(lockUser)},
 	command.TypeUnlockUser:     {command.CallerOperator, policy.ActionUnlockUser, of(unlockUser)},
 	command.TypeChangePassword: {command.CallerUser, "", of(changePassword)},

@@ -88,6 +88,17 @@ func TestEveryTypeIsApplied(t *testing.T) {
 	m.Must(fsmtest.ScheduleDeletion("a", 1000))
 	m.Must(fsmtest.CancelDeletion("a"))
 	m.Must(command.ReportErasure{NodeID: fsmtest.NodeID, Through: 1})
+	external := fsmtest.CreateKey("imported")
+	external.Origin, external.Blob, external.MAC, external.RootGeneration = state.OriginExternal, nil, nil, 0
+	token := make([]byte, 16)
+	m.Do(external) // of a type that was tried
+	m.Must(command.OpenImport{ProjectID: fsmtest.ProjectID, KeyID: external.KeyID, TokenID: token, Expires: m.Now + 5000, RootGeneration: 1,
+		Blob: []byte("blob"), PublicKey: []byte("public key"), MAC: make([]byte, 32)})
+	m.Must(command.CountImportFailure{ProjectID: fsmtest.ProjectID, KeyID: external.KeyID, TokenID: token})
+	m.Must(command.ImportMaterial{ProjectID: fsmtest.ProjectID, KeyID: external.KeyID, TokenID: token, Fingerprint: make([]byte, 32), Version: fsmtest.NewVersion("imported", 1)})
+	m.Must(command.DeleteMaterial{ProjectID: fsmtest.ProjectID, KeyID: external.KeyID})
+	m.Now += 5000
+	m.Must(command.ExpireImport{KeyID: external.KeyID, Due: m.Now})
 	m.Must(command.LockUser{UserID: fsmtest.UserID, Until: m.Now + 1000})
 	m.Must(command.UnlockUser{UserID: fsmtest.UserID})
 	m.Must(command.ChangePassword{UserID: fsmtest.UserID, PasswordHash: fsmtest.PasswordHash})
@@ -102,7 +113,7 @@ func TestEveryTypeIsApplied(t *testing.T) {
 	m.Must(fsmtest.ScheduleDeletion("a", 1000))
 	m.Now += 1000
 	m.Must(command.DeleteDueKey{KeyID: fsmtest.KeyID("a"), Due: m.Now})
-	if done := int(m.State().Applied()) - 1; done != len(command.Types()) {
+	if done := int(m.State().Applied()) - 2; done != len(command.Types()) {
 		t.Fatalf("%d of %d types tried", done, len(command.Types()))
 	}
 }

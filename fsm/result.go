@@ -67,6 +67,14 @@ const (
 	CodeRotationExternal   Code = "rotation-external"   // imported material is not rotated
 	CodeRotationRSA        Code = "rotation-rsa"        // nor are RSA keys
 	CodeRotationAsymmetric Code = "rotation-asymmetric" // nor any other that is not symmetric
+	CodeNotExternal        Code = "not-external"        // its material is not imported
+	CodeNotPendingImport   Code = "not-pending-import"  // it has its material
+	CodeImportToken        Code = "import-token"        // it has failed too often
+	CodeImportExpired      Code = "import-expired"      // the token has
+	CodeImportExpiry       Code = "import-expiry"       // of the material, which is over
+	CodeMaterialDiffers    Code = "material-differs"    // from what was imported first
+	CodeMaterialState      Code = "material-state"      // there is none that could be deleted
+	CodePairMaterial       Code = "pair-material"       // stays for ever
 	CodeStale              Code = "stale"               // what the proposer saw is no longer so
 
 	CodeTagLimit    Code = "tag-limit"

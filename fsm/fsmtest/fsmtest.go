@@ -129,7 +129,7 @@ func CallerFor(t command.Type) command.Caller {
 		return command.Caller{Kind: command.CallerOperator, NodeID: NodeID}
 	case command.TypeAdmitNode:
 		return command.Caller{Kind: command.CallerNode, NodeID: NodeID}
-	case command.TypeRotateDueKey, command.TypeDeleteDueKey, command.TypeReportErasure, command.TypeRecordUse,
+	case command.TypeRotateDueKey, command.TypeDeleteDueKey, command.TypeReportErasure, command.TypeRecordUse, command.TypeExpireImport,
 		command.TypeLockUser, command.TypeRecordAccess:
 		return command.Caller{Kind: command.CallerSystem, NodeID: NodeID}
 	default:

@@ -77,10 +77,10 @@ func due(k *Key) int64 {
 		return 0
 	case k.State == PendingDeletion:
 		return k.Deletion
-	case k.State == Enabled:
+	case k.State == Enabled && k.RotationDue != 0:
 		return k.RotationDue
 	default:
-		return 0
+		return k.ImportDue()
 	}
 }
 

@@ -206,6 +206,12 @@ type Key struct {
 	Rotations    uint32 `cbor:"23,keyasint,omitempty"` // how often it was rotated, by schedule or on demand
 	Aliases      uint32 `cbor:"24,keyasint,omitempty"` // aliases that point at it
 	Tags         []Tag  `cbor:"30,keyasint,omitempty"` // sorted by Key
+
+	// Imported material. The fingerprint of the first import stays for ever.
+	MaterialExpires int64        `cbor:"40,keyasint,omitempty"` // 0: never
+	Fingerprint     []byte       `cbor:"41,keyasint,omitempty"`
+	DisabledBefore  bool         `cbor:"42,keyasint,omitempty"` // it was Disabled when its material went
+	ImportPairs     []ImportPair `cbor:"43,keyasint,omitempty"` // oldest first
 }
 
 // Alias is one further name of a key. It is never renamed, only pointed at
