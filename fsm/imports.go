@@ -21,7 +21,7 @@ const (
 func findImporting(c *call, projectID, keyID string) (state.Key, *Refusal) {
 	key, refusal := findOwnKey(c, projectID, keyID)
 	switch {
-	case refusal != nil:
+	case refusal != nil && (refusal.Code != CodePendingDeletion || key.Origin == state.OriginExternal):
 		return key, refusal
 	case key.Origin != state.OriginExternal:
 		return key, refuse(CodeNotExternal, "the material of this key is made by the service")

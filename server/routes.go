@@ -129,6 +129,11 @@ func (s *Server) routes(m *member) []route {
 		{"POST", "/v1.0/{project_id}/kms/create-rsa-datakey-pair", smallBody, kms(huawei.CreateRSADataKeyPair)},
 		{"POST", "/v1.0/{project_id}/kms/create-ec-datakey-pair", smallBody, kms(huawei.CreateECDataKeyPair)},
 
+		// Huawei-style dialect: import.
+		{"POST", "/v1.0/{project_id}/kms/get-parameters-for-import", smallBody, kms(huawei.GetParametersForImport)},
+		{"POST", "/v1.0/{project_id}/kms/import-key-material", smallBody, kms(huawei.ImportKeyMaterial)},
+		{"POST", "/v1.0/{project_id}/kms/delete-imported-key-material", smallBody, kms(huawei.DeleteImportedKeyMaterial)},
+
 		// Huawei-style dialect: signatures, MACs, agreement.
 		{"POST", "/v1.0/{project_id}/kms/get-publickey", smallBody, kms(huawei.GetPublicKey)},
 		{"POST", "/v1.0/{project_id}/kms/sign", smallBody, kms(huawei.Sign)},

@@ -30,6 +30,10 @@ type Service interface {
 	GenerateRandom(ctx context.Context, c *kms.Call, bytes int) ([]byte, error)
 	SearchTraces(ctx context.Context, c *kms.Call, q kms.TraceQuery) (kms.TracePage, error)
 
+	GetParametersForImport(ctx context.Context, c *kms.Call, ref, algorithm string) (*kms.ImportParameters, error)
+	ImportKeyMaterial(ctx context.Context, c *kms.Call, req kms.ImportRequest) error
+	DeleteKeyMaterial(ctx context.Context, c *kms.Call, ref string) error
+
 	GetPublicKey(ctx context.Context, c *kms.Call, ref string) (*state.Key, []byte, error)
 	Sign(ctx context.Context, c *kms.Call, req kms.SignRequest) (keyID string, signature []byte, err error)
 	Verify(ctx context.Context, c *kms.Call, req kms.SignRequest) (keyID string, valid bool, err error)

@@ -63,9 +63,24 @@ var answers = map[kms.Kind]answer{
 	kms.KindPairAlgorithm:      {400, "KMS.2106", "The encryption algorithm is not one of the key's spec."},
 	kms.KindTooLong:            {400, "KMS.2108", "The plaintext is longer than the key can encrypt."},
 
-	kms.KindTagLimit:    {400, "KMS.0409", "The key has as many tags as it may have."},
-	kms.KindTagNotFound: {404, "KMS.0416", "The key has no such tag."},
-	kms.KindStale:       {503, "KMS.0104", "The key changed meanwhile. Try again."},
+	kms.KindTagLimit:          {400, "KMS.0409", "The key has as many tags as it may have."},
+	kms.KindTagNotFound:       {404, "KMS.0416", "The key has no such tag."},
+	kms.KindNotExternal:       {400, "KMS.0309", "The key's material is not imported."},
+	kms.KindNotPendingImport:  {400, "KMS.0310", "The key does not wait for its material."},
+	kms.KindImportUnwrap:      {400, "KMS.0311", "The wrapped key does not open."},
+	kms.KindImportToken:       {400, "KMS.2605", "The import token is invalid."},
+	kms.KindImportExpired:     {400, "KMS.2601", "The import token has expired."},
+	kms.KindImportOtherKey:    {400, "KMS.2603", "The import token belongs to another key."},
+	kms.KindImportExpiry:      {400, "KMS.2602", "The expiration time is not in the future."},
+	kms.KindMaterialSize:      {400, "KMS.2604", "The material must have 32 bytes."},
+	kms.KindMaterialDiffers:   {400, "KMS.2606", "The material is not that of the first import."},
+	kms.KindPrivateKeyMissing: {400, "KMS.2608", "The private key is missing."},
+	kms.KindPrivateKeyInvalid: {400, "KMS.2609", "The private key is invalid."},
+	kms.KindTemporaryKey:      {400, "KMS.2610", "The temporary key must have 16 or 32 bytes."},
+	kms.KindMaterialState:     {400, "KMS.2701", "There is no material that can be deleted."},
+	kms.KindPairMaterial:      {400, "KMS.2702", "The material of an asymmetric key stays."},
+
+	kms.KindStale: {503, "KMS.0104", "The key changed meanwhile. Try again."},
 }
 
 // codeProtected is an extension: the vendor has no deletion protection here,

@@ -167,6 +167,7 @@ func (x *exchange) detail(key *state.Key) wire.KeyDetail {
 		KeyState:               stateText(key.State),
 		DefaultKeyFlag:         "0",
 		KeyType:                "1",
+		ExpirationTime:         timeText(key.MaterialExpires),
 		Origin:                 key.Origin,
 		KeyRotationEnabled:     strconv.FormatBool(key.RotationDays != 0),
 		SysEnterpriseProjectID: "0",

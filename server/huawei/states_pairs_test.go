@@ -66,6 +66,16 @@ func pairLines() []line {
 	in("create-datakey", id, macing, "KMS.0341")
 
 	in("re-encrypt", again, symmetric, "same")
+	parameters := `{"key_id":"KEY","wrapping_algorithm":"RSAES_OAEP_SHA_256"}`
+	material := `{"key_id":"KEY","import_token":"AAAA","encrypted_key_material":"AAAA"}`
+	for verb, body := range map[string]string{"get-parameters-for-import": parameters, "import-key-material": material, "delete-imported-key-material": id} {
+		lines = append(lines, line{verb, body, symmetric, [states]string{"KMS.0309", "KMS.0309", "KMS.0309", none, "KMS.0207"}})
+	}
+	lines = append(lines,
+		line{"get-parameters-for-import", parameters, external, [states]string{none, none, "KMS.0210", "same", "KMS.0207"}},
+		line{"import-key-material", material, external, [states]string{none, none, "KMS.0210", "KMS.2605", "KMS.0207"}},
+		line{"delete-imported-key-material", id, external, [states]string{none, none, "KMS.2701", "KMS.2701", "KMS.0207"}},
+	)
 	// A key without material has no ciphertexts.
 	lines = append(lines, line{"re-encrypt", strings.ReplaceAll(again, "SEALED-TEXT", "AAAA"), external, [states]string{none, none, "KMS.2201", "KMS.2201", "KMS.0207"}})
 	return lines

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/raftkms/raftkms/fsm/command"
 	"github.com/raftkms/raftkms/fsm/fsmtest"
@@ -222,6 +223,9 @@ func (w *world) keyIn(t *testing.T, kind, s int) stateKey {
 	w.made++
 	name := fmt.Sprintf("k%d", w.made)
 	k := stateKey{held: name + "-held", wandering: name + "-wandering"}
+	if kind == external {
+		w.replica.advance(time.Now().UnixMilli()) // import tokens are judged by both clocks
+	}
 	if kind == master {
 		var dataKey wire.CreateDataKeyReply
 		w.must("create-datakey", `{"key_id":"alias/obs/default"}`, &dataKey)

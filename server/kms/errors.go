@@ -54,9 +54,24 @@ const (
 	KindPairAlgorithm      // the encryption algorithm is not one of the pair's spec
 	KindTooLong            // the plaintext is longer than the pair can encrypt
 
-	KindTagLimit    // the key has as many tags as it may have
-	KindTagNotFound // the key has no such tag
-	KindStale       // the record changed between looking and writing; tried again by itself
+	KindTagLimit          // the key has as many tags as it may have
+	KindTagNotFound       // the key has no such tag
+	KindNotExternal       // the key's material is not imported
+	KindNotPendingImport  // the key has its material
+	KindImportUnwrap      // what was wrapped does not open: one error for all that can be wrong
+	KindImportToken       // the token is none, was altered, or has failed too often
+	KindImportExpired     // the token has
+	KindImportOtherKey    // the token belongs to another key
+	KindImportExpiry      // the material would have expired already
+	KindMaterialSize      // the material is not as long as the spec's
+	KindMaterialDiffers   // the key has had other material before
+	KindPrivateKeyMissing // of a pair
+	KindPrivateKeyInvalid // it does not open, or is of another spec
+	KindTemporaryKey      // it has not the size of an AES key
+	KindMaterialState     // there is no material that could be deleted now
+	KindPairMaterial      // the material of pairs is not deleted and does not expire
+
+	KindStale // the record changed between looking and writing; tried again by itself
 )
 
 // Error is a refusal or a failure of an operation. Message is for the person

@@ -77,7 +77,7 @@ func (o Operation) Repeatable() bool {
 	switch o.Name {
 	case OpCreateDataKey.Name, OpCreateDataKeyWithoutPlaintext.Name, OpEncryptDataKey.Name, OpDecryptDataKey.Name,
 		OpEncryptData.Name, OpDecryptData.Name, OpGenerateRandom.Name,
-		OpSign.Name, OpVerify.Name, OpGenerateMAC.Name, OpVerifyMAC.Name, OpReEncrypt.Name,
+		OpGetPublicKey.Name, OpSign.Name, OpVerify.Name, OpGenerateMAC.Name, OpVerifyMAC.Name, OpReEncrypt.Name,
 		OpCreateRSADataKeyPair.Name, OpCreateECDataKeyPair.Name, OpDeriveSharedSecret.Name:
 		return true
 	}

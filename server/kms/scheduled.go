@@ -40,6 +40,9 @@ func (s *Service) DeleteDueKeys(ctx context.Context, now int64) error {
 // RotateDueKeys makes the versions that are due at now (Unix ms).
 func (s *Service) RotateDueKeys(ctx context.Context, now int64) error {
 	return s.forDue(ctx, now, state.Enabled, func(ctx context.Context, key *state.Key) error {
+		if key.RotationDue == 0 || key.RotationDue > now {
+			return nil // it is something of an import that is due
+		}
 		return s.RunSystem(ctx, OpRotateDueKey, key.ProjectID, command.CallerSystem, func(ctx context.Context, c *Call) error {
 			c.About(key)
 			c.asked.Text("key_id", key.ID)

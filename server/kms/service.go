@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"time"
 
+	"golang.org/x/sync/semaphore"
+
 	"github.com/raftkms/raftkms/cluster"
 	"github.com/raftkms/raftkms/fsm"
 	"github.com/raftkms/raftkms/fsm/state"
@@ -69,6 +71,7 @@ type Service struct {
 	logger  *slog.Logger
 	keys    *keyring
 	entropy *entropy.Pool
+	pairs   *semaphore.Weighted // wrapping pairs that are being made
 	search  TraceSearch
 
 	minDeletionWait time.Duration
@@ -99,6 +102,7 @@ func New(cfg Config) *Service {
 		logger:  cfg.Logger,
 		keys:    newKeyring(cfg.Module, cfg.LoadedKeys),
 		entropy: entropy.NewPool(cfg.Module),
+		pairs:   semaphore.NewWeighted(pairsAtOnce),
 		search:  cfg.Search,
 	}
 }

@@ -3,6 +3,7 @@ package kms
 import (
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/raftkms/raftkms/fsm"
 	"github.com/raftkms/raftkms/fsm/state"
@@ -101,6 +102,11 @@ func (s *Service) level(req CreateKeyRequest) (hsm.Level, error) {
 func mayDo(key *state.Key, usage string) error {
 	switch key.State {
 	case state.Enabled:
+		// The scheduler erases it; a node whose own clock has passed the instant
+		// does not wait for that.
+		if key.MaterialExpires != 0 && time.Now().UnixMilli() >= key.MaterialExpires {
+			return Refuse(KindKeyPendingImport, "the key's material has expired")
+		}
 	case state.Disabled:
 		return Refuse(KindKeyDisabled, "the key is disabled; enable it first")
 	case state.PendingDeletion:

@@ -1,0 +1,399 @@
+package kms
+
+import (
+	"bytes"
+	"context"
+	"crypto/aes"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/raftkms/raftkms/fsm/command"
+	"github.com/raftkms/raftkms/fsm/policy"
+	"github.com/raftkms/raftkms/fsm/state"
+	"github.com/raftkms/raftkms/hsm"
+	"github.com/raftkms/raftkms/hsm/keypair"
+	"github.com/raftkms/raftkms/hsm/kwp"
+)
+
+// Bring your own key. The wrapping pair is made in the module and lies wrapped
+// in the key's record, so that any node can finish what another began.
+
+// The operations of imports.
+var (
+	OpGetParametersForImport = Operation{"getParametersForImport", policy.ActionGetMaterial, "cmk"}
+	OpImportKeyMaterial      = Operation{"importKeyMaterial", policy.ActionImportMaterial, "cmk"}
+	OpDeleteKeyMaterial      = Operation{"deleteImportedKeyMaterial", policy.ActionDeleteMaterial, "cmk"}
+	OpExpireImport           = Operation{"expireImportedKeyMaterial", "", "cmk"}
+)
+
+const (
+	importLife = 24 * time.Hour
+	// pairsAtOnce bounds the wrapping pairs that are made at the same time: an
+	// RSA pair is the most expensive thing that a caller can ask a device for.
+	pairsAtOnce = 2
+)
+
+// The wrapping algorithms.
+const (
+	WrapOAEPSHA256 = string(hsm.PaddingOAEPSHA256)
+	WrapOAEPSHA1   = string(hsm.PaddingOAEPSHA1)
+	WrapPKCS1      = "RSAES_PKCS1_V1_5"
+)
+
+// ImportParameters are what an import is made with.
+type ImportParameters struct {
+	KeyID     string
+	Token     []byte
+	PublicKey []byte // DER SubjectPublicKeyInfo of an RSA pair with 2048 bits
+	Expires   time.Time
+}
+
+// ImportRequest brings material. For a symmetric key Material is the wrapped
+// key; for a pair it is a temporary AES key, and PrivateKey the PKCS#8 under
+// that one (RFC 5649).
+type ImportRequest struct {
+	Key        string
+	Token      []byte
+	Material   []byte
+	PrivateKey []byte
+	Expires    time.Time // zero: never
+}
+
+// pairLevel is where the private halves of wrapping pairs are.
+func (s *Service) pairLevel() hsm.Level {
+	if d := s.module.Describe(); d.Device && d.CarriesFor(hsm.SpecRSA2048, hsm.UseEncrypt) {
+		return hsm.LevelHSM
+	}
+	return hsm.LevelSoftware
+}
+
+// findImporting finds a key whose material comes from elsewhere.
+func (c *Call) findImporting(ref string) (*state.Key, error) {
+	key, err := c.findAuthorised(ref)
+	switch {
+	case err != nil:
+		return nil, err
+	case key.Default:
+		return nil, Refuse(KindDefaultKey, "this is not done to the default master key of a service")
+	case key.Origin != OriginExternal:
+		return nil, Refuse(KindNotExternal, "the material of this key is made by the service")
+	default:
+		return key, nil
+	}
+}
+
+// awaitsImport asks whether the key waits for its material.
+func awaitsImport(key *state.Key) error {
+	switch key.State {
+	case state.PendingImport:
+		return nil
+	case state.PendingDeletion:
+		return Refuse(KindKeyPendingDeletion, "the key waits for its deletion at %s", isoTime(key.Deletion))
+	default:
+		return Refuse(KindNotPendingImport, "the key has its material")
+	}
+}
+
+// GetParametersForImport makes a wrapping pair and the token that goes with it.
+func (s *Service) GetParametersForImport(ctx context.Context, c *Call, ref, algorithm string) (*ImportParameters, error) {
+	c.asked.Text("key_id", ref)
+	c.asked.Text("wrapping_algorithm", algorithm)
+	key, err := c.findImporting(ref)
+	if err == nil {
+		err = awaitsImport(key)
+	}
+	if err != nil {
+		return nil, err
+	}
+	number, known := wrappingNumber(algorithm)
+	if !known {
+		return nil, &Error{Kind: KindUnsupported, Parameter: "wrapping_algorithm", Message: "the wrapping algorithm is " + WrapOAEPSHA256 + ", " + WrapOAEPSHA1 + " or " + WrapPKCS1}
+	}
+	if err := s.pairs.Acquire(ctx, 1); err != nil {
+		return nil, moduleError("waiting for a wrapping pair", err)
+	}
+	wrapped, err := s.module.Generate(ctx, s.pairLevel(), hsm.SpecRSA2048)
+	s.pairs.Release(1)
+	if err != nil {
+		return nil, moduleError("making a wrapping pair in the module", err)
+	}
+	id, err := uuid.Parse(key.ID)
+	if err != nil {
+		return nil, &Error{Kind: KindInternal, Message: "reading the id of a stored key", Err: err}
+	}
+	token := importToken{id: uuid.New(), key: id, expires: max(c.Root.Now(), time.Now().UnixMilli()) + importLife.Milliseconds(), algorithm: number}
+	mac, err := hsm.Bind(ctx, s.module, s.pairBinding(token, wrapped))
+	if err != nil {
+		return nil, moduleError("binding the wrapping pair", err)
+	}
+	sealed, err := s.sealToken(ctx, token)
+	if err != nil {
+		return nil, err
+	}
+	body := command.OpenImport{
+		ProjectID: key.ProjectID, KeyID: key.ID, TokenID: token.id[:], Expires: token.expires,
+		RootGeneration: uint32(wrapped.Generation), Blob: wrapped.Blob, PublicKey: wrapped.PublicKey, MAC: mac,
+	}
+	if _, err := s.propose(ctx, c, body, key.ID, algorithm); err != nil {
+		return nil, err
+	}
+	return &ImportParameters{KeyID: key.ID, Token: sealed, PublicKey: wrapped.PublicKey, Expires: time.UnixMilli(token.expires)}, nil
+}
+
+// pairBinding is what the MAC of a wrapping pair speaks about: also the token
+// and the algorithm, so that neither can be used with another.
+func (s *Service) pairBinding(t importToken, w hsm.Wrapped) hsm.Binding {
+	return hsm.Binding{
+		KeyID: t.key, Spec: hsm.SpecRSA2048, Usage: "IMPORT", Origin: hex.EncodeToString(append(t.id[:], t.algorithm)),
+		Level: w.Level, Generation: w.Generation, Blob: w.Blob, PublicKey: w.PublicKey,
+	}
+}
+
+// ImportKeyMaterial gives a key its material.
+func (s *Service) ImportKeyMaterial(ctx context.Context, c *Call, req ImportRequest) error {
+	c.asked.Text("key_id", req.Key)
+	if !req.Expires.IsZero() {
+		c.asked.Text("expires", isoTime(req.Expires.UnixMilli()))
+	}
+	key, err := c.findImporting(req.Key)
+	if err == nil {
+		err = awaitsImport(key)
+	}
+	if err != nil {
+		return err
+	}
+	now := max(c.Root.Now(), time.Now().UnixMilli())
+	token, pair, err := s.openImport(ctx, key, req.Token, now)
+	if err != nil {
+		return err
+	}
+	spec := hsm.Spec(key.Spec)
+	switch {
+	case spec.Pair() && !req.Expires.IsZero():
+		return Refuse(KindPairMaterial, "the material of an asymmetric key does not expire")
+	case !req.Expires.IsZero() && req.Expires.UnixMilli() <= now:
+		return Refuse(KindImportExpiry, "the material would have expired already")
+	case spec.Pair() && len(req.PrivateKey) == 0:
+		return Refuse(KindPrivateKeyMissing, "the material of an asymmetric key is a private key under the wrapped one")
+	}
+	material, err := s.unwrapMaterial(ctx, spec, token, pair, req)
+	if err != nil {
+		if kind := KindOf(err); kind == KindImportUnwrap || kind == KindPrivateKeyInvalid {
+			failure := command.CountImportFailure{ProjectID: key.ProjectID, KeyID: key.ID, TokenID: token.id[:]}
+			if _, cerr := s.propose(ctx, c, failure, key.ID, "failure"); cerr != nil {
+				return cerr // a failure that is not counted is not told
+			}
+		}
+		return err
+	}
+	defer clear(material)
+	return s.bringMaterial(ctx, c, key, token, material, req.Expires)
+}
+
+// openImport finds the wrapping pair of a token, and says what is wrong with it.
+func (s *Service) openImport(ctx context.Context, key *state.Key, sealed []byte, now int64) (importToken, state.ImportPair, error) {
+	fail := func(err error) (importToken, state.ImportPair, error) { return importToken{}, state.ImportPair{}, err }
+	token, err := s.openToken(ctx, sealed)
+	if err != nil {
+		return fail(err)
+	}
+	pair, ok := key.ImportPair(token.id[:])
+	switch {
+	case token.key.String() != key.ID:
+		return fail(Refuse(KindImportOtherKey, "the import token belongs to another key"))
+	case token.expires <= now, !ok, pair.Expires <= now:
+		return fail(Refuse(KindImportExpired, "the import token has expired; ask for new parameters"))
+	default:
+		return token, pair, nil
+	}
+}
+
+// unwrapMaterial opens what was wrapped, inside the module, and has it in the
+// memory of the process. Everything that does not open is one error.
+func (s *Service) unwrapMaterial(ctx context.Context, spec hsm.Spec, token importToken, pair state.ImportPair, req ImportRequest) ([]byte, error) {
+	w := hsm.Wrapped{
+		Level: s.pairLevel(), Spec: hsm.SpecRSA2048, Use: hsm.UseEncrypt, Generation: hsm.RootGeneration(pair.RootGeneration),
+		Blob: pair.Blob, PublicKey: pair.PublicKey,
+	}
+	if err := hsm.VerifyBinding(ctx, s.module, s.pairBinding(token, w), pair.MAC); err != nil {
+		return nil, moduleError("the wrapping pair does not verify", err)
+	}
+	loaded, err := s.module.Load(ctx, w)
+	if err != nil {
+		return nil, moduleError("loading the wrapping pair", err)
+	}
+	defer loaded.Close()
+	decrypter, is := loaded.(hsm.Decrypter)
+	if !is {
+		return nil, Refuse(KindInternal, "the wrapping pair was loaded as something else")
+	}
+	if !spec.Pair() {
+		material, err := openWrapped(ctx, decrypter, token.algorithm, req.Material, 32)
+		if err == nil && len(material) != 32 {
+			clear(material)
+			err = Refuse(KindMaterialSize, "the material of an AES-256 key has 32 bytes")
+		}
+		return material, err
+	}
+	for _, size := range []int{32, 16} { // only PKCS #1 v1.5 needs to be told
+		temporary, err := openWrapped(ctx, decrypter, token.algorithm, req.Material, size)
+		if err != nil && token.algorithm == wrapPKCS1 && size == 32 && KindOf(err) == KindImportUnwrap {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		defer clear(temporary)
+		return openPrivateKey(spec, temporary, req.PrivateKey)
+	}
+	return nil, Refuse(KindImportUnwrap, "the wrapped key does not open")
+}
+
+// openWrapped opens one RSA block. size is what PKCS #1 v1.5 is asked for.
+func openWrapped(ctx context.Context, d hsm.Decrypter, algorithm byte, ciphertext []byte, size int) ([]byte, error) {
+	var plain []byte
+	var err error
+	if algorithm == wrapPKCS1 {
+		random := make([]byte, size)
+		if _, err := rand.Read(random); err != nil {
+			return nil, &Error{Kind: KindInternal, Message: "drawing random bytes", Err: err}
+		}
+		plain = bytes.Clone(random)
+		if err = d.DecryptPKCS1(ctx, plain, ciphertext); err == nil && bytes.Equal(plain, random) {
+			err = hsm.ErrDecrypt
+		}
+	} else {
+		how := hsm.PaddingOAEPSHA256
+		if algorithm == wrapOAEPSHA1 {
+			how = hsm.PaddingOAEPSHA1
+		}
+		plain, err = d.Decrypt(ctx, how, nil, ciphertext)
+	}
+	switch {
+	case errors.Is(err, hsm.ErrDecrypt):
+		return nil, &Error{Kind: KindImportUnwrap, Message: "the wrapped key does not open", Err: err}
+	case err != nil:
+		return nil, moduleError("opening the wrapped key", err)
+	}
+	return plain, nil
+}
+
+// openPrivateKey opens PKCS#8 under the temporary key.
+func openPrivateKey(spec hsm.Spec, temporary, wrapped []byte) ([]byte, error) {
+	if len(temporary) != 16 && len(temporary) != 32 {
+		return nil, Refuse(KindTemporaryKey, "the temporary key has 16 or 32 bytes")
+	}
+	block, err := aes.NewCipher(temporary)
+	if err != nil {
+		return nil, &Error{Kind: KindInternal, Message: "using a temporary key", Err: err}
+	}
+	private, err := kwp.Unwrap(block, wrapped)
+	if err == nil {
+		_, err = keypair.Public(spec, private)
+	}
+	if err != nil {
+		clear(private)
+		return nil, &Error{Kind: KindPrivateKeyInvalid, Message: "the private key does not open, or is none of the spec " + string(spec), Err: err}
+	}
+	return private, nil
+}
+
+// bringMaterial has the module wrap the material and replicates it.
+func (s *Service) bringMaterial(ctx context.Context, c *Call, key *state.Key, token importToken, material []byte, expires time.Time) error {
+	print, err := s.fingerprint(ctx, key, token.key, material)
+	if err != nil {
+		return err
+	}
+	wrapped, err := s.module.Import(ctx, hsm.Level(key.Level), hsm.Spec(key.Spec), material)
+	if err != nil {
+		return moduleError("wrapping the material in the module", err)
+	}
+	mac, err := hsm.Bind(ctx, s.module, hsm.Binding{
+		KeyID: token.key, Version: 1, Spec: wrapped.Spec, Usage: key.Usage, Origin: key.Origin, Level: wrapped.Level,
+		Generation: wrapped.Generation, Blob: wrapped.Blob, PublicKey: wrapped.PublicKey,
+	})
+	if err != nil {
+		return moduleError("binding the material to its record", err)
+	}
+	body := command.ImportMaterial{
+		ProjectID: key.ProjectID, KeyID: key.ID, TokenID: token.id[:], Fingerprint: print,
+		Version: command.NewVersion{Number: 1, RootGeneration: uint32(wrapped.Generation), Blob: wrapped.Blob, PublicKey: wrapped.PublicKey, MAC: mac},
+	}
+	if !expires.IsZero() {
+		body.Expires = expires.UnixMilli()
+	}
+	_, err = s.propose(ctx, c, body, key.ID, hex.EncodeToString(token.id[:]))
+	return err
+}
+
+// fingerprint is a keyed one of the material; an earlier one of the key must
+// hold for it. It says nothing to who has it without the module's key.
+func (s *Service) fingerprint(ctx context.Context, key *state.Key, id uuid.UUID, material []byte) ([]byte, error) {
+	own := bytes.Clone(material)
+	if spec := hsm.Spec(key.Spec); spec.Pair() { // one key has several encodings
+		clear(own)
+		var err error
+		if own, _, err = keypair.Canonical(spec, material); err != nil {
+			return nil, Refuse(KindPrivateKeyInvalid, "the private key is none of the spec %s", key.Spec)
+		}
+	}
+	defer clear(own)
+	digest := sha256.Sum256(append(binary.BigEndian.AppendUint32(nil, uint32(len(own))), own...))
+	message := append(domain("raftkms import fingerprint v1"), id[:]...)
+	message = append(message, digest[:]...)
+	if len(key.Fingerprint) == 0 {
+		print, err := s.module.MAC(ctx, message)
+		if err != nil {
+			return nil, moduleError("making a fingerprint", err)
+		}
+		return print, nil
+	}
+	err := s.module.VerifyMAC(ctx, message, key.Fingerprint)
+	switch {
+	case errors.Is(err, hsm.ErrMAC):
+		return nil, Refuse(KindMaterialDiffers, "the key has had other material before, and only the same can be imported again")
+	case err != nil:
+		return nil, moduleError("comparing a fingerprint", err)
+	}
+	return key.Fingerprint, nil
+}
+
+// DeleteKeyMaterial erases the material of a symmetric key.
+func (s *Service) DeleteKeyMaterial(ctx context.Context, c *Call, ref string) error {
+	c.asked.Text("key_id", ref)
+	key, err := c.findImporting(ref)
+	if err != nil {
+		return err
+	}
+	_, err = s.propose(ctx, c, command.DeleteMaterial{ProjectID: key.ProjectID, KeyID: key.ID}, key.ID)
+	return err
+}
+
+// ExpireImports erases the material and the wrapping pairs whose time is over
+// at now (Unix ms).
+func (s *Service) ExpireImports(ctx context.Context, now int64) error {
+	var failed error
+	for _, in := range []state.KeyState{state.Enabled, state.Disabled, state.PendingImport} {
+		err := s.forDue(ctx, now, in, func(ctx context.Context, key *state.Key) error {
+			due := key.ImportDue()
+			if due == 0 || due > now {
+				return nil // it is something else that is due
+			}
+			return s.RunSystem(ctx, OpExpireImport, key.ProjectID, command.CallerSystem, func(ctx context.Context, c *Call) error {
+				c.About(key)
+				c.asked.Text("key_id", key.ID)
+				c.asked.Text("due", isoTime(due))
+				_, err := s.propose(ctx, c, command.ExpireImport{KeyID: key.ID, Due: due}, key.ID, isoTime(due))
+				return err
+			})
+		})
+		failed = errors.Join(failed, err)
+	}
+	return failed
+}
