@@ -141,6 +141,7 @@ func DecryptPKCS1(spec hsm.Spec, private, dst, ciphertext []byte) error {
 	if !is {
 		return fmt.Errorf("decrypting %s with RSAES_PKCS1_V1_5: %w", spec, hsm.ErrUnsupported)
 	}
+	//lint:ignore SA1019 RSAES_PKCS1_V1_5 is one of the three wrapping algorithms of the guides; ten failures end a token
 	if err := rsa.DecryptPKCS1v15SessionKey(nil, k, ciphertext, dst); err != nil {
 		return hsm.ErrDecrypt // told by the size alone
 	}
