@@ -129,6 +129,8 @@ type Config struct {
 	// Clock counts time since some moment, suspended time included; CLOCK_BOOTTIME
 	// when nil.
 	Clock func() time.Duration
+	// Now is the wall clock; time.Now when nil.
+	Now func() time.Time
 	// Fenced is told how long each wait for a released index took. It may not
 	// block. Optional.
 	Fenced func(took time.Duration)
@@ -177,6 +179,9 @@ func (c *Config) fill() {
 	or(&t.Lease, 3*time.Second)
 	or(&t.Margin, t.Lease/5)
 	or(&t.Renewal, 500*time.Millisecond)
+	if c.Now == nil {
+		c.Now = time.Now
+	}
 	if c.Clock == nil {
 		c.Clock = bootClock
 	}

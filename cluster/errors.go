@@ -26,6 +26,9 @@ var (
 	ErrTooLarge = fmt.Errorf("the command is too large: %w", ErrNotDone)
 	// ErrHasState: the node belongs to a cluster already.
 	ErrHasState = errors.New("the node already has the state of a cluster")
+	// ErrDiverged is what Config.Fatal is told by a node whose state is not that
+	// of the others. Its data must not be used; it joins again as a new node.
+	ErrDiverged = errors.New("this node's state has diverged")
 	// ErrRemoved is what Config.Fatal is told by a node that was removed.
 	ErrRemoved = errors.New("the node has been removed from the cluster")
 	// ErrUnreachable: there was no connection to the node called. Not done.
@@ -57,6 +60,7 @@ const (
 	codeNotLeader      = "not_leader"
 	codeNotDone        = "not_done"
 	codeOutcomeUnknown = "outcome_unknown"
+	codeDiverged       = "diverged"
 	codeLeaderBusy     = "leader_busy"
 )
 

@@ -23,8 +23,9 @@ type fsm struct {
 	applied func(index, term uint64) // after each batch and restore; term zero: not known
 	members func([]raft.Server)      // a configuration is applied; before applied says so
 	fatal   func(error)
-	running atomic.Bool           // raft is started: from now on an unreadable snapshot is fatal
-	failed  atomic.Pointer[error] // Apply's or Restore's error; nothing is applied after it
+	hashed  func(at hashed, step bool) // the state after an entry, if the machine can hash it
+	running atomic.Bool                // raft is started: from now on an unreadable snapshot is fatal
+	failed  atomic.Pointer[error]      // Apply's or Restore's error; nothing is applied after it
 }
 
 var _ raft.BatchingFSM = (*fsm)(nil)
@@ -57,6 +58,18 @@ func (f *fsm) apply(logs []*raft.Log, responses []any) error {
 	if len(logs) == 0 {
 		return nil
 	}
+	// A batch ends where nodes compare their states.
+	for i := 1; i < len(logs); i++ {
+		if logs[i].Index/hashStep != logs[0].Index/hashStep {
+			if err := f.apply(logs[:i], responses[:i]); err != nil {
+				return err
+			}
+			return f.apply(logs[i:], responses[i:])
+		}
+	}
+	if done != 0 && done/hashStep != logs[0].Index/hashStep {
+		f.hash(true)
+	}
 	entries := make([]Entry, len(logs))
 	for i, l := range logs {
 		entries[i] = Entry{Index: l.Index, Term: l.Term}
@@ -80,8 +93,18 @@ func (f *fsm) apply(logs []*raft.Log, responses []any) error {
 	if err := f.configure(logs); err != nil {
 		return f.fail(err)
 	}
+	f.hash(false)
 	f.applied(last.Index, last.Term)
 	return nil
+}
+
+// hash notes what the state machine holds now.
+func (f *fsm) hash(step bool) {
+	if hasher, ok := f.sm.(Hasher); ok && f.hashed != nil {
+		at := hashed{Index: f.sm.AppliedIndex()}
+		at.Hash, at.Version = hasher.Hash()
+		f.hashed(at, step)
+	}
 }
 
 // configure tells of the newest configuration among the entries, if any.

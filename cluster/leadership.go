@@ -101,6 +101,7 @@ func (n *Node) lead() {
 	defer tick.Stop()
 	var led uint64 // the term in which we lead and are ready; zero for none
 	var history autopilot.History
+	var yielded time.Time // when leadership was handed on for a wrong clock last
 	for {
 		changed := n.view.changed()
 		term, leading := n.leads()
@@ -117,6 +118,7 @@ func (n *Node) lead() {
 		}
 		if led != 0 {
 			history = n.pilot(history)
+			yielded = n.yieldToClocks(yielded)
 		}
 		select {
 		case <-changed:

@@ -99,6 +99,8 @@ func (n *Node) reconsider() {
 type (
 	leaseAsk struct {
 		Term, Incarnation, Applied, Released uint64
+		Clock                                int64 // Unix ms, on the asker's clock
+		States                               [2]hashed
 	}
 	leaseAnswer struct {
 		Index, Released uint64
@@ -158,8 +160,12 @@ func (n *Node) renew() error {
 	ctx, cancel := context.WithTimeout(n.open, n.cfg.Timing.Lease/3)
 	defer cancel()
 	sent := n.cfg.Clock() // before everything else
-	ask := encode(leaseAsk{Term: n.raft.CurrentTerm(), Incarnation: n.incarnation, Applied: n.applied.load(), Released: n.released.load()})
+	ask := encode(leaseAsk{Term: n.raft.CurrentTerm(), Incarnation: n.incarnation, Applied: n.applied.load(), Released: n.released.load(),
+		Clock: n.cfg.Now().UnixMilli(), States: n.hashes.newest()})
 	body, err := n.callIn(ctx, e.over, e.leader, methodLease, ask)
+	if remote := new(RemoteError); errors.As(err, &remote) && remote.Code == codeDiverged {
+		n.fatal(fmt.Errorf("%w: %w", ErrDiverged, remote))
+	}
 	if err != nil {
 		return err
 	}
@@ -194,6 +200,10 @@ func (n *Node) serveLease(ctx context.Context, peer string, body []byte) ([]byte
 	}
 	if !n.isMember(peer) {
 		return nil, &RemoteError{Code: "not_member", Message: "only members of the committed configuration are given leases", Node: peer}
+	}
+	n.clocks.hear(peer, time.UnixMilli(ask.Clock), n.cfg.Now(), n.cfg.Clock())
+	if err := n.hearHashes(peer, ask.States); err != nil {
+		return nil, err
 	}
 	l.mu.Lock()
 	entry := l.record(report{holder: holder{peer, ask.Incarnation}, applied: ask.Applied, released: ask.Released}, n.applied.load(), n.cfg.Clock())

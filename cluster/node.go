@@ -44,7 +44,9 @@ type Node struct {
 	readyTerm atomic.Uint64                 // the last term in which this node led and was ready to
 	committed atomic.Pointer[[]raft.Server] // the newest configuration applied here; it is committed
 
-	leasing                    // lease.go
+	leasing      // lease.go
+	hashes       hashes
+	clocks       clocks
 	asks, points *rounds       // readindex.go
 	calls        atomic.Uint64 // to other nodes
 	inFlight     chan struct{} // one element per command in Raft's hands
@@ -98,7 +100,7 @@ func Open(ctx context.Context, cfg Config, sm StateMachine) (_ *Node, err error)
 	if cfg.Reads == LogMark {
 		n.points.run = n.mark
 	}
-	n.fsm = &fsm{sm: sm, fatal: n.fatal}
+	n.fsm = &fsm{sm: sm, fatal: n.fatal, hashed: n.hashes.note}
 	n.fsm.members = func(servers []raft.Server) {
 		n.committed.Store(&servers)
 		n.forgetPushes(servers)

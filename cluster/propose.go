@@ -117,7 +117,7 @@ func (n *Node) proposeHere(ctx context.Context, data []byte) (Committed, error) 
 		return Committed{}, err
 	}
 	if n.cfg.Prepare != nil {
-		prepared, err := n.cfg.Prepare(data, time.Now())
+		prepared, err := n.cfg.Prepare(data, n.Now())
 		switch {
 		case err != nil:
 			return Committed{}, &refused{err}

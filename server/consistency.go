@@ -73,6 +73,8 @@ func (m *nodeMetrics) watchLeases(s *Server, member *member) {
 	gauge("kmsd_fences_waiting", func() float64 { return float64(member.node.Lease().Waiting) })
 	gauge("kmsd_released_index", func() float64 { return float64(member.node.Lease().Released) })
 	gauge("kmsd_released_lag", func() float64 { return float64(member.node.Lease().Lag) })
+	gauge("kmsd_clock_skew_seconds", func() float64 { return member.node.Skew().Seconds() })
+	gauge("kmsd_timed_work_allowed", func() float64 { allowed, _ := member.node.TimedWork(); return truth(allowed) })
 	gauge("kmsd_cluster_calls_total", func() float64 { return float64(member.node.Status().Calls) })
 }
 

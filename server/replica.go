@@ -55,6 +55,11 @@ func (m stateMachine) Restore(r io.Reader) error {
 	return nil
 }
 
+// Hash implements [cluster.Hasher].
+func (m stateMachine) Hash() ([32]byte, uint32) {
+	return m.machine.State().Hash(), state.HashVersion
+}
+
 // AppliedIndex implements [cluster.StateMachine].
 func (m stateMachine) AppliedIndex() uint64 { return m.machine.State().Applied() }
 

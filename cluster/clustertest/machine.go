@@ -1,10 +1,12 @@
 package clustertest
 
 import (
+	"crypto/sha256"
 	"encoding/gob"
 	"fmt"
 	"io"
 	"maps"
+	"slices"
 	"strings"
 	"sync"
 
@@ -120,6 +122,25 @@ func (m *Machine) Restored() int {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.restored
+}
+
+// Hash hashes the values and the counts.
+func (m *Machine) Hash() ([32]byte, uint32) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	h := sha256.New()
+	fmt.Fprintln(h, m.state.Commands, m.state.Entries)
+	for _, key := range slices.Sorted(maps.Keys(m.state.Values)) {
+		fmt.Fprintf(h, "%q %q\n", key, m.state.Values[key])
+	}
+	return [32]byte(h.Sum(nil)), 1
+}
+
+// Corrupt changes a value behind everybody's back.
+func (m *Machine) Corrupt(key, value string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.state.Values[key] = value
 }
 
 // FailWith makes Apply fail at the next command.

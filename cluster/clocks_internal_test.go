@@ -1,0 +1,57 @@
+package cluster
+
+import (
+	"testing"
+	"time"
+
+	"github.com/hashicorp/raft"
+)
+
+func TestMedianOfClocks(t *testing.T) {
+	epoch := time.UnixMilli(1_700_000_000_000)
+	f := func(want time.Duration, ok bool, nodes []string, ahead map[string]time.Duration) {
+		t.Helper()
+		var c clocks
+		for node, by := range ahead {
+			c.hear(node, epoch.Add(by), epoch, 10)
+		}
+		c.hear("late", epoch, epoch, 1)
+		if got, most := c.median("a", nodes, 5); got != want || most != ok {
+			t.Errorf("%v of %v: %s, %v, want %s, %v", ahead, nodes, got, most, want, ok)
+		}
+	}
+	three := []string{"a", "b", "c"}
+	f(0, true, []string{"a"}, nil)
+	f(0, false, three, nil)
+	f(-time.Minute, true, three, map[string]time.Duration{"b": -time.Minute})
+	f(0, true, three, map[string]time.Duration{"b": time.Minute})
+	f(0, true, three, map[string]time.Duration{"b": time.Minute, "c": -time.Hour})
+	f(-time.Minute, true, three, map[string]time.Duration{"b": -time.Minute, "c": -time.Hour})
+	f(time.Minute, true, three, map[string]time.Duration{"b": time.Minute, "c": time.Hour})
+	f(0, true, three, map[string]time.Duration{"b": 0, "x": -time.Hour})
+	f(0, false, []string{"a", "late"}, nil)
+	f(0, false, []string{"late"}, nil)
+}
+
+func TestVerdicts(t *testing.T) {
+	servers := voters("a", "b", "c")
+	is := func(index uint64, hash byte) hashed { return hashed{Index: index, Version: 1, Hash: [32]byte{hash}} }
+	var h hashes
+	h.note(is(256, 1), true)
+	h.note(is(300, 1), false)
+	f := func(peer string, said hashed, servers []raft.Server, want verdict) {
+		t.Helper()
+		if got := h.compare("a", peer, said, servers); got != want {
+			t.Errorf("%s says %v: verdict %d, want %d", peer, said.Hash[0], got, want)
+		}
+	}
+	f("b", is(255, 9), servers, alike) // nothing to compare with
+	f("b", hashed{Index: 256, Version: 2, Hash: [32]byte{9}}, servers, alike)
+	f("b", is(256, 9), servers, alike) // one against one, the third may yet say
+	f("c", is(256, 1), servers, alike)
+	f("b", is(256, 9), servers, theyFail)
+	f("b", is(300, 9), servers, alike)
+	f("c", is(300, 8), servers, theyFail) // no majority; all have spoken
+	f("c", is(300, 9), servers, weFail)
+	f("b", is(256, 9), voters("a", "b"), theyFail)
+}
