@@ -20,7 +20,7 @@ E2E       := ./cmd/kmsd ./cmd/kmsctl ./bench/nemesis ./bench/campaign
 PROGRAMS  := kmsd kmsctl kmsbench
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test race unit e2e lint fuzz bench bench-hsm soak-hsm torture clean toolchain test-deps
+.PHONY: help build run test race unit e2e lint fuzz bench bench-audit bench-hsm soak-hsm torture clean toolchain test-deps
 
 help: ## print the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -58,6 +58,9 @@ fuzz: toolchain test-deps ## every fuzz target for FUZZTIME (30s) each
 			$(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) $$pkg || exit 1; \
 		done; \
 	done
+
+bench-audit: ## traces: cost of a record, with the disk's fsync
+	$(GO) test -run '^$$' -bench '^BenchmarkAppend$$' -benchtime 50000x ./server/audit
 
 bench: build ## create-datakey beside a web server that does nothing: throughput and server CPU per request
 	@$(BUILD)/kmsbench compare --module $(MODULE)

@@ -284,6 +284,7 @@ func sequenceAfter(block []byte) uint64 {
 // first has the hash before, and reports whether the search is over.
 func (s *search) lines(text []byte, before Hash, file string) (done bool) {
 	s.batch = s.batch[:0]
+	look := s.mentions(text) // else only hashes are checked
 	last, first := before, uint64(0)
 	for raw := range bytes.Lines(text) {
 		if bytes.HasPrefix(raw, []byte(`{"segment":`)) {
@@ -305,7 +306,7 @@ func (s *search) lines(text []byte, before Hash, file string) (done bool) {
 			first = l.seq
 		}
 		last = l.hash
-		if s.fits(&l) {
+		if look && s.fits(&l) {
 			s.batch = append(s.batch, Found{Sequence: l.seq, TraceID: TraceID(l.hash), RecordTime: s.fields.recordTime, Body: l.body})
 		}
 	}
@@ -321,6 +322,16 @@ func (s *search) lines(text []byte, before Hash, file string) (done bool) {
 		s.answer.Found = append(s.answer.Found, found)
 	}
 	return false
+}
+
+// mentions tells whether a text holds every value that is looked for, anywhere.
+func (s *search) mentions(text []byte) bool {
+	for _, form := range s.want {
+		if form != nil && !bytes.Contains(text, form) {
+			return false
+		}
+	}
+	return true
 }
 
 // fits tells whether a line is a trace that is looked for.
