@@ -32,6 +32,13 @@ var uses = map[Operation]bool{
 	OpEncryptData:                   true,
 	OpDecryptData:                   true,
 	OpGenerateRandom:                true,
+	OpSign:                          true,
+	OpVerify:                        true,
+	OpGenerateMAC:                   true,
+	OpVerifyMAC:                     true,
+	OpCreateRSADataKeyPair:          true,
+	OpCreateECDataKeyPair:           true,
+	OpDeriveSharedSecret:            true,
 }
 
 // Uses says whether the operation uses keys, rather than to manage them.
