@@ -102,6 +102,7 @@ func (s *Server) serveAdmin() adminServer {
 		writeAdmin(w, reply, err)
 	})
 	handleAdmin(mux, wire.AdminPathConsistency, s.setConsistency)
+	s.handleProviders(mux)
 	server := &http.Server{Handler: mux, ReadTimeout: 10 * time.Second, IdleTimeout: time.Minute}
 	s.tasks.Go(func() {
 		if err := server.Serve(s.adminListener); !errors.Is(err, http.ErrServerClosed) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -211,6 +212,23 @@ func (m *member) close(ctx context.Context) {
 // apiTLS is the TLS configuration of the API port.
 func (s *Server) apiTLS(m *member) (*tls.Config, error) {
 	cfg := &tls.Config{MinVersion: s.cfg.APIMinTLS, GetCertificate: m.identity.GetCertificate}
+	// Certificates of clients are asked for only where the cluster believes a
+	// client CA, and judged when a call comes in, by the state of that moment.
+	cfg.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {
+		authorities := iam.ClientCAs(s.machine.State())
+		if len(authorities) == 0 {
+			return nil, nil
+		}
+		asking := cfg.Clone()
+		asking.GetConfigForClient = nil
+		asking.ClientAuth, asking.ClientCAs = tls.RequestClientCert, x509.NewCertPool()
+		for _, der := range authorities {
+			if authority, err := x509.ParseCertificate(der); err == nil {
+				asking.ClientCAs.AddCert(authority)
+			}
+		}
+		return asking, nil
+	}
 	if s.cfg.APICertificateFile != "" {
 		certificate, err := tls.LoadX509KeyPair(s.cfg.APICertificateFile, s.cfg.APIKeyFile)
 		if err != nil {

@@ -110,7 +110,8 @@ func newRoot() *cobra.Command {
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
 	a.addFlags(root.PersistentFlags())
 	root.AddCommand(a.clusterCommands(), a.rootCommands(), a.hsmCommands(), a.auditCommands(), a.keyCommands(), a.dataKeyCommands(),
-		a.encryptCommand(), a.decryptCommand(), a.fileCommands(), a.randomCommand(), a.quotaCommands())
+		a.encryptCommand(), a.decryptCommand(), a.fileCommands(), a.randomCommand(), a.quotaCommands(),
+		group("iam", "Say who may prove how who they are (admin socket)", a.clientCACommands(), a.oidcCommands()))
 	return root
 }
 

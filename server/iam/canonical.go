@@ -3,6 +3,7 @@ package iam
 import (
 	"bytes"
 	"crypto/sha256"
+	"crypto/x509"
 	"encoding/hex"
 )
 
@@ -23,6 +24,7 @@ type Request struct {
 	Query   []byte // as in the request line, without the question mark
 	Headers []Header
 	Body    []byte
+	Peer    []*x509.Certificate // the client's chain as it was sent, unverified
 }
 
 // Header is one header line; names are compared without regard to case.

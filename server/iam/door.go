@@ -16,13 +16,14 @@ import (
 type Door struct {
 	signatures *Verifier
 	tokens     *Tokens
+	providers  *Providers
 	clock      func() time.Time
 }
 
 // NewDoor returns a door that opens to signatures and to tokens; nil tokens:
 // to signatures alone.
 func NewDoor(signatures *Verifier, tokens *Tokens) *Door {
-	return &Door{signatures: signatures, tokens: tokens, clock: signatures.clock}
+	return &Door{signatures: signatures, tokens: tokens, providers: NewProviders(signatures.clock), clock: signatures.clock}
 }
 
 // Identify returns who asks, as the given state knows them. A request whose
@@ -33,17 +34,27 @@ func NewDoor(signatures *Verifier, tokens *Tokens) *Door {
 func (d *Door) Identify(ctx context.Context, root *state.Root, r *Request) (Principal, error) {
 	token, n := r.header(headerToken)
 	switch {
-	case n == 0:
-		return d.signatures.Verify(ctx, root, r)
-	case n > 1 || d.tokens == nil:
+	case n == 1 && d.tokens != nil:
+		return d.Token(ctx, root, token)
+	case n > 0:
 		return Principal{}, refuse(reasonToken)
+	}
+	header, n := r.header(headerAuthorization)
+	switch {
+	case n == 0 && len(r.Peer) > 0:
+		return d.providers.Certificate(root, r.Peer)
+	case n == 1 && len(header) > len(bearer) && sameName(header[:len(bearer)], []byte(bearer)):
+		return d.providers.Bearer(ctx, root, header[len(bearer):])
 	default:
-		return d.Bearer(ctx, root, token)
+		return d.signatures.Verify(ctx, root, r)
 	}
 }
 
-// Bearer returns whose token it is, while it counts.
-func (d *Door) Bearer(ctx context.Context, root *state.Root, text []byte) (Principal, error) {
+// bearer is how an Authorization header with a bearer token begins.
+const bearer = "bearer "
+
+// Token returns whose token it is, while it counts.
+func (d *Door) Token(ctx context.Context, root *state.Root, text []byte) (Principal, error) {
 	t, err := d.tokens.Open(ctx, root, text)
 	if err != nil {
 		return Principal{}, err

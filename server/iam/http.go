@@ -17,6 +17,9 @@ func Received(rc *fasthttp.RequestCtx) *Request {
 	r.Path = uri.PathOriginal()
 	r.Query = uri.QueryString()
 	r.Body = rc.Request.Body()
+	if state := rc.TLSConnectionState(); state != nil {
+		r.Peer = state.PeerCertificates
+	}
 	for name, value := range rc.Request.Header.All() {
 		r.Headers = append(r.Headers, Header{Name: name, Value: value})
 	}

@@ -44,6 +44,8 @@ func (e *Error) Error() string { return "Incorrect IAM authentication informatio
 const (
 	reasonNoCredential = "x-auth-token not found"
 	reasonToken        = "decrypt token fail"
+	reasonCertificate  = "the client certificate is nobody's"
+	reasonBearer       = "the bearer token is nobody's"
 	reasonSignature    = "verify aksk signature fail"
 	reasonMalformed    = "verify aksk signature fail, the Authorization header is malformed"
 	reasonAlgorithm    = "verify aksk signature fail, the signature algorithm is not supported"

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/raftkms/raftkms/fsm/command"
+	"github.com/raftkms/raftkms/fsm/state"
 	"github.com/raftkms/raftkms/server/iam"
 )
 
@@ -42,3 +43,19 @@ func (s *Service) ChangePassword(ctx context.Context, c *Call, b command.ChangeP
 // Authorise asks whether the caller may do this call's operation, which is
 // about no key.
 func (c *Call) Authorise() error { return c.authorise() }
+
+// ChangeProviders changes which client CAs and OIDC issuers are believed, and
+// about whom, as the node's operator asks. The change is made of current state.
+func (s *Service) ChangeProviders(ctx context.Context, requestID string, body func(root *state.Root) (command.Body, error)) error {
+	in := Incoming{Operation: OpUpdateProviders, RequestID: requestID, Source: "admin socket"}
+	return s.Run(ctx, in, func(ctx context.Context, c *Call) error {
+		c.Operator()
+		b, err := body(c.Root)
+		if err != nil {
+			return Refuse(KindInvalid, "%v", err)
+		}
+		c.Asked().Text("change", b.Type().String())
+		_, err = s.propose(ctx, c, b, requestID)
+		return err
+	})
+}

@@ -12,4 +12,6 @@ var (
 	OpFindDomains    = Operation{"findDomains", "", "domain"}
 	OpChangePassword = Operation{"changePassword", "", "user"}
 	OpLockUser       = Operation{"lockUser", "", "user"}
+
+	OpUpdateProviders = Operation{"updateIdentityProviders", policy.ActionUpdateProviders, "provider"}
 )

@@ -1,0 +1,198 @@
+package iam
+
+import (
+	"bytes"
+	"context"
+	"crypto"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/coreos/go-oidc/v3/oidc"
+	"github.com/go-jose/go-jose/v4"
+
+	"github.com/raftkms/raftkms/fsm/state"
+)
+
+const (
+	maxBearer     = 8 << 10          // bytes of a bearer token
+	maxIssuerBody = 1 << 20          // bytes of what an issuer answers
+	issuerTimeout = 5 * time.Second  // one question to an issuer
+	issuerPause   = 10 * time.Second // after an issuer that did not answer
+	nbfLeeway     = time.Minute
+)
+
+// algorithms are those by which a bearer token may be signed: none with a
+// shared secret, and never "none".
+var algorithms = []string{oidc.RS256, oidc.RS384, oidc.RS512, oidc.PS256, oidc.PS384, oidc.PS512, oidc.ES256, oidc.ES384, oidc.ES512, oidc.EdDSA}
+
+// issuers keeps a verifier an issuer.
+type issuers struct {
+	clock func() time.Time
+	http  *http.Client
+
+	mu   sync.Mutex
+	kept map[string]*issuer // by the provider's name
+}
+
+// issuer is a verifier, made from one record.
+type issuer struct {
+	record *state.Provider
+
+	mu       sync.Mutex
+	verifier *oidc.IDTokenVerifier
+	retry    time.Time // not asked again before
+}
+
+func newIssuers(clock func() time.Time) *issuers {
+	return &issuers{
+		clock: clock, kept: make(map[string]*issuer),
+		http: &http.Client{Timeout: issuerTimeout, Transport: bounded{http.DefaultTransport}, CheckRedirect: refuseRedirect},
+	}
+}
+
+func refuseRedirect(*http.Request, []*http.Request) error {
+	return errors.New("an issuer's redirect is not followed")
+}
+
+// bounded cuts off an answer that is too long.
+type bounded struct{ http.RoundTripper }
+
+// RoundTrip implements [http.RoundTripper].
+func (b bounded) RoundTrip(r *http.Request) (*http.Response, error) {
+	response, err := b.RoundTripper.RoundTrip(r)
+	if err == nil {
+		response.Body = struct {
+			io.Reader
+			io.Closer
+		}{io.LimitReader(response.Body, maxIssuerBody), response.Body}
+	}
+	return response, err
+}
+
+// Bearer returns the user of an issuer's bearer token (a JWT).
+func (p *Providers) Bearer(ctx context.Context, root *state.Root, text []byte) (Principal, error) {
+	claimed, ok := claimedIssuer(text)
+	if !ok {
+		return Principal{}, refuse(reasonBearer)
+	}
+	for _, provider := range root.Providers() {
+		if provider.Kind != state.ProviderOIDC || provider.Issuer != claimed {
+			continue
+		}
+		verifier, err := p.issuers.verifier(ctx, provider)
+		if err != nil {
+			return Principal{}, err
+		}
+		token, err := verifier.Verify(ctx, string(text))
+		if err != nil {
+			continue // an issuer may be there once for each audience
+		}
+		name, ok := userName(token, provider.UserClaim, p.clock())
+		if !ok {
+			return Principal{}, refuse(reasonBearer)
+		}
+		return p.vouched(root, provider, userOf(root, provider, name, name), token.Expiry.UnixMilli(), reasonBearer)
+	}
+	return Principal{}, refuse(reasonBearer)
+}
+
+// claimedIssuer reads who is said to have issued a token, to know whom to ask.
+func claimedIssuer(text []byte) (string, bool) {
+	if len(text) > maxBearer || bytes.Count(text, []byte(".")) != 2 {
+		return "", false
+	}
+	_, rest, _ := bytes.Cut(text, []byte("."))
+	payload, _, _ := bytes.Cut(rest, []byte("."))
+	raw, err := base64.RawURLEncoding.DecodeString(string(payload))
+	if err != nil {
+		return "", false
+	}
+	var claims struct {
+		Issuer string `json:"iss"`
+	}
+	if json.Unmarshal(raw, &claims) != nil || claims.Issuer == "" {
+		return "", false
+	}
+	return claims.Issuer, true
+}
+
+// userName is the text of the user claim, if the token counts already.
+func userName(token *oidc.IDToken, claim string, now time.Time) (string, bool) {
+	claims := map[string]json.RawMessage{}
+	if token.Claims(&claims) != nil {
+		return "", false
+	}
+	if raw, ok := claims["nbf"]; ok {
+		var notBefore float64
+		if json.Unmarshal(raw, &notBefore) != nil || notBefore > float64(now.Add(nbfLeeway).Unix()) {
+			return "", false
+		}
+	}
+	var name string
+	if json.Unmarshal(claims[claim], &name) != nil || name == "" {
+		return "", false
+	}
+	return name, true
+}
+
+// verifier returns what checks the tokens of an issuer. An issuer whose keys
+// are not in the state is asked for them, once for all who wait.
+func (s *issuers) verifier(ctx context.Context, provider *state.Provider) (*oidc.IDTokenVerifier, error) {
+	s.mu.Lock()
+	one := s.kept[provider.ID]
+	if one == nil || one.record != provider {
+		one = &issuer{record: provider}
+		s.kept[provider.ID] = one
+	}
+	s.mu.Unlock()
+
+	one.mu.Lock()
+	defer one.mu.Unlock()
+	config := &oidc.Config{ClientID: provider.Audience, SupportedSigningAlgs: algorithms, Now: s.clock}
+	switch {
+	case one.verifier != nil:
+	case len(provider.KeySet) > 0:
+		keys, err := ParseKeySet(provider.KeySet)
+		if err != nil {
+			return nil, err
+		}
+		one.verifier = oidc.NewVerifier(provider.Issuer, &oidc.StaticKeySet{PublicKeys: keys}, config)
+	case s.clock().Before(one.retry):
+		return nil, fmt.Errorf("the OIDC issuer %s did not answer: %w", provider.ID, context.DeadlineExceeded)
+	default:
+		// The issuer's keys are fetched again, when they change, under the same
+		// client but not under this request's context.
+		found, err := oidc.NewProvider(oidc.ClientContext(context.WithoutCancel(ctx), s.http), provider.Issuer)
+		if err != nil {
+			one.retry = s.clock().Add(issuerPause)
+			return nil, fmt.Errorf("asking the OIDC issuer %s for its keys: %w", provider.ID, errors.Join(err, context.DeadlineExceeded))
+		}
+		one.verifier = found.Verifier(config)
+	}
+	return one.verifier, nil
+}
+
+// ParseKeySet reads a JWKS document of public keys for signatures.
+func ParseKeySet(document []byte) ([]crypto.PublicKey, error) {
+	var set jose.JSONWebKeySet
+	if err := json.Unmarshal(document, &set); err != nil {
+		return nil, fmt.Errorf("reading a JWKS document: %w", err)
+	}
+	var keys []crypto.PublicKey
+	for _, k := range set.Keys {
+		if !k.Valid() || !k.IsPublic() {
+			return nil, errors.New("reading a JWKS document: it holds a key that is no public key")
+		}
+		keys = append(keys, k.Key)
+	}
+	if len(keys) == 0 {
+		return nil, errors.New("reading a JWKS document: it holds no key")
+	}
+	return keys, nil
+}

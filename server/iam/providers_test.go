@@ -1,0 +1,213 @@
+package iam_test
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/base64"
+	"encoding/json"
+	"math/big"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+
+	"github.com/raftkms/raftkms/fsm/command"
+	"github.com/raftkms/raftkms/fsm/fsmtest"
+	"github.com/raftkms/raftkms/server/iam"
+)
+
+// authority is a CA that the test has made.
+type authority struct {
+	certificate *x509.Certificate
+	key         *ecdsa.PrivateKey
+}
+
+func newKey(t testing.TB) *ecdsa.PrivateKey {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key
+}
+
+func newAuthority(t testing.TB) authority {
+	t.Helper()
+	key := newKey(t)
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "CA"}, NotBefore: signedAt.Add(-time.Hour), NotAfter: signedAt.Add(time.Hour),
+		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
+	}
+	return authority{parse(t, template, template, key, key), key}
+}
+
+func parse(t testing.TB, template, parent *x509.Certificate, subject, signer *ecdsa.PrivateKey) *x509.Certificate {
+	t.Helper()
+	der, err := x509.CreateCertificate(rand.Reader, template, parent, subject.Public(), signer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	certificate, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return certificate
+}
+
+// client is a client's certificate by the CA, changed before it is signed.
+func (a authority) client(t testing.TB, change func(c *x509.Certificate)) []*x509.Certificate {
+	t.Helper()
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "admin"}, NotBefore: signedAt.Add(-time.Minute), NotAfter: signedAt.Add(time.Minute),
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}, DNSNames: []string{"billing.test"},
+	}
+	change(template)
+	return []*x509.Certificate{parse(t, template, a.certificate, newKey(t), a.key)}
+}
+
+func same(*x509.Certificate) {}
+
+func TestCertificatesStandForUsers(t *testing.T) {
+	a := newAuthority(t)
+	m := fsmtest.Bootstrapped(t)
+	add := fsmtest.AddCA("ca")
+	add.Certificate, add.ByName = a.certificate.Raw, true
+	m.Must(add)
+	for _, name := range []string{"dns:billing.test", "uri:spiffe://test/billing", "email:billing@test"} {
+		m.Must(command.BindIdentity{ProviderID: "ca", Name: name, UserID: fsmtest.UserID})
+	}
+	door := iam.NewDoor(newFoundedVerifier(t), nil)
+	ask := func(chain []*x509.Certificate) (iam.Principal, error) {
+		return door.Identify(t.Context(), m.State(), &iam.Request{Method: []byte("GET"), Path: []byte("/"), Peer: chain})
+	}
+	f := func(name string, ok bool, chain []*x509.Certificate) {
+		t.Helper()
+		for range 2 { // the second time out of what is kept
+			p, err := ask(chain)
+			if ok && (err != nil || p.UserID != fsmtest.UserID || p.Via != command.ViaProvider || p.CredentialID != "ca" || p.Expires == 0) {
+				t.Errorf("%s: %+v, %v", name, p, err)
+			}
+			if !ok {
+				wantReason(t, err, "certificate is nobody's")
+			}
+		}
+	}
+	good := a.client(t, same)
+	f("dns", true, good)
+	f("uri", true, a.client(t, func(c *x509.Certificate) {
+		c.DNSNames, c.URIs = nil, []*url.URL{{Scheme: "spiffe", Host: "test", Path: "/billing"}}
+	}))
+	f("email", true, a.client(t, func(c *x509.Certificate) { c.DNSNames, c.EmailAddresses = nil, []string{"billing@test"} }))
+	f("by name", true, a.client(t, func(c *x509.Certificate) { c.DNSNames = []string{fsmtest.UserName} }))
+	f("the common name alone", false, a.client(t, func(c *x509.Certificate) { c.DNSNames = nil }))
+	f("a name of nobody", false, a.client(t, func(c *x509.Certificate) { c.DNSNames = []string{"other.test"} }))
+	f("another CA", false, newAuthority(t).client(t, same))
+	f("run out", false, a.client(t, func(c *x509.Certificate) { c.NotAfter = signedAt.Add(-time.Second) }))
+	f("not yet", false, a.client(t, func(c *x509.Certificate) { c.NotBefore = signedAt.Add(time.Second) }))
+	f("a server's", false, a.client(t, func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth} }))
+	f("too many", false, append(good, good[0], good[0], good[0], good[0]))
+
+	m.Must(command.RemoveProvider{ID: "ca"})
+	f("of a CA that is gone", false, good)
+	m.Must(add)
+	f("whose binding went with the CA", false, good)
+	if len(iam.ClientCAs(m.State())) != 1 {
+		t.Error("the listener does not learn of the CA")
+	}
+}
+
+// token is a JWT by a key.
+func token(t testing.TB, key *ecdsa.PrivateKey, claims map[string]any) string {
+	t.Helper()
+	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.ES256, Key: key}, (&jose.SignerOptions{}).WithHeader("kid", "1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	payload, err := json.Marshal(claims)
+	if err != nil {
+		t.Fatal(err)
+	}
+	object, err := signer.Sign(payload)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := object.CompactSerialize()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
+func TestBearerTokensStandForUsers(t *testing.T) {
+	key := newKey(t)
+	set, err := json.Marshal(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: key.Public(), KeyID: "1", Algorithm: "ES256", Use: "sig"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := fsmtest.Bootstrapped(t)
+	add := fsmtest.AddIssuer("issuer")
+	add.KeySet = set
+	m.Must(add)
+	m.Must(command.BindIdentity{ProviderID: "issuer", Name: "system:serviceaccount:a:b", UserID: fsmtest.UserID})
+	door := iam.NewDoor(newFoundedVerifier(t), nil)
+	f := func(name, reason, text string) {
+		t.Helper()
+		r := &iam.Request{Method: []byte("GET"), Path: []byte("/"), Headers: []iam.Header{{Name: []byte("Authorization"), Value: []byte("Bearer " + text)}}}
+		p, err := door.Identify(t.Context(), m.State(), r)
+		if reason != "" {
+			wantReason(t, err, reason)
+			return
+		}
+		if err != nil || p.UserID != fsmtest.UserID || p.CredentialID != "issuer" || p.Expires != signedAt.Add(time.Hour).UnixMilli() {
+			t.Errorf("%s: %+v, %v", name, p, err)
+		}
+	}
+	claims := func(change ...any) map[string]any {
+		c := map[string]any{"iss": add.Issuer, "aud": add.Audience, "sub": fsmtest.UserName, "exp": signedAt.Add(time.Hour).Unix(), "iat": signedAt.Unix()}
+		for i := 0; i < len(change); i += 2 {
+			c[change[i].(string)] = change[i+1]
+		}
+		return c
+	}
+	const nobodys = "bearer token is nobody's"
+	good := token(t, key, claims())
+	f("by name", "", good)
+	f("by a binding", "", token(t, key, claims("sub", "system:serviceaccount:a:b")))
+	f("one of two audiences", "", token(t, key, claims("aud", []string{"other", add.Audience})))
+	f("nobody", nobodys, token(t, key, claims("sub", "nobody")))
+	f("no user", nobodys, token(t, key, claims("sub", nil)))
+	f("a user that is a number", nobodys, token(t, key, claims("sub", 7)))
+	f("another key", nobodys, token(t, newKey(t), claims()))
+	f("wrong issuer", nobodys, token(t, key, claims("iss", "https://other.test")))
+	f("wrong audience", nobodys, token(t, key, claims("aud", "other")))
+	f("expired", nobodys, token(t, key, claims("exp", signedAt.Add(-time.Second).Unix())))
+	f("of the future", nobodys, token(t, key, claims("nbf", signedAt.Add(2*time.Minute).Unix())))
+	f("truncated", nobodys, good[:len(good)-2])
+	f("no token", nobodys, "abc")
+	f("huge", nobodys, strings.Repeat("A", 9000)+".e30.A")
+	part := func(s string) string { return base64.RawURLEncoding.EncodeToString([]byte(s)) }
+	payload := strings.Split(good, ".")[1]
+	f("algorithm none", nobodys, part(`{"alg":"none"}`)+"."+payload+".")
+	f("a shared secret", nobodys, part(`{"alg":"HS256","kid":"1"}`)+"."+payload+"."+part("mac"))
+	f("no JSON", nobodys, part(`{"alg":"ES256"}`)+"."+part("nonsense")+".AAAA")
+
+	m.Must(command.RemoveProvider{ID: "issuer"})
+	f("of an issuer that is gone", nobodys, good)
+}
+
+func TestParseKeySet(t *testing.T) {
+	private, err := json.Marshal(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: newKey(t), KeyID: "1"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, document := range []string{"", "{}", `{"keys":[]}`, "nonsense", string(private), `{"keys":[{"kty":"oct","k":"c2VjcmV0"}]}`} {
+		if _, err := iam.ParseKeySet([]byte(document)); err == nil {
+			t.Errorf("%.40q is a set of public keys", document)
+		}
+	}
+}
