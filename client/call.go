@@ -77,6 +77,9 @@ func (c *Client) callBy(ctx context.Context, h how, kind repeatable, request, re
 			return fmt.Errorf("%s: %w", verb, err)
 		case failed.mayHaveArrived && kind == once:
 			return fmt.Errorf("%s: %w: %w", verb, ErrOutcomeUnknown, failed.cause)
+		case ctx.Err() != nil && last != nil:
+			// What a node said before says more than that the time is up.
+			return fmt.Errorf("%s: %w: %w: %w", verb, ErrUnavailable, last, failed.cause)
 		case ctx.Err() != nil:
 			return fmt.Errorf("%s: %w: %w", verb, ErrUnavailable, failed.cause)
 		}

@@ -112,7 +112,7 @@ func TestAWriteWithoutAConnectionWasNotDone(t *testing.T) {
 func TestPatienceEnds(t *testing.T) {
 	node := newFake(t, unavailable)
 	cfg := configure(node)
-	cfg.Patience = 200 * time.Millisecond
+	cfg.Patience = 2 * time.Second
 	_, err := open(t, cfg).DescribeKey(context.Background(), "k")
 	refused, ok := errors.AsType[*client.Error](err)
 	if !errors.Is(err, client.ErrUnavailable) || !ok || refused.Code != "KMS.0104" {
