@@ -173,8 +173,12 @@ func TestDeviceThatDies(t *testing.T) {
 			time.Sleep(callLimit + 100*time.Millisecond + away)
 			d.Release()
 		case 5:
-			d.Fail([]faultylib.Function{faultylib.EncryptInit, faultylib.Sign, faultylib.UnwrapKey, faultylib.OpenSession}[random.IntN(4)],
-				[]uint{p11.CKR_DEVICE_ERROR, p11.CKR_GENERAL_ERROR, p11.CKR_USER_NOT_LOGGED_IN}[random.IntN(3)], 1+random.IntN(40))
+			function := []faultylib.Function{faultylib.EncryptInit, faultylib.Sign, faultylib.UnwrapKey, faultylib.OpenSession}[random.IntN(4)]
+			code := []uint{p11.CKR_DEVICE_ERROR, p11.CKR_GENERAL_ERROR, p11.CKR_USER_NOT_LOGGED_IN}[random.IntN(3)]
+			if function == faultylib.UnwrapKey && code == p11.CKR_GENERAL_ERROR {
+				code = p11.CKR_DEVICE_ERROR // with a device that works otherwise, it is what SoftHSM says of a bad blob
+			}
+			d.Fail(function, code, 1+random.IntN(40))
 			time.Sleep(away)
 			d.Heal()
 		case 6: // away, and back for a moment, and away
