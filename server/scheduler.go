@@ -52,7 +52,12 @@ const failurePause = 10 * time.Second
 
 // startJobs runs the jobs until ctx ends.
 func (s *Server) startJobs(ctx context.Context, m *member) {
-	k := &scheduler{machine: s.machine, logger: s.cfg.Logger, leads: m.node.IsLeader, now: time.Now}
+	k := &scheduler{machine: s.machine, logger: s.cfg.Logger, leads: m.node.IsLeader, now: time.Now, allowed: func() error {
+		if allowed, why := m.node.TimedWork(); !allowed {
+			return errors.New(why)
+		}
+		return nil
+	}}
 	for _, j := range s.jobs(m) {
 		s.tasks.Go(func() { k.repeat(ctx, j) })
 	}

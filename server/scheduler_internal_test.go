@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -16,11 +17,13 @@ import (
 // does nothing.
 func TestScheduler(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex // of all below
 		leads := false
 		var distrust error
 		k := &scheduler{
 			machine: fsmtest.Bootstrapped(t).Machine, logger: slog.New(slog.DiscardHandler), now: time.Now,
-			leads: func() bool { return leads }, allowed: func() error { return distrust },
+			leads:   func() bool { mu.Lock(); defer mu.Unlock(); return leads },
+			allowed: func() error { mu.Lock(); defer mu.Unlock(); return distrust },
 		}
 		var runs []time.Time
 		var fails error
@@ -28,6 +31,8 @@ func TestScheduler(t *testing.T) {
 			if now < fsmtest.Start { // synctest begins in the year 2000
 				t.Errorf("asked for what is due at %d, before what is applied", now)
 			}
+			mu.Lock()
+			defer mu.Unlock()
 			runs = append(runs, time.Now())
 			return fails
 		}}
@@ -36,21 +41,26 @@ func TestScheduler(t *testing.T) {
 		go func() { k.repeat(ctx, j); close(done) }()
 		f := func(after time.Duration, want int) {
 			t.Helper()
+			mu.Lock()
 			runs = nil
+			mu.Unlock()
 			time.Sleep(after)
 			synctest.Wait()
+			mu.Lock()
+			defer mu.Unlock()
 			if len(runs) != want {
 				t.Errorf("%d runs in %v, want %d", len(runs), after, want)
 			}
 		}
 		f(10*time.Second, 0)
-		leads = true
+		set := func(change func()) { mu.Lock(); defer mu.Unlock(); change() }
+		set(func() { leads = true })
 		f(10*time.Second, 10)
-		fails = errors.New("no module")
+		set(func() { fails = errors.New("no module") })
 		f(31*time.Second, 4)
-		fails, distrust = nil, errors.New("the clock is off")
+		set(func() { fails, distrust = nil, errors.New("the clock is off") })
 		f(time.Minute, 0)
-		distrust = nil
+		set(func() { distrust = nil })
 		f(failurePause+time.Second, 2)
 		cancel()
 		<-done
