@@ -124,8 +124,10 @@ func (s *Service) Batches() batch.Stats { return s.keys.batches() }
 // Run is the only way to a [Call]. It hands do a state that may answer it
 // (consistency.go), a newer one again where that denies what the first one was
 // asked for, and has the trace written, whatever do returned, before it returns
-// itself. do may be run twice: what it leaves behind counts only when it returns nil. When the trace cannot be written the error is of KindTraceFailed
-// and the caller must not answer with what do produced.
+// itself. do may be run twice: what it leaves behind counts only when it returns
+// nil. When the trace cannot be written the error is of KindTraceFailed, or of
+// KindOutcomeUnknown where a change was made, and the caller must not answer
+// with what do produced.
 func (s *Service) Run(ctx context.Context, in Incoming, do func(ctx context.Context, c *Call) error) error {
 	return s.run(ctx, in, func(ctx context.Context, c *Call) error {
 		if c.Root.Cluster() == nil {
@@ -155,6 +157,9 @@ func (s *Service) end(ctx context.Context, c *Call, err error) error {
 	}
 	if traceErr := s.writeTrace(ctx, c, err); traceErr != nil {
 		s.logger.Error("writing a trace", "request_id", in.RequestID, "operation", in.Operation.Name, "error", traceErr)
+		if c.proposed && (err == nil || KindOf(err) == KindOutcomeUnknown) {
+			return &Error{Kind: KindOutcomeUnknown, Message: "the change was made or may have been, but its trace could not be written: ask for its state before trying again", Err: traceErr}
+		}
 		return untraced("this call is not answered", traceErr)
 	}
 	if err != nil && in.Status != nil {

@@ -393,6 +393,18 @@ func TestNoTraceNoAnswer(t *testing.T) {
 	if key, _ := w.replica.Root().KeyByName(w.project, "k"); key.State != state.Enabled {
 		t.Error("a change was made that could not be traced")
 	}
+
+	// The disk goes while the change is made: it must not be said that it was not.
+	w.traces.err = nil
+	err = w.call(kms.OpDisableKey, func(ctx context.Context, c *kms.Call) error {
+		_, err := w.service.DisableKey(ctx, c, "alias/k")
+		w.traces.err = errors.New("disk gone")
+		return err
+	})
+	wantKind(t, err, kms.KindOutcomeUnknown)
+	if key, _ := w.replica.Root().KeyByName(w.project, "k"); key.State != state.Disabled {
+		t.Error("the change was not made")
+	}
 }
 
 func TestMoreKeysThanAreKeptLoaded(t *testing.T) {
