@@ -175,16 +175,21 @@ func newMaterial(u uses) template {
 // loadedMaterial is of an unwrapped key: for encryption alone inside the
 // module, or, readable, for the moment until it is in locked memory.
 func loadedMaterial(readable bool) template {
+	return loaded(p11.CKK_AES, readable, uses{encrypt: !readable})
+}
+
+// loaded is of an unwrapped secret of a kind.
+func loaded(kind uint, readable bool, u uses) template {
 	t := template{
 		attribute(p11.CKA_CLASS, p11.CKO_SECRET_KEY),
-		attribute(p11.CKA_KEY_TYPE, p11.CKK_AES),
+		attribute(p11.CKA_KEY_TYPE, kind),
 		attribute(p11.CKA_TOKEN, false),
 		attribute(p11.CKA_PRIVATE, true),
 		attribute(p11.CKA_SENSITIVE, !readable),
 		attribute(p11.CKA_EXTRACTABLE, readable),
 		attribute(p11.CKA_WRAP_WITH_TRUSTED, true),
 	}
-	return with(t, uses{encrypt: !readable}.permissions(), lasting())
+	return with(t, u.permissions(), lasting())
 }
 
 // newSecret is of a symmetric key of the given size, or (size 0) of bytes that
@@ -208,16 +213,7 @@ func newSecret(size int) template {
 // loadedSecret is of unwrapped bytes: a MAC key inside the module, or any
 // material, readable, for the moment until it is in locked memory.
 func loadedSecret(readable bool) template {
-	t := template{
-		attribute(p11.CKA_CLASS, p11.CKO_SECRET_KEY),
-		attribute(p11.CKA_KEY_TYPE, p11.CKK_GENERIC_SECRET),
-		attribute(p11.CKA_TOKEN, false),
-		attribute(p11.CKA_PRIVATE, true),
-		attribute(p11.CKA_SENSITIVE, !readable),
-		attribute(p11.CKA_EXTRACTABLE, readable),
-		attribute(p11.CKA_WRAP_WITH_TRUSTED, true),
-	}
-	return with(t, uses{sign: !readable}.permissions(), lasting())
+	return loaded(p11.CKK_GENERIC_SECRET, readable, uses{sign: !readable})
 }
 
 // privateUses are what a private key may be used for.
