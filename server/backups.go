@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -199,9 +200,10 @@ func (s *Server) refound(ctx context.Context, op kms.Operation, old, newer *stat
 	if with.SealedGossip, err = seal.seal(ctx, generation, sealGossipKey, c.ID, f.credentials.gossipKey); err != nil {
 		return nil, fmt.Errorf("sealing the gossip key: %w", err)
 	}
-	if with.Node, err = s.nodeInfo(f.credentials.certificate, make([]byte, 1)); err != nil {
+	if with.Node, err = s.nodeInfo(f.credentials.certificate, nil); err != nil {
 		return nil, err
 	}
+	with.Node.TransportKey = make([]byte, sha256.Size)
 	rand.Read(with.Node.TransportKey) // the module has its roots: nobody will compare a transport key
 	root, undone, err := fsm.Refound(old, newer, with)
 	if err != nil || !do {
