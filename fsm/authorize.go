@@ -46,19 +46,26 @@ func authorize(v *state.View, caller command.Caller, r Request) *Refusal {
 	if refusal != nil {
 		return refusal
 	}
+	refusal, _ = decide(v, user, domain, caller.Source, caller.MFA, r)
+	return refusal
+}
+
+// decide is authorize for a user who is known, from an address, with a second
+// factor or without. It says besides what the answer rests on.
+func decide(v *state.View, user *state.User, domain *state.Domain, source string, mfa bool, r Request) (*Refusal, ground) {
 	ask := policy.Request{
 		Action: r.Action, UserID: user.ID, UserName: user.Name, DomainID: domain.ID, DomainName: domain.Name,
-		Region: v.Cluster().Region, Source: caller.Source, MFA: caller.MFA, Now: r.Now,
+		Region: v.Cluster().Region, Source: source, MFA: mfa, Now: r.Now,
 	}
 	if r.ProjectID != "" {
 		project, ok := v.Project(r.ProjectID)
 		if !ok || !project.Enabled || project.DomainID != domain.ID {
-			return refuse(CodeForbidden, "the account has no such project")
+			return refuse(CodeForbidden, "the account has no such project"), ground{}
 		}
 		ask.ProjectID, ask.ProjectName = project.ID, project.Name
 	}
 	if policy.ClusterWide(r.Action) && !domain.System {
-		return refuse(CodeForbidden, "no policy of this account can allow %s", r.Action)
+		return refuse(CodeForbidden, "no policy of this account can allow %s", r.Action), ground{}
 	}
 
 	granted := r.Key != nil && grantAllows(v, user, r)
@@ -71,47 +78,46 @@ func authorize(v *state.View, caller command.Caller, r Request) *Refusal {
 	default:
 		ask.OnKey, ask.Key.ID = true, r.Key.ID
 	}
-	verdict, by := judge(v, user, &ask)
+	by := judge(v, user, &ask)
 	switch {
-	case verdict == policy.Denied:
-		return refuse(CodeForbidden, "the policy %s denies %s", policyName(v, by), r.Action)
+	case by.verdict == policy.Denied:
+		return refuse(CodeForbidden, "the policy %s denies %s", policyName(v, by.binding.Role), r.Action), by
 	case granted:
-		return nil
-	case verdict == policy.Silent:
-		return refuse(CodeForbidden, "no policy allows %s", r.Action)
+		return nil, ground{granted: true}
+	case by.verdict == policy.Silent:
+		return refuse(CodeForbidden, "no policy allows %s", r.Action), by
 	case !own:
-		return refuse(CodeNotFound, "the key does not exist")
+		return refuse(CodeNotFound, "the key does not exist"), by
 	default:
-		return nil
+		return nil, by
 	}
+}
+
+// ground is what an answer rests on: a grant, or the strongest of what the
+// policies say, and where that policy holds.
+type ground struct {
+	granted   bool
+	verdict   policy.Verdict
+	binding   *state.RoleBinding // of the policy that says so
+	statement int                // of it, counted from 0
+	group     *state.Group       // whose binding it is; nil: the user's own
 }
 
 // judge asks every policy that holds for the user in the request's project, by
-// the user's own bindings and those of the user's groups. Of the strongest
-// verdict it returns the policy, as bindings name it.
-func judge(v *state.View, user *state.User, ask *policy.Request) (policy.Verdict, string) {
-	verdict, by := judgeBindings(v, user.Roles, ask)
-	for i := 0; i < len(user.Groups) && verdict < policy.Denied; i++ {
-		group, ok := v.Group(user.Groups[i])
-		if !ok {
-			continue
-		}
-		if says, policy := judgeBindings(v, group.Roles, ask); says > verdict {
-			verdict, by = says, policy
+// the user's own bindings and those of the user's groups.
+func judge(v *state.View, user *state.User, ask *policy.Request) ground {
+	var by ground
+	by.judge(v, user.Roles, nil, ask)
+	for i := 0; i < len(user.Groups) && by.verdict < policy.Denied; i++ {
+		if group, ok := v.Group(user.Groups[i]); ok {
+			by.judge(v, group.Roles, group, ask)
 		}
 	}
-	return verdict, by
+	return by
 }
 
-// policyName is a policy as people know it.
-func policyName(v *state.View, bound string) string {
-	if custom, ok := v.Policy(bound); ok {
-		return custom.Name
-	}
-	return bound
-}
-
-func judgeBindings(v *state.View, bindings []state.RoleBinding, ask *policy.Request) (verdict policy.Verdict, by string) {
+// judge takes what the policies of bindings say, where that is stronger.
+func (by *ground) judge(v *state.View, bindings []state.RoleBinding, group *state.Group, ask *policy.Request) {
 	for i := range bindings {
 		b := &bindings[i]
 		if b.ProjectID != "" && b.ProjectID != ask.ProjectID {
@@ -124,11 +130,18 @@ func judgeBindings(v *state.View, bindings []state.RoleBinding, ask *policy.Requ
 		if !ok {
 			continue
 		}
-		if says, _ := p.Judge(ask); says > verdict {
-			verdict, by = says, b.Role
+		if says, statement := p.Judge(ask); says > by.verdict {
+			*by = ground{verdict: says, binding: b, statement: statement, group: group}
 		}
 	}
-	return verdict, by
+}
+
+// policyName is a policy as people know it.
+func policyName(v *state.View, bound string) string {
+	if custom, ok := v.Policy(bound); ok {
+		return custom.Name
+	}
+	return bound
 }
 
 // grantAllows tells whether a grant on the key allows the operation to the

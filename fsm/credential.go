@@ -19,18 +19,35 @@ func authenticate(v *state.View, caller command.Caller, now int64) (*state.User,
 	if refusal := checkCredential(v, caller); refusal != nil {
 		return nil, nil, refusal
 	}
-	user, ok := v.User(caller.UserID)
-	if !ok || !user.Enabled || caller.Via == command.ViaToken && user.Epoch != caller.Epoch {
-		return nil, nil, refuse(CodeUnauthenticated, "the user does not exist or is disabled, or the token has ended with a password")
+	user, domain, refusal := standing(v, caller.UserID)
+	if refusal != nil {
+		return nil, nil, refusal
 	}
-	domain, ok := v.Domain(user.DomainID)
-	if !ok || !domain.Enabled {
-		return nil, nil, refuse(CodeUnauthenticated, "the account does not exist or is disabled")
+	if caller.Via == command.ViaToken && user.Epoch != caller.Epoch {
+		return nil, nil, noUser()
 	}
 	if caller.Via == command.ViaProvider {
 		if p, _ := v.Provider(caller.CredentialID); p.DomainID != domain.ID {
 			return nil, nil, refuse(CodeUnauthenticated, "the provider is not believed about this account")
 		}
+	}
+	return user, domain, nil
+}
+
+// noUser does not say which of it is so.
+func noUser() *Refusal {
+	return refuse(CodeUnauthenticated, "the user does not exist or is disabled, or the token has ended with a password")
+}
+
+// standing finds a user, and the user's account, who may do anything at all.
+func standing(v *state.View, userID string) (*state.User, *state.Domain, *Refusal) {
+	user, ok := v.User(userID)
+	if !ok || !user.Enabled {
+		return nil, nil, noUser()
+	}
+	domain, ok := v.Domain(user.DomainID)
+	if !ok || !domain.Enabled {
+		return nil, nil, refuse(CodeUnauthenticated, "the account does not exist or is disabled")
 	}
 	return user, domain, nil
 }

@@ -8,6 +8,7 @@ func Compile(d *Document) (*Policy, error) {
 	p := &Policy{statements: make([]statement, len(d.Statements))}
 	for i := range d.Statements {
 		p.statements[i] = compileStatement(&d.Statements[i])
+		p.actions.join(&p.statements[i].actions)
 	}
 	return p, nil
 }

@@ -56,8 +56,7 @@ func (c *condition) text(r *Request) (string, bool) {
 	case subjectSource:
 		return r.Source, true
 	case subjectService:
-		service, _, _ := strings.Cut(r.Action, ":")
-		return service, true
+		return r.read().service, true
 	}
 	if !r.OnKey {
 		return "", false
@@ -98,8 +97,8 @@ func (c *condition) matches(r *Request) bool {
 		}
 		return ok && c.anyFlag(flag)
 	case kindAddress:
-		address, err := netip.ParseAddr(r.Source)
-		return err == nil && c.anyNetwork(address.Unmap())
+		address, ok := r.address()
+		return ok && c.anyNetwork(address)
 	default:
 		text, _ := c.text(r)
 		return c.anyText(text)

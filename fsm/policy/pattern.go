@@ -65,7 +65,12 @@ func matchAction(pattern, action string) bool {
 // actionSet holds the places of actions in [Actions].
 type actionSet [4]uint64
 
-func (s *actionSet) add(i int)      { s[i/64] |= 1 << (i % 64) }
+func (s *actionSet) add(i int) { s[i/64] |= 1 << (i % 64) }
+func (s *actionSet) join(o *actionSet) {
+	for i := range s {
+		s[i] |= o[i]
+	}
+}
 func (s *actionSet) has(i int) bool { return s[i/64]&(1<<(i%64)) != 0 }
 
 // places is where each action stands in [Actions]. It is never changed.

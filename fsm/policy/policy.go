@@ -21,7 +21,10 @@
 // set of bits, and judging allocates nothing.
 package policy
 
-import "strings"
+import (
+	"net/netip"
+	"strings"
+)
 
 // Request is what somebody wants to do, with all that conditions can ask about.
 type Request struct {
@@ -38,6 +41,45 @@ type Request struct {
 	Now         int64 // Unix ms
 	OnKey       bool  // whether it is about a key
 	Key         Key   // as far as one may know it
+
+	// What judging has worked out of Action and Source, for the next policy. One
+	// goroutine at a time may have a Request judged.
+	seen reading
+}
+
+// reading is what two texts of a Request mean. It says of which texts, so that
+// it is never used for others; the zero reading is that of empty ones.
+type reading struct {
+	action  string
+	place   int // in [Actions]
+	known   bool
+	service string
+	source  string
+	address netip.Addr // the zero one: source is none
+}
+
+// read works out what the action means, unless that was done before.
+func (r *Request) read() *reading {
+	s := &r.seen
+	if s.action != r.Action {
+		s.action = r.Action
+		s.place, s.known = indexOf(r.Action)
+		s.service, _, _ = strings.Cut(r.Action, ":")
+	}
+	return s
+}
+
+// address is the source as an address; false where it is none.
+func (r *Request) address() (netip.Addr, bool) {
+	s := &r.seen
+	if s.source != r.Source {
+		s.source = r.Source
+		address, err := netip.ParseAddr(r.Source)
+		if s.address = address.Unmap(); err != nil {
+			s.address = netip.Addr{}
+		}
+	}
+	return s.address, s.address.IsValid()
 }
 
 // Key is what resources and conditions can say of a key. Of one that does not
@@ -70,6 +112,7 @@ const (
 // Policy is a compiled [Document].
 type Policy struct {
 	statements []statement
+	actions    actionSet // of all statements
 }
 
 // statement is a compiled [Statement].
@@ -84,14 +127,13 @@ type statement struct {
 // statements, counted from 0, says so; -1 when none does. It allocates nothing.
 func (p *Policy) Judge(r *Request) (Verdict, int) {
 	verdict, by := Silent, -1
-	action, known := indexOf(r.Action)
-	if !known {
+	seen := r.read()
+	if !seen.known || !p.actions.has(seen.place) {
 		return verdict, by
 	}
-	service, _, _ := strings.Cut(r.Action, ":")
 	for i := range p.statements {
 		s := &p.statements[i]
-		if s.verdict <= verdict || !s.actions.has(action) || !s.covers(r, service) || !s.holds(r) {
+		if s.verdict <= verdict || !s.actions.has(seen.place) || !s.covers(r, seen.service) || !s.holds(r) {
 			continue
 		}
 		if verdict, by = s.verdict, i; verdict == Denied {
