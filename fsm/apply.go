@@ -39,6 +39,7 @@ var writes = map[command.Type]write{
 	command.TypeRotateKey:           {command.CallerUser, policy.ActionRotateKey, of(rotateKey)},
 	command.TypeRotateDueKey:        {command.CallerSystem, "", of(rotateDueKey)},
 	command.TypeDeleteDueKey:        {command.CallerSystem, "", of(deleteDueKey)},
+	command.TypePublishCheckpoint:   {command.CallerSystem, "", of(publishCheckpoint)},
 	command.TypeReportErasure:       {command.CallerSystem, "", of(reportErasure)},
 	command.TypeRecordUse:           {command.CallerSystem, "", of(recordUse)},
 	command.TypeCreateDefaultKey:    {command.CallerUser, policy.ActionUseDefaultKey, of(createDefaultKey)},

@@ -109,6 +109,7 @@ func TestEveryTypeIsApplied(t *testing.T) {
 	m.Must(command.RemoveProvider{ID: "ca"})
 	m.Must(command.RecordAccess{Uses: []command.Access{{AccessKeyID: fsmtest.AccessKeyID, Last: m.Now}}})
 	tryIdentities(m)
+	m.Must(command.PublishCheckpoint{NodeID: fsmtest.NodeID, From: 1, Size: 1, Key: "key", Note: []byte("note")})
 	// The one that is left needs a deletion that stands.
 	m.Must(fsmtest.ScheduleDeletion("a", 1000))
 	m.Now += 1000

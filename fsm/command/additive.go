@@ -19,6 +19,7 @@ func (t Type) Fenced() bool {
 		TypeSetStandby,                                                                                               // a vote decides nothing that a call asks for
 		TypeCreateAccount, TypeCreateProject, TypeCreateUser, TypeCreateGroup, TypeCreatePolicy, TypeCreateAccessKey, // new, and bound nowhere
 		TypeUpdateGroup,                                    // a name
+		TypePublishCheckpoint,                              // what traces say is asked of no call
 		TypeReportErasure, TypeRecordUse, TypeRecordAccess: // what has happened, not what may
 		return false
 	default:

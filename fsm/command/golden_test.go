@@ -70,6 +70,7 @@ func bodies() []command.Body {
 		command.ExpireImport{KeyID: fsmtest.KeyID("golden"), Due: fsmtest.Start + 1},
 		command.ReportErasure{NodeID: "n2", Through: 77},
 		fsmtest.CreateDefaultKey("obs"),
+		command.PublishCheckpoint{NodeID: "n2", From: 1, Size: 77, Key: "key", Note: []byte("note")},
 		command.RecordUse{Uses: []command.VersionUse{{KeyID: fsmtest.KeyID("golden"), Number: 2, Last: fsmtest.Start + 1}}},
 		command.LockUser{UserID: fsmtest.UserID, Until: fsmtest.Start + 1},
 		command.UnlockUser{UserID: fsmtest.UserID},

@@ -37,7 +37,8 @@ func (r *Root) Records() iter.Seq2[Table, []byte] {
 			yieldTable(yield, TableRevokedToken, &r.revoked) &&
 			yieldTable(yield, TableAccess, &r.accesses) &&
 			yieldTable(yield, TableProvider, &r.providers) &&
-			yieldTable(yield, TableBinding, &r.bindings)
+			yieldTable(yield, TableBinding, &r.bindings) &&
+			yieldTable(yield, TableTraceLog, &r.traceLogs)
 	}
 }
 
@@ -125,6 +126,8 @@ func (l *Loader) load(number Table, data []byte) (key []byte, err error) {
 		return loadOne(data, x.PutProvider, func(p *Provider) []byte { return []byte(p.ID) })
 	case TableBinding:
 		return loadOne(data, x.PutBinding, func(b *Binding) []byte { return appendNameKey(nil, b.ProviderID, b.Name) })
+	case TableTraceLog:
+		return loadOne(data, x.PutTraceLog, func(t *TraceLog) []byte { return []byte(t.NodeID) })
 	default:
 		return nil, errors.New("no such table")
 	}

@@ -255,6 +255,22 @@ type BlobPrint struct {
 	Hash           [32]byte `cbor:"4,keyasint"` // SHA-256 of the blob
 }
 
+// TraceLog is what the cluster remembers of a node's traces, the oldest first.
+type TraceLog struct {
+	NodeID      string       `cbor:"1,keyasint"`
+	Checkpoints []Checkpoint `cbor:"2,keyasint"`
+}
+
+// Checkpoint is a node's signed word on how far its trace log goes and what it
+// holds.
+type Checkpoint struct {
+	From uint64 `cbor:"1,keyasint"` // first sequence that the tree covers
+	Size uint64 `cbor:"2,keyasint"` // lines that it covers
+	Key  string `cbor:"3,keyasint"` // verifier key of the note
+	Note []byte `cbor:"4,keyasint"` // the signed note
+	Time int64  `cbor:"5,keyasint"` // replicated time of its publication
+}
+
 // Erasure says how far a node has erased its files.
 type Erasure struct {
 	NodeID  string `cbor:"1,keyasint"`

@@ -23,6 +23,7 @@ type View struct {
 	aliases    table[*Alias] // project, name → alias
 	tombstones table[*Tombstone]
 	erasures   table[*Erasure]
+	traceLogs  table[*TraceLog]
 	uses       table[*Use] // key, version → use
 	groups     table[*Group]
 	policies   table[*Policy]
@@ -78,6 +79,7 @@ func NewRoot() *Root {
 		aliases:      newTable[*Alias](),
 		tombstones:   newTable[*Tombstone](),
 		erasures:     newTable[*Erasure](),
+		traceLogs:    newTable[*TraceLog](),
 		uses:         newTable[*Use](),
 		groups:       newTable[*Group](),
 		policies:     newTable[*Policy](),
@@ -130,6 +132,7 @@ func (x *Txn) Commit() *Root {
 	v.aliases.commit()
 	v.tombstones.commit()
 	v.erasures.commit()
+	v.traceLogs.commit()
 	v.uses.commit()
 	v.groups.commit()
 	v.policies.commit()

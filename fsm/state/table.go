@@ -34,6 +34,8 @@ const (
 	TableAccess       Table = 45
 	TableProvider     Table = 46
 	TableBinding      Table = 47
+
+	TableTraceLog Table = 54
 )
 
 // table is one kind of record, or one index, in the order of its keys: a tree
