@@ -23,9 +23,9 @@ const goldenBody = `"trace_name":"createDataKey","trace_rating":"normal","trace_
 	`"request":{"key_id":"alias/orders","bits":256},"response":{"key_version":1},"time":1700000000000,"record_time":1700000000003,"duration_us":2500`
 
 // The hashes were computed by another program.
-const golden = `{"segment":1,"node_id":"n1","first":1,"oldest":1,"time":1700000000000,"prev":"0000000000000000000000000000000000000000000000000000000000000000","hash":"d97f9937b07735e6da9307373cab956ff490a9b0eb94e81841fe42977f13c643"}` + "\n" +
-	`{"seq":1,"unsynced":0,` + goldenBody + `,"hash":"925768fd0c69aeeb7114199d2a77639f2ac7fec1cf35358ad85e8997e679404e"}` + "\n" +
-	`{"seq":2,"unsynced":0,` + goldenBody + `,"hash":"83b3b23026bbd30379cedd8ba5f293a2cfc27622957a0bf46d84d02777f2883b"}` + "\n"
+const golden = `{"segment":1,"node_id":"n1","first":1,"oldest":1,"time":1700000000000,"prev":"0000000000000000000000000000000000000000000000000000000000000000","tree_from":1,"tree":[],"hash":"5e5a54eb7b0d4aef5cf13dba278fd7f5f7086448860f134e76eec49687cd2187"}` + "\n" +
+	`{"seq":1,"unsynced":0,` + goldenBody + `,"hash":"ce6e3641d4f2c5b9fc9497250a4b405f13649241318301e718d8cf21916fa13a"}` + "\n" +
+	`{"seq":2,"unsynced":0,` + goldenBody + `,"hash":"52631a7d1fc5d4f2923fdfad38b5cf259b483c4e1c5e28a563e111595ca30de6"}` + "\n"
 
 func TestTheFormOfASegment(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "a", "b")

@@ -50,6 +50,7 @@ type checker struct {
 	reader *bufio.Reader // of the segment at hand
 
 	linked bool   // chain.last is what the last line says
+	treed  bool   // chain.tree is that of the lines, as far as headers are to be believed
 	begun  bool   // there was a segment
 	first  uint64 // sequence with which the first segment begins, by its name
 	node   string // node of the first header that is sound
@@ -67,6 +68,9 @@ type checker struct {
 	records uint64
 	marks   []Mark
 	newest  header // the last one that has its hash
+
+	checkpoints    []Checkpoint // that are still to come, in order
+	proved, passed int          // of the others: what fits, and what could not be compared
 }
 
 func newChecker() *checker {
@@ -124,7 +128,7 @@ func (c *checker) segment(s segment, r io.Reader) (end int64, err error) {
 // header checks the first line of a segment against the name of the segment
 // and against the line before it.
 func (c *checker) header(s segment, at scanned) {
-	begun := c.begun
+	begun, was := c.begun, c.tree
 	if !begun {
 		c.begun, c.first = true, s.first
 	}
@@ -135,9 +139,10 @@ func (c *checker) header(s segment, at scanned) {
 			cause = ErrVersion
 		}
 		c.fault(at, s.first, cause, "the segment's header: %v", err)
-		c.next, c.linked = max(c.next, s.first), false
+		c.next, c.linked, c.treed = max(c.next, s.first), false, false
 		return
 	}
+	t, _ := treeOf(h.From, h.First, h.Tree)
 	sound := h.hash == c.link(h.Prev, h.covered)
 	if sound && c.node == "" {
 		c.node = h.NodeID
@@ -153,6 +158,8 @@ func (c *checker) header(s segment, at scanned) {
 		c.fault(at, c.next, ErrMissing, "the segment begins with sequence %d", h.First)
 	case begun && h.First < c.next || c.linked && h.Prev != c.last:
 		c.fault(at, h.First, ErrAltered, "the segment does not follow the one before it")
+	case begun && c.linked && c.treed && h.From != h.First && !t.same(&was):
+		c.fault(at, h.First, ErrAltered, "the header's tree is not that of the lines before it")
 	case !begun && h.First == 1 && h.Prev != Hash{}:
 		c.fault(at, 1, ErrAltered, "the first segment follows another")
 	default:
@@ -163,6 +170,8 @@ func (c *checker) header(s segment, at scanned) {
 		c.newest.covered = nil // it is not ours to keep
 	}
 	c.next, c.last, c.linked = h.First, h.hash, true
+	c.tree, c.treed = t, sound
+	c.compare(at)
 }
 
 // line checks one line after the header.
@@ -171,7 +180,7 @@ func (c *checker) line(at scanned) {
 	if err != nil {
 		c.fault(at, c.next, ErrAltered, "%v", err)
 		c.next++
-		c.linked = false
+		c.linked, c.treed = false, false
 		return
 	}
 	good := false
@@ -193,7 +202,11 @@ func (c *checker) line(at scanned) {
 			c.durable = max(c.durable, l.seq+1)
 		}
 	}
+	if c.treed = c.treed && good; c.treed {
+		c.tree.add(c.digest, l.hash)
+	}
 	c.next, c.last, c.linked = l.seq+1, l.hash, true
+	c.compare(at)
 	c.highest = max(c.highest, l.seq)
 	if mark, ok := parseMark(l); !ok {
 		c.records++
@@ -215,6 +228,9 @@ func (c *checker) mark(m Mark) {
 // than altered, and whether its beginning was removed on purpose. last is the
 // name of the last segment.
 func (c *checker) finish(last string) {
+	if c.begun {
+		c.missing(last)
+	}
 	if c.faultCount > 0 {
 		// Only the first fault can be where a crash has stopped the writing.
 		if f := c.faults[0]; f.File == last && f.Line > 1 && c.durable <= f.Sequence {

@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"hash"
 	"strconv"
 
 	"github.com/google/uuid"
@@ -86,12 +85,15 @@ func parseHash(text []byte) (h Hash, ok bool) {
 type chain struct {
 	next uint64 // sequence of the next line
 	last Hash   // of the line before it
+	tree tree   // of all lines before it
 
-	digest hash.Hash
+	digest *hasher
 	sum    [sha256.Size]byte
 }
 
-func newChain() chain { return chain{next: 1, digest: sha256.New()} }
+func newChain() chain {
+	return chain{next: 1, tree: tree{from: 1}, digest: &hasher{Hash: sha256.New()}}
+}
 
 // link returns the hash of a line that follows last.
 func (c *chain) link(last Hash, covered []byte) Hash {
@@ -110,6 +112,7 @@ func (c *chain) appendLine(dst, body []byte, durable uint64) []byte {
 	dst = appendFrame(dst, c.next, c.next-durable)
 	dst = append(dst, body...)
 	c.last = c.link(c.last, dst[start:])
+	c.tree.add(c.digest, c.last)
 	c.next++
 	return appendSeal(dst, c.last)
 }
@@ -198,6 +201,8 @@ type header struct {
 	Oldest  uint64 `json:"oldest"` // sequence of the oldest line that was kept when the segment began
 	Time    int64  `json:"time"`   // Unix milliseconds at which the segment began
 	Prev    Hash   `json:"prev"`   // of the line before the header
+	From    uint64 `json:"tree_from"`
+	Tree    []Hash `json:"tree"` // the edge of the tree of the lines from From on, see tree
 
 	covered []byte
 	hash    Hash
@@ -206,7 +211,8 @@ type header struct {
 // appendHeader appends the header of a segment that begins at c.
 func (c *chain) appendHeader(dst []byte, nodeID string, oldest uint64, unixMilli int64) []byte {
 	start := len(dst)
-	h := header{Version: Version, NodeID: nodeID, First: c.next, Oldest: oldest, Time: unixMilli, Prev: c.last}
+	h := header{Version: Version, NodeID: nodeID, First: c.next, Oldest: oldest, Time: unixMilli, Prev: c.last,
+		From: c.tree.from, Tree: c.tree.hashes()}
 	dst = h.append(dst)
 	c.last = c.link(c.last, dst[start:])
 	return appendSeal(dst, c.last)
@@ -219,7 +225,15 @@ func (h *header) append(dst []byte) []byte {
 	dst = strconv.AppendUint(append(dst, `,"oldest":`...), h.Oldest, 10)
 	dst = strconv.AppendInt(append(dst, `,"time":`...), h.Time, 10)
 	dst = hex.AppendEncode(append(dst, `,"prev":"`...), h.Prev[:])
-	return append(dst, '"')
+	dst = strconv.AppendUint(append(dst, `","tree_from":`...), h.From, 10)
+	dst = append(dst, `,"tree":[`...)
+	for i := range h.Tree {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		dst = append(hex.AppendEncode(append(dst, '"'), h.Tree[i][:]), '"')
+	}
+	return append(dst, ']')
 }
 
 // parseHeader reads a header with its end, exactly as it is written. A version
@@ -235,6 +249,9 @@ func parseHeader(raw []byte) (header, error) {
 	}
 	// What is not written just so, is not one.
 	if json.Unmarshal(append(bytes.Clone(covered), '}'), &h) != nil || !bytes.Equal(h.append(nil), covered) || h.First == 0 || h.First > maxSequence {
+		return h, errForm
+	}
+	if _, ok := treeOf(h.From, h.First, h.Tree); !ok {
 		return h, errForm
 	}
 	h.covered, h.hash = covered, sum

@@ -173,6 +173,7 @@ func (l *Log) handOver() {
 	l.full, l.free = w.full, w.open.free()-w.marked
 	l.current, l.written, l.durable = w.open.file, w.next, max(l.durable, w.durable)
 	l.end = w.open.offset
+	l.tip = tip{w.tree, w.next, w.last}
 	if w.changed {
 		l.kept, w.changed = slices.Clone(w.segments), false
 		select {

@@ -54,9 +54,11 @@ func (w *writer) recover() ([]*Fault, error) {
 	w.finishDrop()
 	if behind {
 		w.next = max(c.highest, newest.first) + 1
+		w.tree = tree{from: w.next}
 		return c.faults, w.beginFirst()
 	}
 	if newest.packed { // the one that was written to is not there any more
+		w.tree = tree{from: w.next}
 		return c.faults, w.beginFirst()
 	}
 	return c.faults, w.resume(newest, end, c.torn)
@@ -113,7 +115,7 @@ func (c *checker) ends(s segment, f io.ReaderAt) error {
 		c.linked = false
 		return nil
 	}
-	c.next, c.last, c.linked = l.seq+1, l.hash, true
+	c.next, c.last, c.linked, c.treed = l.seq+1, l.hash, true, false
 	c.highest = max(c.highest, l.seq)
 	return nil
 }

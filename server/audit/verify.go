@@ -25,6 +25,10 @@ type Report struct {
 	LastHash Hash   // of the last line (of a header, when no line follows it)
 	Marks    []Mark // what the log says about itself, the first 1,000
 
+	// Proved is how many checkpoints the log fits. Passed is how many could not
+	// be compared: the log begins behind them by now, or is broken there.
+	Proved, Passed int
+
 	Faults     []*Fault // the first 100, in the order of the log
 	FaultCount int
 }
@@ -37,21 +41,25 @@ func (r *Report) Err() error {
 	return r.Faults[0]
 }
 
-// Verify reads the whole log in a directory, which may be a copy, and checks
+// Verify is [VerifyAgainst] without checkpoints: that the newest lines were
+// taken away, or everything was written anew, it cannot see.
+func Verify(dir string) (Report, error) { return VerifyAgainst(dir, nil) }
+
+// VerifyAgainst reads the whole log in a directory, which may be a copy, and checks
 // every line of it. It changes nothing. What is wrong with the log is in the
 // report; the error is that it could not be read.
 //
 // It finds every line that was altered, added, moved or taken away between two
-// that are there. That the newest lines were taken away, or everything was
-// written anew, is seen only by comparing Last and LastHash with what was known
-// of the log elsewhere. The log of a running node may be read as well; its last
+// that are there, and with checkpoints that others have kept, also that the log
+// was cut or written anew before them. The log of a running node may be read as well; its last
 // lines may then seem torn.
-func Verify(dir string) (Report, error) {
+func VerifyAgainst(dir string, checkpoints []Checkpoint) (Report, error) {
 	segments, err := listSegments(dir)
 	if err != nil {
 		return Report{}, err
 	}
 	c := newChecker()
+	c.checkpoints = sortCheckpoints(checkpoints)
 	last := ""
 	for _, s := range segments {
 		err := checkFile(c, dir, s)
@@ -68,7 +76,8 @@ func Verify(dir string) (Report, error) {
 		last = s.name()
 	}
 	c.finish(last)
-	r := Report{NodeID: c.node, Segments: len(segments), Records: c.records, Marks: c.marks, Faults: c.faults, FaultCount: c.faultCount}
+	r := Report{NodeID: c.node, Segments: len(segments), Records: c.records, Marks: c.marks, Faults: c.faults, FaultCount: c.faultCount,
+		Proved: c.proved, Passed: c.passed}
 	if c.begun && c.next > c.first {
 		r.First, r.Last = c.first, c.next-1
 	}

@@ -1,0 +1,171 @@
+package audit
+
+import (
+	"bytes"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/mod/sumdb/note"
+)
+
+// Checkpoint says how far a log goes and what it holds: the size and the root
+// of its tree. Signed, and kept by others, it shows whatever is done later to
+// any line before it.
+type Checkpoint struct {
+	Origin string // cluster and node, see [Origin]
+	From   uint64 // sequence of the first line that the tree covers
+	Size   uint64 // lines
+	Root   Hash
+	Last   Hash  // of the last line
+	Time   int64 // Unix milliseconds, by the node's clock
+}
+
+// Next is the sequence of the first line that the checkpoint does not cover.
+func (c *Checkpoint) Next() uint64 { return c.From + c.Size }
+
+// Origin names the log of a node of a cluster, in checkpoints and as the name
+// of its key.
+func Origin(clusterID, nodeID string) string { return clusterID + "/audit/" + nodeID }
+
+// text is the checkpoint in the form of a transparency log's (C2SP
+// tlog-checkpoint): origin, size, root, and lines of our own.
+func (c *Checkpoint) text() string {
+	return fmt.Sprintf("%s\n%d\n%s\nfrom %d\nlast %s\ntime %d\n", c.Origin, c.Size, base64.StdEncoding.EncodeToString(c.Root[:]), c.From, c.Last, c.Time)
+}
+
+// Sign returns the checkpoint as a signed note.
+func (c *Checkpoint) Sign(signer note.Signer) ([]byte, error) {
+	signed, err := note.Sign(&note.Note{Text: c.text()}, signer)
+	if err != nil {
+		return nil, fmt.Errorf("signing a checkpoint of the traces: %w", err)
+	}
+	return signed, nil
+}
+
+// ErrCheckpoint: a note is no checkpoint, or not signed with the key.
+var ErrCheckpoint = errors.New("this is no checkpoint that the key has signed")
+
+// maxNote bounds a signed note, in bytes.
+const maxNote = 2048
+
+// OpenCheckpoint reads a signed note. verifierKey is the public key, in the
+// form of package note.
+func OpenCheckpoint(signed []byte, verifierKey string) (c Checkpoint, err error) {
+	verifier, err := note.NewVerifier(verifierKey)
+	if err != nil {
+		return c, fmt.Errorf("%w: the key: %w", ErrCheckpoint, err)
+	}
+	if len(signed) > maxNote {
+		return c, ErrCheckpoint
+	}
+	opened, err := note.Open(signed, note.VerifierList(verifier))
+	if err != nil {
+		return c, fmt.Errorf("%w: %w", ErrCheckpoint, err)
+	}
+	lines := strings.Split(opened.Text, "\n")
+	if len(lines) != 7 {
+		return c, ErrCheckpoint
+	}
+	c.Origin = lines[0]
+	root, rootErr := base64.StdEncoding.DecodeString(lines[2])
+	copy(c.Root[:], root)
+	var sizeErr, fromErr, timeErr error
+	c.Size, sizeErr = strconv.ParseUint(lines[1], 10, 64)
+	c.From, fromErr = strconv.ParseUint(strings.TrimPrefix(lines[3], "from "), 10, 64)
+	c.Time, timeErr = strconv.ParseInt(strings.TrimPrefix(lines[5], "time "), 10, 64)
+	lastErr := c.Last.UnmarshalText([]byte(strings.TrimPrefix(lines[4], "last ")))
+	// What is not written just so, is none.
+	if errors.Join(rootErr, sizeErr, fromErr, timeErr, lastErr) != nil || c.text() != opened.Text || c.From == 0 || c.Size == 0 || c.Next() > maxSequence {
+		return Checkpoint{}, ErrCheckpoint
+	}
+	if c.Origin != verifier.Name() {
+		return Checkpoint{}, fmt.Errorf("%w: the key is that of %s, the checkpoint of %s", ErrCheckpoint, verifier.Name(), c.Origin)
+	}
+	return c, nil
+}
+
+// tip is the end of a log at a moment.
+type tip struct {
+	tree tree
+	next uint64
+	last Hash
+}
+
+// Checkpoint is the log as it is now, all of it on disk; unsigned. It is not ok
+// while the log has no line, or the disk has failed.
+func (l *Log) Checkpoint(origin string) (c Checkpoint, ok bool) {
+	l.mu.Lock()
+	now := l.tip
+	l.mu.Unlock()
+	if l.cfg.Sync == SyncInterval {
+		l.syncNow()
+	}
+	l.mu.Lock()
+	onDisk := l.durable >= now.next && l.failure == nil
+	l.mu.Unlock()
+	if !onDisk || now.tree.size == 0 {
+		return c, false
+	}
+	return Checkpoint{
+		Origin: origin, From: now.tree.from, Size: now.tree.size, Root: now.tree.root(newChain().digest), Last: now.last,
+		Time: l.cfg.Clock().UnixMilli(),
+	}, true
+}
+
+// Published tells the log that others hold a checkpoint of it up to the line
+// before next. Segments that are published leave first.
+func (l *Log) Published(next uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.published = max(l.published, next)
+}
+
+// compare checks the tree against the checkpoints that it has the size of.
+func (c *checker) compare(at scanned) {
+	for len(c.checkpoints) > 0 {
+		p := &c.checkpoints[0]
+		switch {
+		case p.Next() > c.next:
+			return
+		case p.Next() < c.next:
+			c.passed++ // the log begins behind it, or is broken there
+		case !c.linked || !c.treed:
+			c.passed++ // what broke the tree has been said
+		case p.From == c.tree.from && p.Root == c.tree.root(c.digest):
+			c.proved++
+		default:
+			c.fault(at, c.next-1, ErrAltered, "the log up to here is not the one of the checkpoint of %s", millis(p.Time))
+		}
+		c.checkpoints = c.checkpoints[1:]
+	}
+}
+
+// missing takes down checkpoints behind the end of the log.
+func (c *checker) missing(last string) {
+	for i := range c.checkpoints {
+		p := &c.checkpoints[i]
+		c.fault(scanned{file: last}, c.next, ErrMissing, "the checkpoint of %s says that the log went to sequence %d at least", millis(p.Time), p.Next()-1)
+		return // one says it
+	}
+}
+
+// sortCheckpoints brings checkpoints into the order in which a log meets them.
+func sortCheckpoints(all []Checkpoint) []Checkpoint {
+	return slices.SortedFunc(slices.Values(all), func(a, b Checkpoint) int {
+		if a.Next() != b.Next() {
+			if a.Next() < b.Next() {
+				return -1
+			}
+			return 1
+		}
+		return bytes.Compare(a.Root[:], b.Root[:])
+	})
+}
+
+// millis is a time in words.
+func millis(unix int64) string { return time.UnixMilli(unix).UTC().Format(time.RFC3339) }
