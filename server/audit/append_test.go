@@ -23,9 +23,9 @@ const goldenBody = `"trace_name":"createDataKey","trace_rating":"normal","trace_
 	`"request":{"key_id":"alias/orders","bits":256},"response":{"key_version":1},"time":1700000000000,"record_time":1700000000003,"duration_us":2500`
 
 // The hashes were computed by another program.
-const golden = `{"segment":1,"node_id":"n1","first":1,"oldest":1,"time":1700000000000,"prev":"0000000000000000000000000000000000000000000000000000000000000000","tree_from":1,"tree":[],"hash":"5e5a54eb7b0d4aef5cf13dba278fd7f5f7086448860f134e76eec49687cd2187"}` + "\n" +
-	`{"seq":1,"unsynced":0,` + goldenBody + `,"hash":"ce6e3641d4f2c5b9fc9497250a4b405f13649241318301e718d8cf21916fa13a"}` + "\n" +
-	`{"seq":2,"unsynced":0,` + goldenBody + `,"hash":"52631a7d1fc5d4f2923fdfad38b5cf259b483c4e1c5e28a563e111595ca30de6"}` + "\n"
+const golden = `{"segment":1,"node_id":"n1","first":1,"oldest":1,"time":1700000000000,"prev":"0000000000000000000000000000000000000000000000000000000000000000","log":"0000000000000000000000000000000000000000000000000000000000000000","tree_from":1,"tree":[],"hash":"89584a4eee86de02b1720b6503db26b293af91bdad808d67e44802c371073dc9"}` + "\n" +
+	`{"seq":1,"unsynced":0,` + goldenBody + `,"hash":"e7e5ca145568ac3bb63dbc527783d0331978951849025f3759a8facfcfa93af0"}` + "\n" +
+	`{"seq":2,"unsynced":0,` + goldenBody + `,"hash":"89ad1547e11fb4dceccaa06c8bea250972e21204d8e82417c1611c76458fc65e"}` + "\n"
 
 func TestTheFormOfASegment(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "a", "b")

@@ -158,6 +158,8 @@ func (c *checker) header(s segment, at scanned) {
 		c.fault(at, c.next, ErrMissing, "the segment begins with sequence %d", h.First)
 	case begun && h.First < c.next || c.linked && h.Prev != c.last:
 		c.fault(at, h.First, ErrAltered, "the segment does not follow the one before it")
+	case begun && c.linked && h.logID() != c.log:
+		c.fault(at, h.First, ErrAltered, "the segment is of another log than those before it")
 	case begun && c.linked && c.treed && h.From != h.First && !t.same(&was):
 		c.fault(at, h.First, ErrAltered, "the header's tree is not that of the lines before it")
 	case !begun && h.First == 1 && h.Prev != Hash{}:
@@ -166,7 +168,7 @@ func (c *checker) header(s segment, at scanned) {
 		c.oldest = max(c.oldest, h.Oldest)
 	}
 	if sound {
-		c.newest = h
+		c.newest, c.log = h, h.logID()
 		c.newest.covered = nil // it is not ours to keep
 	}
 	c.next, c.last, c.linked = h.First, h.hash, true

@@ -18,6 +18,7 @@ import (
 // any line before it.
 type Checkpoint struct {
 	Origin string // cluster and node, see [Origin]
+	Log    Hash   // which log of that node: the hash of its very first header
 	From   uint64 // sequence of the first line that the tree covers
 	Size   uint64 // lines
 	Root   Hash
@@ -35,7 +36,7 @@ func Origin(clusterID, nodeID string) string { return clusterID + "/audit/" + no
 // text is the checkpoint in the form of a transparency log's (C2SP
 // tlog-checkpoint): origin, size, root, and lines of our own.
 func (c *Checkpoint) text() string {
-	return fmt.Sprintf("%s\n%d\n%s\nfrom %d\nlast %s\ntime %d\n", c.Origin, c.Size, base64.StdEncoding.EncodeToString(c.Root[:]), c.From, c.Last, c.Time)
+	return fmt.Sprintf("%s\n%d\n%s\nlog %s\nfrom %d\nlast %s\ntime %d\n", c.Origin, c.Size, base64.StdEncoding.EncodeToString(c.Root[:]), c.Log, c.From, c.Last, c.Time)
 }
 
 // Sign returns the checkpoint as a signed note.
@@ -54,11 +55,11 @@ var ErrCheckpoint = errors.New("this is no checkpoint that the key has signed")
 const maxNote = 2048
 
 // OpenCheckpoint reads a signed note. verifierKey is the public key, in the
-// form of package note.
+// form of [VerifierKey].
 func OpenCheckpoint(signed []byte, verifierKey string) (c Checkpoint, err error) {
-	verifier, err := note.NewVerifier(verifierKey)
+	verifier, err := parseVerifier(verifierKey)
 	if err != nil {
-		return c, fmt.Errorf("%w: the key: %w", ErrCheckpoint, err)
+		return c, fmt.Errorf("%w: %w", ErrCheckpoint, err)
 	}
 	if len(signed) > maxNote {
 		return c, ErrCheckpoint
@@ -68,7 +69,7 @@ func OpenCheckpoint(signed []byte, verifierKey string) (c Checkpoint, err error)
 		return c, fmt.Errorf("%w: %w", ErrCheckpoint, err)
 	}
 	lines := strings.Split(opened.Text, "\n")
-	if len(lines) != 7 {
+	if len(lines) != 8 {
 		return c, ErrCheckpoint
 	}
 	c.Origin = lines[0]
@@ -76,11 +77,12 @@ func OpenCheckpoint(signed []byte, verifierKey string) (c Checkpoint, err error)
 	copy(c.Root[:], root)
 	var sizeErr, fromErr, timeErr error
 	c.Size, sizeErr = strconv.ParseUint(lines[1], 10, 64)
-	c.From, fromErr = strconv.ParseUint(strings.TrimPrefix(lines[3], "from "), 10, 64)
-	c.Time, timeErr = strconv.ParseInt(strings.TrimPrefix(lines[5], "time "), 10, 64)
-	lastErr := c.Last.UnmarshalText([]byte(strings.TrimPrefix(lines[4], "last ")))
+	logErr := c.Log.UnmarshalText([]byte(strings.TrimPrefix(lines[3], "log ")))
+	c.From, fromErr = strconv.ParseUint(strings.TrimPrefix(lines[4], "from "), 10, 64)
+	lastErr := c.Last.UnmarshalText([]byte(strings.TrimPrefix(lines[5], "last ")))
+	c.Time, timeErr = strconv.ParseInt(strings.TrimPrefix(lines[6], "time "), 10, 64)
 	// What is not written just so, is none.
-	if errors.Join(rootErr, sizeErr, fromErr, timeErr, lastErr) != nil || c.text() != opened.Text || c.From == 0 || c.Size == 0 || c.Next() > maxSequence {
+	if errors.Join(rootErr, sizeErr, logErr, fromErr, lastErr, timeErr) != nil || c.text() != opened.Text || c.From == 0 || c.Size == 0 || max(c.From, c.Size, c.Next()) > maxSequence {
 		return Checkpoint{}, ErrCheckpoint
 	}
 	if c.Origin != verifier.Name() {
@@ -94,6 +96,7 @@ type tip struct {
 	tree tree
 	next uint64
 	last Hash
+	log  Hash
 }
 
 // Checkpoint is the log as it is now, all of it on disk; unsigned. It is not ok
@@ -112,17 +115,9 @@ func (l *Log) Checkpoint(origin string) (c Checkpoint, ok bool) {
 		return c, false
 	}
 	return Checkpoint{
-		Origin: origin, From: now.tree.from, Size: now.tree.size, Root: now.tree.root(newChain().digest), Last: now.last,
+		Origin: origin, Log: now.log, From: now.tree.from, Size: now.tree.size, Root: now.tree.root(newChain().digest), Last: now.last,
 		Time: l.cfg.Clock().UnixMilli(),
 	}, true
-}
-
-// Published tells the log that others hold a checkpoint of it up to the line
-// before next. Segments that are published leave first.
-func (l *Log) Published(next uint64) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.published = max(l.published, next)
 }
 
 // compare checks the tree against the checkpoints that it has the size of.
@@ -136,6 +131,8 @@ func (c *checker) compare(at scanned) {
 			c.passed++ // the log begins behind it, or is broken there
 		case !c.linked || !c.treed:
 			c.passed++ // what broke the tree has been said
+		case p.Log != c.log:
+			c.fault(at, c.next-1, ErrAltered, "this is another log than the one of the checkpoint of %s", millis(p.Time))
 		case p.From == c.tree.from && p.Root == c.tree.root(c.digest):
 			c.proved++
 		default:

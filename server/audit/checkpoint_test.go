@@ -2,7 +2,10 @@ package audit_test
 
 import (
 	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/x509"
 	"errors"
 	"os"
 	"path/filepath"
@@ -20,15 +23,23 @@ const origin = "c0ffee00/audit/n1"
 
 func signer(t testing.TB, name string) (note.Signer, string) {
 	t.Helper()
-	private, public, err := note.GenerateKey(rand.Reader, name)
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := note.NewSigner(private)
+	public, err := x509.MarshalPKIXPublicKey(&private.PublicKey)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return s, public
+	s, err := audit.NewSigner(name, public, func(digest []byte) ([]byte, error) { return ecdsa.SignASN1(rand.Reader, private, digest) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := audit.VerifierKey(name, public)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s, key
 }
 
 func checkpoint(t testing.TB, log *audit.Log) audit.Checkpoint {

@@ -10,9 +10,10 @@
 //     their lines follow one another; the newest one ends in blank lines, space
 //     that is already on disk. grep reads it at any time.
 //   - Lines are numbered and chained by SHA-256, over all segments. [Verify]
-//     names the first line that was altered, added, moved or taken away. What it
-//     cannot see is a log that lost its end or was written anew as a whole: for
-//     that, somebody else must remember a sequence and its hash.
+//     names the first line that was altered, added, moved or taken away. That a
+//     log lost its end, or was written anew as a whole, shows when it is compared
+//     with signed checkpoints that others have kept ([Log.Checkpoint],
+//     [VerifyAgainst]): roots of a Merkle tree over its lines.
 //   - What a crash has torn is cut off when the log is opened next; what was
 //     altered is left as it is. Either is logged and marked in the chain, and so
 //     is every segment that was dropped and every time without room. Nothing is

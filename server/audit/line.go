@@ -86,6 +86,7 @@ type chain struct {
 	next uint64 // sequence of the next line
 	last Hash   // of the line before it
 	tree tree   // of all lines before it
+	log  Hash   // which log it is: the hash of its very first header; zero before that
 
 	digest *hasher
 	sum    [sha256.Size]byte
@@ -201,6 +202,7 @@ type header struct {
 	Oldest  uint64 `json:"oldest"` // sequence of the oldest line that was kept when the segment began
 	Time    int64  `json:"time"`   // Unix milliseconds at which the segment began
 	Prev    Hash   `json:"prev"`   // of the line before the header
+	Log     Hash   `json:"log"`    // hash of the log's very first header; zero in that one
 	From    uint64 `json:"tree_from"`
 	Tree    []Hash `json:"tree"` // the edge of the tree of the lines from From on, see tree
 
@@ -212,9 +214,12 @@ type header struct {
 func (c *chain) appendHeader(dst []byte, nodeID string, oldest uint64, unixMilli int64) []byte {
 	start := len(dst)
 	h := header{Version: Version, NodeID: nodeID, First: c.next, Oldest: oldest, Time: unixMilli, Prev: c.last,
-		From: c.tree.from, Tree: c.tree.hashes()}
+		Log: c.log, From: c.tree.from, Tree: c.tree.hashes()}
 	dst = h.append(dst)
 	c.last = c.link(c.last, dst[start:])
+	if c.log == (Hash{}) {
+		c.log = c.last
+	}
 	return appendSeal(dst, c.last)
 }
 
@@ -225,6 +230,7 @@ func (h *header) append(dst []byte) []byte {
 	dst = strconv.AppendUint(append(dst, `,"oldest":`...), h.Oldest, 10)
 	dst = strconv.AppendInt(append(dst, `,"time":`...), h.Time, 10)
 	dst = hex.AppendEncode(append(dst, `,"prev":"`...), h.Prev[:])
+	dst = hex.AppendEncode(append(dst, `","log":"`...), h.Log[:])
 	dst = strconv.AppendUint(append(dst, `","tree_from":`...), h.From, 10)
 	dst = append(dst, `,"tree":[`...)
 	for i := range h.Tree {
@@ -234,6 +240,14 @@ func (h *header) append(dst []byte) []byte {
 		dst = append(hex.AppendEncode(append(dst, '"'), h.Tree[i][:]), '"')
 	}
 	return append(dst, ']')
+}
+
+// logID says which log the header is of.
+func (h *header) logID() Hash {
+	if h.Log == (Hash{}) {
+		return h.hash
+	}
+	return h.Log
 }
 
 // parseHeader reads a header with its end, exactly as it is written. A version

@@ -45,26 +45,26 @@ type Log struct {
 	faults  []*Fault
 	writer  writer // Invariant: only touched by who leads
 
-	mu        sync.Mutex
-	closed    bool
-	failure   error         // ErrDamaged and why
-	full      error         // ErrFull and why, while there is no room
-	leading   time.Time     // since when somebody leads; zero: nobody does
-	idle      chan struct{} // closed when nobody leads any more; nil: nobody waits for it
-	queue     []*entry      // what the next leader writes
-	queued    int64         // bytes in queue
-	place     chan struct{} // closed when the queue is taken; nil: nobody waits for it
-	spare     []*entry      // an empty slice for the next queue
-	free      int64         // prepared bytes, 0 while somebody leads
-	claimed   int64         // bytes claimed by reservations
-	current   file          // what is written to
-	written   uint64        // all lines with a lower sequence are in it or before it
-	durable   uint64        // all lines with a lower sequence are on disk
-	kept      []segment     // those of the writer, when it last handed over; replaced, never changed
-	end       int64         // where the last line of the newest of them ends
-	packed    []packedSegment
-	tip       tip    // where the log ends
-	published uint64 // others know all lines with a lower sequence
+	mu      sync.Mutex
+	closed  bool
+	failure error         // ErrDamaged and why
+	full    error         // ErrFull and why, while there is no room
+	leading time.Time     // since when somebody leads; zero: nobody does
+	idle    chan struct{} // closed when nobody leads any more; nil: nobody waits for it
+	queue   []*entry      // what the next leader writes
+	queued  int64         // bytes in queue
+	place   chan struct{} // closed when the queue is taken; nil: nobody waits for it
+	spare   []*entry      // an empty slice for the next queue
+	free    int64         // prepared bytes, 0 while somebody leads
+	claimed int64         // bytes claimed by reservations
+	current file          // what is written to
+	written uint64        // all lines with a lower sequence are in it or before it
+	durable uint64        // all lines with a lower sequence are on disk
+	kept    []segment     // those of the writer, when it last handed over; replaced, never changed
+	end     int64         // where the last line of the newest of them ends
+	packed  []packedSegment
+	tip     tip   // where the log ends
+	needs   needs // what others still need of it
 
 	searches chan struct{} // as many as may look at the same time
 	closing  chan struct{} // has room for one: a segment was closed

@@ -48,6 +48,11 @@ type Mark struct {
 	Bytes    int64    `json:"bytes,omitempty"`
 	Digest   *Hash    `json:"digest,omitempty"`
 
+	// Of what was dropped: the first sequence that exporters had not sent yet,
+	// and the first that no checkpoint covered that others hold; 0: none.
+	Unexported  uint64 `json:"unexported,omitempty"`
+	Unpublished uint64 `json:"unpublished,omitempty"`
+
 	// Sequence is the mark's own, known once it is read.
 	Sequence uint64 `json:"-"`
 }

@@ -121,7 +121,7 @@ func (l *Log) take() (batch []*entry, taken, spare int64) {
 		l.place = nil
 	}
 	w := &l.writer
-	w.durable = max(w.durable, l.durable)
+	w.durable, w.needs = max(w.durable, l.durable), l.needs
 	w.take(l.packed)
 	l.packed = nil
 	if l.failure != nil {
@@ -173,7 +173,7 @@ func (l *Log) handOver() {
 	l.full, l.free = w.full, w.open.free()-w.marked
 	l.current, l.written, l.durable = w.open.file, w.next, max(l.durable, w.durable)
 	l.end = w.open.offset
-	l.tip = tip{w.tree, w.next, w.last}
+	l.tip = tip{w.tree, w.next, w.last, w.log}
 	if w.changed {
 		l.kept, w.changed = slices.Clone(w.segments), false
 		select {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -109,4 +110,84 @@ func ExampleVerify() {
 		fmt.Println("the log was altered:", fault)
 	}
 	// Output: the log could not be read
+}
+
+// What others still need is not removed because of its age; a limit of size
+// removes it, and the mark says what was lost.
+func TestRetentionWaitsForOthers(t *testing.T) {
+	const day = 24 * time.Hour
+	now := time.UnixMilli(1700000000000)
+	cfg := small(t.TempDir())
+	cfg.Clock = func() time.Time { return now }
+	log, _ := open(t, cfg)
+	log.Exported(0)
+	log.Published(0)
+	appended(t, log, "old", 40)
+	now = now.Add(20 * day)
+	appended(t, log, "new", 1)
+	kept := func(first uint64) audit.Report {
+		t.Helper()
+		r := sound(t, cfg.Dir)
+		if r.First != first {
+			t.Fatalf("the log begins with %d, want %d", r.First, first)
+		}
+		return r
+	}
+	kept(1)
+	again := func() {
+		now = now.Add(day) // a new segment, so that retention looks
+		appended(t, log, "more", 1)
+	}
+	log.Exported(100)
+	again()
+	kept(1) // no checkpoint covers it
+	log.Published(25)
+	log.Published(3) // positions do not go back
+	again()
+	r := sound(t, cfg.Dir)
+	if r.First == 1 || r.First > 25 || len(r.Marks) != 1 || r.Marks[0].Unexported != 0 || r.Marks[0].Unpublished != 0 {
+		t.Errorf("report %+v", r)
+	}
+	shut(t, log)
+
+	cfg = small(t.TempDir())
+	cfg.RetentionSize = 40 << 10
+	log, out := open(t, cfg)
+	log.Exported(5)
+	appended(t, log, "x", 100)
+	marks := sound(t, cfg.Dir).Marks
+	if len(marks) == 0 {
+		t.Fatal("nothing was removed")
+	}
+	for _, m := range marks {
+		if m.Reason != "size" || m.Unexported != m.From || m.Unpublished != 0 {
+			t.Errorf("mark %+v", m)
+		}
+	}
+	if !strings.Contains(out.String(), "before they were exported") {
+		t.Errorf("nothing is logged: %s", out)
+	}
+}
+
+// A clock that goes back neither removes anything nor hides it from a search.
+func TestAClockThatGoesBack(t *testing.T) {
+	now := time.UnixMilli(1700000000000)
+	cfg := small(t.TempDir())
+	cfg.Clock = func() time.Time { return now }
+	log, _ := open(t, cfg)
+	for i := range 60 {
+		now = now.Add(-time.Hour)
+		r := named(fmt.Sprint("x-", i))
+		r.Time, r.RecordTime = now, now
+		if err := log.Append(t.Context(), r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if r := sound(t, cfg.Dir); r.First != 1 || r.Records != 60 {
+		t.Errorf("report %+v", r)
+	}
+	a, err := log.Search(t.Context(), audit.Query{After: now.UnixMilli() - 1, Before: now.Add(10 * time.Hour).UnixMilli(), Limit: 100})
+	if err != nil || len(a.Found) != 10 || a.Found[0].Sequence != 60 {
+		t.Errorf("%d found, %v", len(a.Found), err)
+	}
 }

@@ -95,17 +95,29 @@ func (l *Log) Search(ctx context.Context, q Query) (Answer, error) {
 		if i == len(kept)-1 {
 			size = end
 		}
+		s.follows = next
 		if s.below != 0 && kept[i].first >= s.below || q.Above != 0 && next <= q.Above+1 {
 			next = kept[i].first
 			continue
 		}
-		if done := s.segment(ctx, kept[i], size); done {
+		done := s.segment(ctx, kept[i], size)
+		if s.gone && l.keeps(kept[i].first) { // else it was dropped meanwhile
+			s.damaged(kept[i].name(), fmt.Errorf("%w: the traces from sequence %d to %d", ErrMissing, kept[i].first, next-1))
+		}
+		if done {
 			return s.answer, nil
 		}
 		next = kept[i].first
 	}
 	s.answer.Next = 0
 	return s.answer, nil
+}
+
+// keeps tells whether the segment that begins with first has not been dropped.
+func (l *Log) keeps(first uint64) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.ContainsFunc(l.kept, func(s segment) bool { return s.first == first })
 }
 
 // search is one under way.
@@ -116,6 +128,9 @@ type search struct {
 	want    [fieldCount][]byte // forms; nil: anything
 	terms   []term
 	decoder *zstd.Decoder
+
+	follows uint64 // sequence that follows the last line of the segment at hand
+	gone    bool   // the segment at hand has no file
 
 	chain               chain // to check hashes with
 	fields              fields
@@ -156,8 +171,8 @@ func newSearch(dir string, q Query) (*search, error) {
 // segment looks through a segment and reports whether the search is over.
 func (s *search) segment(ctx context.Context, seg segment, size int64) (done bool) {
 	f, packed, size, err := openSegmentFile(s.dir, seg, size)
-	if errors.Is(err, fs.ErrNotExist) {
-		return false // it was dropped meanwhile
+	if s.gone = errors.Is(err, fs.ErrNotExist); s.gone {
+		return false
 	}
 	if err != nil {
 		return s.damaged(seg.name(), err)
@@ -174,6 +189,9 @@ func (s *search) segment(ctx context.Context, seg segment, size int64) (done boo
 		if blocks, err = reindex(s.dir, seg.first, s.decoder); err != nil {
 			return s.damaged(packedName(seg.first), err)
 		}
+	}
+	if n := len(blocks); n > 0 {
+		s.ends(seg, blocks[n-1].next())
 	}
 	for i := len(blocks) - 1; i >= 0; i-- {
 		b := &blocks[i]
@@ -192,6 +210,13 @@ func (s *search) segment(ctx context.Context, seg segment, size int64) (done boo
 		}
 	}
 	return false
+}
+
+// ends compares where a segment ends with where the next one begins.
+func (s *search) ends(seg segment, next uint64) {
+	if next < s.follows {
+		s.damaged(seg.name(), fmt.Errorf("%w: the traces from sequence %d to %d", ErrMissing, next, s.follows-1))
+	}
 }
 
 // concerns tells whether a block may hold what is looked for.
@@ -234,6 +259,7 @@ func lastHash(text []byte) (h Hash) {
 // plain looks through a segment that is not packed, from its end.
 func (s *search) plain(ctx context.Context, f *os.File, seg segment, size int64) bool {
 	buffer := make([]byte, maxBlock+maxLine)
+	last := true // the block at hand is the segment's last one
 	for end := size; end > 0; {
 		from := max(0, end-blockSize)
 		back := max(0, from-maxLine) // so that the hash of the line before is there
@@ -259,7 +285,12 @@ func (s *search) plain(ctx context.Context, f *os.File, seg segment, size int64)
 		}
 		block := bytes.TrimRight(text[start:], "\n")
 		if len(block) > 0 {
-			if s.stop(ctx, sequenceAfter(block)) {
+			next := sequenceAfter(block)
+			if last {
+				s.ends(seg, next)
+				last = false
+			}
+			if s.stop(ctx, next) {
 				return true
 			}
 			if s.lines(text[start:start+len(block)+1], before, seg.name()) {

@@ -312,3 +312,46 @@ func unpacked(t testing.TB, path string) string {
 	}
 	return string(text)
 }
+
+// A segment that is not there is named, as are traces that are missing between
+// two that are: an answer without them is never given without a word.
+func TestASearchNamesWhatIsMissing(t *testing.T) {
+	f := func(cfg func(dir string) audit.Config, which int, reopen bool) {
+		t.Helper()
+		dir := t.TempDir()
+		log, _ := open(t, cfg(dir))
+		appended(t, log, "x", 60)
+		if !cfg(dir).Plain {
+			packed(t, dir)
+		}
+		if reopen {
+			shut(t, log)
+		}
+		names, err := filepath.Glob(filepath.Join(dir, "traces-*"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		names = slices.DeleteFunc(names, func(name string) bool { return strings.HasSuffix(name, ".index") })
+		if err := os.Remove(names[which]); err != nil {
+			t.Fatal(err)
+		}
+		if reopen {
+			log, _ = open(t, cfg(dir))
+		}
+		a, err := log.Search(t.Context(), audit.Query{Limit: 1000})
+		if err != nil || len(a.Damaged) != 1 || !strings.Contains(a.Damaged[0], "missing: the traces from sequence ") || len(a.Found) < 30 || len(a.Found) >= 60 {
+			t.Errorf("%d found, damaged %q, %v", len(a.Found), a.Damaged, err)
+		}
+		// What lies behind it says nothing of it.
+		a, err = log.Search(t.Context(), audit.Query{Limit: 1000, Above: a.Found[0].Sequence - 2})
+		if err != nil || len(a.Damaged) != 0 {
+			t.Errorf("damaged %q, %v", a.Damaged, err)
+		}
+	}
+	for _, which := range []int{0, 2} {
+		f(small, which, false)
+		f(packing, which, false)
+	}
+	f(small, 2, true)
+	f(packing, 2, true)
+}

@@ -31,6 +31,7 @@ type writer struct {
 	segments []segment // Invariant: the last one is open
 	changed  bool      // segments has changed since the lead was handed over
 	oldest   uint64    // sequence of the oldest line that is kept
+	needs    needs     // what others still need
 	open     *openSegment
 
 	out    []byte   // what one write takes
