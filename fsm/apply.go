@@ -59,6 +59,7 @@ var writes = map[command.Type]write{
 	command.TypeBindIdentity:   {command.CallerOperator, policy.ActionUpdateProviders, of(bindIdentity)},
 	command.TypeUnbindIdentity: {command.CallerOperator, policy.ActionUpdateProviders, of(unbindIdentity)},
 	command.TypeRecordAccess:   {command.CallerSystem, "", of(recordAccess)},
+	command.TypeForgetRevoked:  {command.CallerSystem, "", of(forgetEnded)},
 
 	command.TypeCreateAccount:   {command.CallerUser, policy.ActionCreateAccount, of(createAccount)},
 	command.TypeUpdateAccount:   {command.CallerUser, policy.ActionUpdateAccount, of(updateAccount)},

@@ -13,7 +13,8 @@ const (
 	// ends all tokens of its user instead.
 	maxRevoked = 65_536
 	// maxForgotten bounds the work of one command that forgets what is over.
-	maxForgotten = 64
+	maxForgotten       = 64
+	maxForgottenAtOnce = 1024
 	// maxTokenLife bounds, in ms, how far ahead the end of a revoked token may lie.
 	maxTokenLife = 7 * 24 * 3_600_000
 	// maxLock bounds a lock, in ms.
@@ -105,7 +106,7 @@ func revokeToken(c *call, b command.RevokeToken) (any, *Refusal) {
 	case b.Expires > c.Now()+maxTokenLife:
 		return nil, refuse(CodeInvalid, "no token lives that long")
 	}
-	forgetRevoked(c)
+	forgetRevoked(c, c.Now(), maxForgotten)
 	_, already := c.RevokedToken(b.TokenID)
 	switch {
 	case already || b.Expires <= c.Now():
@@ -119,11 +120,19 @@ func revokeToken(c *call, b command.RevokeToken) (any, *Refusal) {
 	return UserResult{UserID: b.UserID}, nil
 }
 
-// forgetRevoked drops revocations of tokens that have ended by themselves.
-func forgetRevoked(c *call) {
-	for range maxForgotten {
+// forgetEnded drops what revokeToken has not dropped in passing.
+func forgetEnded(c *call, b command.ForgetRevoked) (any, *Refusal) {
+	forgetRevoked(c, b.Through, maxForgottenAtOnce)
+	return struct{}{}, nil
+}
+
+// forgetRevoked drops revocations of tokens that had ended by themselves at an
+// instant, which is no later than replicated time: every node that has applied
+// this refuses those tokens as expired, whatever its own clock says.
+func forgetRevoked(c *call, through int64, most int) {
+	for range most {
 		oldest, ok := c.OldestRevoked()
-		if !ok || oldest.Expires > c.Now() {
+		if !ok || oldest.Expires > min(through, c.Now()) {
 			return
 		}
 		c.DeleteRevokedToken(oldest)

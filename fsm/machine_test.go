@@ -107,6 +107,7 @@ func TestEveryTypeIsApplied(t *testing.T) {
 	m.Must(command.BindIdentity{ProviderID: "ca", Name: "dns:a.test", UserID: fsmtest.UserID})
 	m.Must(command.UnbindIdentity{ProviderID: "ca", Name: "dns:a.test"})
 	m.Must(command.RemoveProvider{ID: "ca"})
+	m.Must(command.ForgetRevoked{Through: m.Now})
 	m.Must(command.RecordAccess{Uses: []command.Access{{AccessKeyID: fsmtest.AccessKeyID, Last: m.Now}}})
 	tryIdentities(m)
 	m.Must(command.PublishCheckpoint{NodeID: fsmtest.NodeID, From: 1, Size: 1, Key: "key", Note: []byte("note")})

@@ -27,7 +27,7 @@ var (
 // drawIdentity draws a command about who may do what.
 func drawIdentity(t *rapid.T) command.Body {
 	user, group, p := someUsers.Draw(t, "user"), someGroups.Draw(t, "group"), somePolicies.Draw(t, "policy")
-	switch rapid.IntRange(0, 24).Draw(t, "identity") {
+	switch rapid.IntRange(0, 27).Draw(t, "identity") {
 	case 0, 1, 2:
 		return fsmtest.CreateUser(user)
 	case 3, 4, 5:
@@ -57,6 +57,12 @@ func drawIdentity(t *rapid.T) command.Body {
 		return command.DeleteAccessKey{ID: fsmtest.AccessKey(user)}
 	case 22:
 		return command.DeleteUser{ID: fsmtest.ID(user)}
+	case 24, 25:
+		b := fsmtest.RevokeToken(someTokens.Draw(t, "token"))
+		b.Expires = fsmtest.Start + rapid.SampledFrom([]int64{1000, 700_000, 3_600_000}).Draw(t, "ends")
+		return b
+	case 26:
+		return command.ForgetRevoked{Through: fsmtest.Start + rapid.SampledFrom([]int64{1000, 3_600_000}).Draw(t, "through")}
 	case 23:
 		return command.DeleteGroup{ID: fsmtest.ID(group)}
 	default:

@@ -32,6 +32,8 @@ func (s *Server) jobs(m *member) []job {
 		{name: "warning of deletions", leader: true, pause: time.Minute, run: m.service.WarnOfDeletions},
 		{name: "erasing deleted keys", pause: erasureLook, run: (&eraser{server: s, member: m}).run},
 		{name: "reporting uses", pause: time.Minute, run: m.service.ReportUses},
+		{name: "reporting uses of access keys", pause: time.Minute, run: m.service.ReportAccesses},
+		{name: "forgetting revocations", leader: true, pause: 10 * time.Minute, run: m.service.ForgetRevoked},
 	}
 }
 

@@ -20,6 +20,7 @@ func (t Type) Fenced() bool {
 		TypeCreateAccount, TypeCreateProject, TypeCreateUser, TypeCreateGroup, TypeCreatePolicy, TypeCreateAccessKey, // new, and bound nowhere
 		TypeUpdateGroup,                                    // a name
 		TypePublishCheckpoint,                              // what traces say is asked of no call
+		TypeForgetRevoked,                                  // of tokens that count for nothing any more
 		TypeReportErasure, TypeRecordUse, TypeRecordAccess: // what has happened, not what may
 		return false
 	default:

@@ -81,6 +81,7 @@ func bodies() []command.Body {
 		command.BindIdentity{ProviderID: "golden", Name: "dns:gold.test", UserID: fsmtest.UserID},
 		command.UnbindIdentity{ProviderID: "golden", Name: "dns:gold.test"},
 		command.RecordAccess{Uses: []command.Access{{AccessKeyID: fsmtest.AccessKeyID, Last: fsmtest.Start + 1}}},
+		command.ForgetRevoked{Through: fsmtest.Start + 1},
 		account,
 		command.UpdateAccount{DomainID: fsmtest.ID("golden"), Name: "golden", Description: "another", Enabled: true},
 		command.DeleteAccount{DomainID: fsmtest.ID("golden")},

@@ -14,6 +14,7 @@ const (
 	TypeBindIdentity   Type = 126
 	TypeUnbindIdentity Type = 127
 	TypeRecordAccess   Type = 128
+	TypeForgetRevoked  Type = 129
 )
 
 var identityRows = []row{
@@ -26,6 +27,7 @@ var identityRows = []row{
 	{TypeBindIdentity, "bind-identity", 1, body[BindIdentity]},
 	{TypeUnbindIdentity, "unbind-identity", 1, body[UnbindIdentity]},
 	{TypeRecordAccess, "record-access", 1, body[RecordAccess]},
+	{TypeForgetRevoked, "forget-revoked", 1, body[ForgetRevoked]},
 }
 
 // Via says by what kind of credential a user has proved who they are.
@@ -110,6 +112,12 @@ type Access struct {
 	Last        int64  `cbor:"2,keyasint"` // Unix ms
 }
 
+// ForgetRevoked drops revocations of tokens that have ended by themselves, the
+// oldest first, as many as one command may. A token that has ended stays ended.
+type ForgetRevoked struct {
+	Through int64 `cbor:"1,keyasint"` // Unix ms; of tokens that ended by then
+}
+
 func (LockUser) Type() Type       { return TypeLockUser }
 func (UnlockUser) Type() Type     { return TypeUnlockUser }
 func (ChangePassword) Type() Type { return TypeChangePassword }
@@ -119,3 +127,4 @@ func (RemoveProvider) Type() Type { return TypeRemoveProvider }
 func (BindIdentity) Type() Type   { return TypeBindIdentity }
 func (UnbindIdentity) Type() Type { return TypeUnbindIdentity }
 func (RecordAccess) Type() Type   { return TypeRecordAccess }
+func (ForgetRevoked) Type() Type  { return TypeForgetRevoked }

@@ -130,7 +130,7 @@ func CallerFor(t command.Type) command.Caller {
 	case command.TypeAdmitNode:
 		return command.Caller{Kind: command.CallerNode, NodeID: NodeID}
 	case command.TypeRotateDueKey, command.TypeDeleteDueKey, command.TypeReportErasure, command.TypeRecordUse, command.TypeExpireImport,
-		command.TypeLockUser, command.TypeRecordAccess, command.TypePublishCheckpoint:
+		command.TypeLockUser, command.TypeRecordAccess, command.TypeForgetRevoked, command.TypePublishCheckpoint:
 		return command.Caller{Kind: command.CallerSystem, NodeID: NodeID}
 	default:
 		return Caller()

@@ -12,7 +12,7 @@ type RevokedToken struct {
 // key's record, which stays the very same while nothing about the key changes.
 type Access struct {
 	AccessKeyID string `cbor:"1,keyasint"`
-	Last        int64  `cbor:"2,keyasint"` // as nodes saw it; batched, so up to a minute late
+	Last        int64  `cbor:"2,keyasint"` // as nodes saw it, batched: up to six minutes behind
 }
 
 // The kinds of provider.

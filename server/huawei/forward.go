@@ -92,18 +92,16 @@ func (e Endpoint) Answer(ctx context.Context, d *Dialect, f *Forwarded, path Pat
 	return out
 }
 
-// resolve finds the credential that another node has seen proved, in this
-// node's own state: what is gone or disabled here is refused here.
+// resolve finds the credential that another node has seen proved, whatever
+// kind it is of, in this node's own state: what is gone, disabled, revoked or
+// over here is refused here.
 func resolve(c *kms.Call, p iam.Principal) error {
-	if p.AccessKeyID != "" {
-		credential, ok := c.Root.AccessKey(p.AccessKeyID)
-		if !ok || !credential.Enabled || credential.UserID != p.UserID {
-			return kms.Refuse(kms.KindUnauthenticated, "the access key does not exist or is disabled")
-		}
+	identified := c.Identify(p) // its refusal is for those who are somebody
+	if err := c.Authenticate(); err != nil {
+		return err
 	}
-	user, ok := c.Root.User(p.UserID)
-	if !ok || !user.Enabled || user.DomainID != p.DomainID {
-		return kms.Refuse(kms.KindUnauthenticated, "the user does not exist or is disabled")
+	if user, ok := c.Root.User(p.UserID); !ok || user.DomainID != p.DomainID {
+		return kms.Refuse(kms.KindUnauthenticated, "the user is not of that account")
 	}
-	return c.Identify(p)
+	return identified
 }

@@ -42,6 +42,7 @@ type Call struct {
 	caller    command.Caller
 	key       *state.Key  // the key the call turned out to be about
 	proposed  bool        // a change was proposed for it
+	accesses  *accesses   // where it is put down that an access key was used
 	room      *audit.Room // claimed for the call's trace before it changed anything
 
 	// acting is the operation whose permission is needed, where a call does the
@@ -57,6 +58,9 @@ type Call struct {
 // request names a project that is not one of the principal's account.
 func (c *Call) Identify(p iam.Principal) error {
 	c.principal = p
+	if p.AccessKeyID != "" && !c.in.Forwarded && c.accesses != nil {
+		c.accesses.note(p.AccessKeyID, c.started)
+	}
 	c.caller = command.Caller{
 		Kind:         command.CallerUser,
 		UserID:       p.UserID,
@@ -81,6 +85,16 @@ func (c *Call) Identify(p iam.Principal) error {
 	project, ok := c.Root.Project(c.in.Project)
 	if !ok || project.DomainID != p.DomainID || !project.Enabled {
 		return Refuse(KindWrongProject, "the project in the path is not a project of this credential")
+	}
+	return nil
+}
+
+// Authenticate asks the state of the call whether whom [Call.Identify] has
+// named still stands behind their credential. It is for a principal that
+// somebody else has found out.
+func (c *Call) Authenticate() error {
+	if _, _, refusal := fsm.Authenticate(c.Root, c.caller, max(c.Root.Now(), c.started.UnixMilli())); refusal != nil {
+		return fromRefusal(refusal)
 	}
 	return nil
 }

@@ -47,7 +47,7 @@ func (o Operation) Uses() bool { return uses[o] }
 // decide runs do with a state that it may be answered from, and returns the call
 // with the answer, for which everything that has to be waited for has been.
 func (s *Service) decide(ctx context.Context, in Incoming, do func(ctx context.Context, c *Call) error) (*Call, error) {
-	c := &Call{in: in, started: time.Now()}
+	c := &Call{in: in, started: time.Now(), accesses: &s.accesses}
 	started := c.started
 	if in.Operation.Uses() {
 		if age, may := s.mayUseOwn(); may {
@@ -62,7 +62,7 @@ func (s *Service) decide(ctx context.Context, in Incoming, do func(ctx context.C
 				}
 				return c, err
 			}
-			c = &Call{in: in, started: started}
+			c = &Call{in: in, started: started, accesses: &s.accesses}
 		}
 	}
 	err := s.Current(ctx)

@@ -77,6 +77,7 @@ type Service struct {
 	minDeletionWait time.Duration
 	services        []string
 	warned          warnings
+	accesses        accesses
 }
 
 // defaultDeletionWait is the shortest wait before a deletion where the
