@@ -40,6 +40,7 @@ func tellStory(t *testing.T, module string) {
 	t.Run("random", func(t *testing.T) { randomDiffers(t, nodes) })
 	t.Run("traces of all nodes", func(t *testing.T) { tracesOfAllNodes(t, c, nodes, key) })
 	t.Run("refusals", func(t *testing.T) { refusals(t, c, nodes, key) })
+	t.Run("every method of the SDK", func(t *testing.T) { everyMethod(t, c) })
 	disabled := nodes[0].createKey("disabled/" + module)
 	t.Run("a disabled key is refused everywhere at once", func(t *testing.T) { disabledEverywhere(t, nodes, disabled) })
 	t.Run("the leader is killed", func(t *testing.T) { leaderIsKilled(t, c, key) })

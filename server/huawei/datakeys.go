@@ -65,14 +65,14 @@ func dataKeyBytes(req *wire.CreateDataKeyRequest) (int, error) {
 		return 32, nil
 	case "AES_128", "SM4":
 		return 16, nil
-	case "HMAC_256":
+	case "HMAC_256", "HMAC_SM3":
 		return 32, nil
 	case "HMAC_384":
 		return 48, nil
 	case "HMAC_512":
 		return 64, nil
 	}
-	return 0, invalid("key_spec", "must be AES_256, AES_128, SM4, HMAC_256, HMAC_384 or HMAC_512")
+	return 0, invalid("key_spec", "must be AES_256, AES_128, SM4, HMAC_256, HMAC_384, HMAC_512 or HMAC_SM3")
 }
 
 // EncryptDataKey is encrypt-datakey: it seals a data key of the client's. The

@@ -1,0 +1,26 @@
+package huawei_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/raftkms/raftkms/fsm/fsmtest"
+	"github.com/raftkms/raftkms/server/huawei/huaweitest"
+)
+
+// Every method of the vendor's SDK, on one node in memory; cmd/kmsd runs the
+// same against clusters of processes.
+func TestConformance(t *testing.T) {
+	w := newWorld(t)
+	w.replica.advance(time.Now().UnixMilli()) // import tokens are judged by both clocks
+	huaweitest.Run(t, w.target("run"))
+}
+
+// target is the world as the conformance driver wants it.
+func (w *world) target(name string) huaweitest.Target {
+	return huaweitest.Target{
+		Nodes: []huaweitest.Node{{Name: "memory", URL: endpoint, Client: w.client}},
+		Name:  name, AccessKey: fsmtest.AccessKeyID, SecretKey: secretKey,
+		Project: fsmtest.ProjectID, Domain: fsmtest.DomainID, User: fsmtest.UserID, Region: fsmtest.Region,
+	}
+}
