@@ -83,12 +83,7 @@ func deleteDueKey(c *call, b command.DeleteDueKey) (any, *Refusal) {
 		KeyID: key.ID, ProjectID: key.ProjectID, DomainID: key.DomainID, Name: key.Name, Spec: key.Spec,
 		Created: key.Created, Deleted: c.Now(), Index: c.index, Fence: c.index,
 	}
-	for _, n := range c.Nodes() {
-		stone.Holders = append(stone.Holders, n.ID)
-	}
-	for _, v := range c.Versions(key.ID) {
-		stone.Blobs = append(stone.Blobs, blobPrint(v))
-	}
+	stone.Holders, stone.Blobs = remains(c, key)
 	c.DeleteKey(key)
 	c.PutTombstone(stone)
 	return keyResult(key), nil

@@ -50,11 +50,27 @@ func openImport(c *call, b command.OpenImport) (any, *Refusal) {
 		TokenID: b.TokenID, Expires: b.Expires, RootGeneration: b.RootGeneration, Blob: b.Blob, PublicKey: b.PublicKey, MAC: b.MAC,
 	})
 	if over := len(key.ImportPairs) - maxImportPairs; over > 0 {
-		key.ImportPairs = slices.Delete(key.ImportPairs, 0, over)
+		discard(c, key.ID, dropPairs(&key, func(p state.ImportPair) bool { return slices.Equal(p.TokenID, key.ImportPairs[0].TokenID) })...)
 	}
 	key.Fence = c.index
 	c.PutKey(&key)
 	return keyResult(&key), nil
+}
+
+// dropPairs takes wrapping pairs off a key and returns the prints of what goes
+// with them.
+func dropPairs(key *state.Key, which func(state.ImportPair) bool) (gone []state.BlobPrint) {
+	var kept []state.ImportPair
+	for _, p := range key.ImportPairs {
+		switch {
+		case !which(p):
+			kept = append(kept, p)
+		case !p.Ended():
+			gone = append(gone, pairPrint(p))
+		}
+	}
+	key.ImportPairs = kept
+	return gone
 }
 
 // importMaterial makes a key usable, or leaves it Disabled if it was so when
@@ -90,6 +106,9 @@ func importMaterial(c *call, b command.ImportMaterial) (any, *Refusal) {
 	}
 	key.PrimaryVersion, key.Versions = 1, 1
 	key.Fingerprint, key.MaterialExpires, key.Fence = b.Fingerprint, b.Expires, c.index
+	if isPair(key.Spec) { // nothing is ever imported again: such material cannot be deleted
+		discard(c, key.ID, dropPairs(&key, func(state.ImportPair) bool { return true })...)
+	}
 	c.PutKey(&key)
 	c.PutVersion(&state.Version{
 		KeyID: key.ID, Number: 1, RootGeneration: v.RootGeneration, Blob: v.Blob, PublicKey: v.PublicKey,
@@ -104,28 +123,33 @@ func checkImportToken(c *call, key *state.Key, tokenID []byte) *Refusal {
 	switch {
 	case !ok || pair.Expires <= c.Now():
 		return refuse(CodeImportExpired, "the import token has expired; ask for new parameters")
-	case pair.Failures >= maxImportFailures:
+	case pair.Ended():
 		return refuse(CodeImportToken, "the import token has failed too often; ask for new parameters")
 	default:
 		return nil
 	}
 }
 
-// countImportFailure brings a token nearer to its end.
+// countImportFailure brings a token nearer to its end, at which its wrapping
+// pair goes. Of a token that has ended meanwhile nobody is told whether
+// something would have opened.
 func countImportFailure(c *call, b command.CountImportFailure) (any, *Refusal) {
 	key, refusal := findImporting(c, b.ProjectID, b.KeyID)
 	if refusal != nil {
 		return nil, refusal
 	}
-	key.ImportPairs = slices.Clone(key.ImportPairs)
-	for i := range key.ImportPairs {
-		if bytes.Equal(key.ImportPairs[i].TokenID, b.TokenID) && key.ImportPairs[i].Failures < maxImportFailures {
-			key.ImportPairs[i].Failures++
-			key.Fence = c.index
-			c.PutKey(&key)
-			break
-		}
+	if refusal := checkImportToken(c, &key, b.TokenID); refusal != nil {
+		return nil, refusal
 	}
+	key.ImportPairs = slices.Clone(key.ImportPairs)
+	at := slices.IndexFunc(key.ImportPairs, func(p state.ImportPair) bool { return bytes.Equal(p.TokenID, b.TokenID) })
+	pair := &key.ImportPairs[at]
+	if pair.Failures++; pair.Failures >= maxImportFailures {
+		discard(c, key.ID, pairPrint(*pair))
+		pair.Blob, pair.PublicKey, pair.MAC = nil, nil, nil
+	}
+	key.Fence = c.index
+	c.PutKey(&key)
 	return keyResult(&key), nil
 }
 
@@ -143,21 +167,25 @@ func deleteMaterial(c *call, b command.DeleteMaterial) (any, *Refusal) {
 	case key.State != state.Enabled && key.State != state.Disabled:
 		return nil, refuse(CodeMaterialState, "the key is %s", key.State)
 	}
-	eraseMaterial(c, &key)
+	discard(c, key.ID, eraseMaterial(c, &key)...)
 	c.PutKey(&key)
 	return keyResult(&key), nil
 }
 
-// eraseMaterial takes the wrapped material out of the state.
-func eraseMaterial(c *call, key *state.Key) {
+// eraseMaterial takes the wrapped material out of the state and returns the
+// prints of what goes. Who was not Enabled, will not be by an import either: a
+// key that waits for its deletion comes back from there Disabled.
+func eraseMaterial(c *call, key *state.Key) (gone []state.BlobPrint) {
 	for _, v := range c.Versions(key.ID) {
+		gone = append(gone, versionPrint(v))
 		c.DeleteVersion(v)
 	}
+	key.DisabledBefore = key.State != state.Enabled
 	if key.State != state.PendingDeletion {
-		key.DisabledBefore = key.State == state.Disabled
 		key.State = state.PendingImport
 	}
 	key.PrimaryVersion, key.MaterialExpires, key.Fence = 0, 0, c.index
+	return gone
 }
 
 // expireImport erases what is over at the replicated time. What the scheduler
@@ -171,14 +199,12 @@ func expireImport(c *call, b command.ExpireImport) (any, *Refusal) {
 		return nil, refuse(CodeStale, "nothing of the import is due yet")
 	}
 	key := *found
-	key.ImportPairs = slices.DeleteFunc(slices.Clone(key.ImportPairs), func(p state.ImportPair) bool { return p.Expires <= c.Now() })
-	if len(key.ImportPairs) == 0 {
-		key.ImportPairs = nil
-	}
+	gone := dropPairs(&key, func(p state.ImportPair) bool { return p.Expires <= c.Now() })
 	key.Fence = c.index
 	if key.MaterialExpires != 0 && key.MaterialExpires <= c.Now() {
-		eraseMaterial(c, &key)
+		gone = append(gone, eraseMaterial(c, &key)...)
 	}
+	discard(c, key.ID, gone...)
 	c.PutKey(&key)
 	return keyResult(&key), nil
 }

@@ -1,7 +1,6 @@
 package fsm
 
 import (
-	"crypto/sha256"
 	"strings"
 
 	"github.com/raftkms/raftkms/fsm/command"
@@ -152,8 +151,3 @@ func checkInUse(key *state.Key) *Refusal {
 // isSymmetric tells whether keys of a spec encrypt with what they decrypt with:
 // they have a primary version, which rotation moves.
 func isSymmetric(spec string) bool { return spec == state.SpecAES256 || spec == "SM4" }
-
-// blobPrint recognises the wrapped material of a version.
-func blobPrint(v *state.Version) state.BlobPrint {
-	return state.BlobPrint{Number: v.Number, RootGeneration: v.RootGeneration, Size: uint32(len(v.Blob)), Hash: sha256.Sum256(v.Blob)}
-}

@@ -86,12 +86,12 @@ func TestDeletedKeysAreErased(t *testing.T) {
 // Who was a node then and is none now may have kept its disk.
 func TestRemovedHoldersAreNamed(t *testing.T) {
 	s := startFounder(t)
-	stone := &state.Tombstone{KeyID: uuid.NewString(), Index: 1, Holders: []string{"n1", "n9"}}
+	left := &remains{keyID: uuid.NewString(), index: 1, holders: []string{"n1", "n9"}}
 	root := s.machine.State()
-	if got := holdersOf(root, stone); len(got) != 2 {
+	if got := left.allHolders(root); len(got) != 2 {
 		t.Errorf("holders %v", got)
 	}
-	if node := s.verifyNode(t.Context(), s.member.Load(), root, stone, "n9"); node.Reported || !strings.Contains(node.Problem, "disks") {
+	if node := s.verifyNode(t.Context(), s.member.Load(), root, left, "n9"); node.Reported || !strings.Contains(node.Problem, "disks") {
 		t.Errorf("a removed node: %+v", node)
 	}
 }

@@ -3,6 +3,11 @@ package main_test
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/base64"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -10,6 +15,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/huaweicloud/huaweicloud-sdk-go-v3/services/kms/v2/model"
 )
@@ -58,11 +64,17 @@ func TestADeletedKeyIsErasedFromEveryNode(t *testing.T) {
 	if !strings.Contains(err.Error(), "deleted at") {
 		t.Errorf("it does not say when: %v", err)
 	}
+	discarded := discardImports(t, c, nodes)
 	other := nodes[0].createKey("doomed") // the name is free, and the cluster goes on
 	c.stop(syscall.SIGINT)
 	c = startCluster(t, dir)
 	if found := filesWith(t, c, blob); found != nil {
 		t.Errorf("after a restart in %v", found)
+	}
+	for what, blob := range discarded {
+		if found := filesWith(t, c, blob); found != nil {
+			t.Errorf("after a restart %s in %v", what, found)
+		}
 	}
 	for _, n := range sdks(t, c) {
 		n.dataKey(other, "")
@@ -73,20 +85,105 @@ func TestADeletedKeyIsErasedFromEveryNode(t *testing.T) {
 // it is the string of 40 bytes behind the key's id in the command that made it.
 func blobOf(t *testing.T, c *cluster, key string) []byte {
 	t.Helper()
-	head := []byte{0x0a, 0x58, 0x28} // field 10 of command.CreateKey, 40 bytes
+	// Fields 1 and 10 of command.CreateKey.
+	return fromLog(t, c, append([]byte{0x01, 0x78, 0x24}, key...), []byte{0x0a, 0x58, 0x28}, 40)
+}
+
+// fromLog reads the first so many bytes behind a head that follows a beginning
+// out of a log file.
+func fromLog(t *testing.T, c *cluster, beginning, head []byte, size int) []byte {
+	t.Helper()
 	for _, n := range c.file.Nodes {
 		text, err := os.ReadFile(filepath.Join(n.DataDir, "raft", "log.db"))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if at := bytes.Index(text, append([]byte{0x01, 0x78, 0x24}, key...)); at >= 0 {
+		for at := bytes.Index(text, beginning); at >= 0; {
 			if from := bytes.Index(text[at:], head); from >= 0 && from < 2048 {
-				return bytes.Clone(text[at+from+len(head):][:40])
+				return bytes.Clone(text[at+from+len(head):][:size])
+			}
+			next := bytes.Index(text[at+1:], beginning)
+			if at += next + 1; next < 0 {
+				break
 			}
 		}
 	}
-	t.Fatal("no log file holds the command that made the key")
+	t.Fatal("no log file holds the command")
 	return nil
+}
+
+// discardImports has a key that stays lose imported material by its expiry, and
+// wrapping pairs: one by ten failures, one since there are too many. All of it
+// leaves the files of every node. It returns what was in them.
+func discardImports(t *testing.T, c *cluster, nodes []sdk) map[string][]byte {
+	t.Helper()
+	external, spec := model.GetCreateKeyRequestBodyOriginEnum().EXTERNAL, model.GetCreateKeyRequestBodyKeySpecEnum().AES_256
+	made, err := nodes[1].kms.CreateKey(&model.CreateKeyRequest{Body: &model.CreateKeyRequestBody{KeyAlias: "imported", KeySpec: &spec, Origin: &external}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := *made.KeyInfo.KeyId
+	parameters := func(node int) (token string, public *rsa.PublicKey) {
+		t.Helper()
+		p, err := nodes[node].kms.CreateParametersForImport(&model.CreateParametersForImportRequest{Body: &model.GetParametersForImportRequestBody{
+			KeyId: key, WrappingAlgorithm: model.GetGetParametersForImportRequestBodyWrappingAlgorithmEnum().RSAES_OAEP_SHA_256,
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		der, _ := base64.StdEncoding.DecodeString(*p.PublicKey)
+		parsed, err := x509.ParsePKIXPublicKey(der)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return *p.ImportToken, parsed.(*rsa.PublicKey)
+	}
+	bring := func(node int, token string, block []byte, expires int64) error {
+		_, err := nodes[node].kms.ImportKeyMaterial(&model.ImportKeyMaterialRequest{Body: &model.ImportKeyMaterialRequestBody{
+			KeyId: key, ImportToken: token, EncryptedKeyMaterial: base64.StdEncoding.EncodeToString(block), ExpirationTime: &expires,
+		}})
+		return err
+	}
+	later := time.Now().Unix() + 3600
+	failing, _ := parameters(0)
+	discarded := map[string][]byte{"the first pair": pairInLog(t, c, key)}
+	for i := range 10 {
+		wantRefused(t, bring(i%3, failing, make([]byte, 256), later), 400, "KMS.0311")
+	}
+	wantRefused(t, bring(1, failing, make([]byte, 256), later), 400, "KMS.2605")
+	for i := range 4 {
+		parameters(i % 3)
+	}
+	token, public := parameters(2)
+	block, err := rsa.EncryptOAEP(sha256.New(), rand.Reader, public, bytes.Repeat([]byte{7}, 32), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := bring(0, token, block, time.Now().Unix()+3); err != nil {
+		t.Fatal(err)
+	}
+	// Fields 2 and, of the version, 3 of command.ImportMaterial.
+	discarded["the material"] = fromLog(t, c, append([]byte{0x02, 0x78, 0x24}, key...), []byte{0x03, 0x58, 0x28}, 40)
+	await(t, "the expired material and the pair to be erased", func() bool {
+		reply, err := c.admin(2).VerifyErasure(context.Background(), key)
+		return err == nil && reply.Erased && reply.Live && reply.Blobs == 3 && len(reply.Nodes) == 3
+	})
+	for what, blob := range discarded {
+		if found := filesWith(t, c, blob); found != nil {
+			t.Errorf("%s is still in %v", what, found)
+		}
+	}
+	if state := *nodes[0].describe(key).KeyState; state != "5" {
+		t.Errorf("the key without material is in the state %s", state)
+	}
+	return discarded
+}
+
+// pairInLog reads the wrapped private half of a key's newest wrapping pair out
+// of a log file: field 6 of command.OpenImport.
+func pairInLog(t *testing.T, c *cluster, key string) []byte {
+	t.Helper()
+	return fromLog(t, c, append([]byte{0x02, 0x78, 0x24}, key...), []byte{0x06, 0x59}, 600)[2:]
 }
 
 // filesWith returns the files of all nodes in which some bytes stand.

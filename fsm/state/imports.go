@@ -9,10 +9,14 @@ type ImportPair struct {
 	Expires        int64  `cbor:"2,keyasint"` // the pair is erased then
 	Failures       uint32 `cbor:"3,keyasint,omitempty"`
 	RootGeneration uint32 `cbor:"4,keyasint"`
-	Blob           []byte `cbor:"5,keyasint"` // wrapped private key
+	Blob           []byte `cbor:"5,keyasint"` // wrapped private key; empty once the token has ended by failures
 	PublicKey      []byte `cbor:"6,keyasint"` // DER SubjectPublicKeyInfo
 	MAC            []byte `cbor:"7,keyasint"` // module-made, over the pair, the token and the key
 }
+
+// Ended tells whether too many failures have ended the token. It is remembered
+// until it would have expired, so that it can be told from one that has.
+func (p *ImportPair) Ended() bool { return len(p.Blob) == 0 }
 
 // ImportPair returns the parameters that a token belongs to.
 func (k *Key) ImportPair(tokenID []byte) (ImportPair, bool) {
@@ -28,9 +32,7 @@ func (k *Key) ImportPair(tokenID []byte) (ImportPair, bool) {
 func (k *Key) ImportDue() int64 {
 	due := k.MaterialExpires
 	for _, p := range k.ImportPairs {
-		if due == 0 || p.Expires < due {
-			due = p.Expires
-		}
+		due = earlier(due, p.Expires)
 	}
 	return due
 }

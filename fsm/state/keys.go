@@ -29,7 +29,7 @@ func (x *Txn) PutKey(k *Key) {
 	x.keyNames.insert(appendNameKey(nil, k.ProjectID, PlainName(k.Name)), k.ID)
 }
 
-// DeleteKey removes a key with its versions, aliases and uses.
+// DeleteKey removes a key with its versions, aliases, uses and discards.
 func (x *Txn) DeleteKey(k *Key) {
 	for _, v := range x.Versions(k.ID) {
 		key := appendVersionKey(nil, v.KeyID, v.Number)
@@ -40,6 +40,9 @@ func (x *Txn) DeleteKey(k *Key) {
 	}
 	for _, a := range x.AliasesOf(k.ID) {
 		x.DeleteAlias(a)
+	}
+	for _, d := range x.Discards(k.ID) {
+		x.DeleteDiscard(d)
 	}
 	remove(x, TableKey, &x.keys, []byte(k.ID), k)
 	x.moveTimer(k, nil)
@@ -72,16 +75,25 @@ func (x *Txn) moveTimer(from, to *Key) {
 
 // due returns when something has to be done for a key next; 0: nothing.
 func due(k *Key) int64 {
-	switch {
-	case k == nil:
+	if k == nil {
 		return 0
-	case k.State == PendingDeletion:
-		return k.Deletion
-	case k.State == Enabled && k.RotationDue != 0:
-		return k.RotationDue
-	default:
-		return k.ImportDue()
 	}
+	next := k.ImportDue() // in every state
+	switch k.State {
+	case PendingDeletion:
+		next = earlier(next, k.Deletion)
+	case Enabled:
+		next = earlier(next, k.RotationDue)
+	}
+	return next
+}
+
+// earlier returns the one that comes first; 0 is never.
+func earlier(a, b int64) int64 {
+	if a == 0 || b != 0 && b < a {
+		return b
+	}
+	return a
 }
 
 // PutAlias writes an alias. Its project and name never change.
@@ -191,8 +203,8 @@ func collect[T any](it *iradix.Iterator[T], prefix []byte) []T {
 }
 
 // Due returns up to limit keys for which something is due at that time: a
-// deletion (of those that are pending) or a rotation (of those that are
-// Enabled). The longest overdue comes first. A filter leaves keys out; nil: none.
+// deletion (of those that are pending), a rotation (of those that are Enabled)
+// or the end of something imported. The longest overdue comes first. A filter leaves keys out; nil: none.
 // The slice is new.
 func (v *View) Due(now int64, limit int, filter func(*Key) bool) []*Key {
 	var keys []*Key
@@ -212,7 +224,8 @@ func (v *View) Due(now int64, limit int, filter func(*Key) bool) []*Key {
 // Tombstone returns what stays of the deleted key of that id.
 func (v *View) Tombstone(keyID string) (*Tombstone, bool) { return byID(&v.tombstones, keyID) }
 
-// LastDeletion returns the index of the entry that deleted a key last; 0: none was.
+// LastDeletion returns the index of the entry that last deleted a key or
+// discarded material; 0: none did.
 func (v *View) LastDeletion() uint64 {
 	place, _, ok := v.deletions.node().Maximum()
 	if !ok {

@@ -32,6 +32,7 @@ func (r *Root) Records() iter.Seq2[Table, []byte] {
 			yieldTable(yield, TableTombstone, &r.tombstones) &&
 			yieldTable(yield, TableErasure, &r.erasures) &&
 			yieldTable(yield, TableUse, &r.uses) &&
+			yieldTable(yield, TableDiscard, &r.discards) &&
 			yieldTable(yield, TableGroup, &r.groups) &&
 			yieldTable(yield, TablePolicy, &r.policies) &&
 			yieldTable(yield, TableRevokedToken, &r.revoked) &&
@@ -114,6 +115,8 @@ func (l *Loader) load(number Table, data []byte) (key []byte, err error) {
 		return loadOne(data, x.PutErasure, func(e *Erasure) []byte { return []byte(e.NodeID) })
 	case TableUse:
 		return loadOne(data, x.PutUse, func(u *Use) []byte { return appendVersionKey(nil, u.KeyID, u.Number) })
+	case TableDiscard:
+		return loadOne(data, x.PutDiscard, func(d *Discard) []byte { return appendDiscardKey(nil, d.KeyID, d.Index) })
 	case TableGroup:
 		return loadOne(data, x.PutGroup, func(g *Group) []byte { return []byte(g.ID) })
 	case TablePolicy:

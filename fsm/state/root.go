@@ -24,7 +24,8 @@ type View struct {
 	tombstones table[*Tombstone]
 	erasures   table[*Erasure]
 	traceLogs  table[*TraceLog]
-	uses       table[*Use] // key, version → use
+	uses       table[*Use]     // key, version → use
+	discards   table[*Discard] // key, index → discard
 	groups     table[*Group]
 	policies   table[*Policy]
 
@@ -50,7 +51,7 @@ type View struct {
 	listCounts   table[int]    // project, state, spec → keys
 	blockCounts  table[int]    // project, state, spec, block of sequences → keys
 	timers       table[string] // when, key → key
-	deletions    table[string] // index of the deleting entry → key
+	deletions    table[string] // index of the deleting or discarding entry → key
 	tagPlaces    table[string] // see tags.go
 	tagCounts    table[int]
 	loads        table[int]
@@ -81,6 +82,7 @@ func NewRoot() *Root {
 		erasures:     newTable[*Erasure](),
 		traceLogs:    newTable[*TraceLog](),
 		uses:         newTable[*Use](),
+		discards:     newTable[*Discard](),
 		groups:       newTable[*Group](),
 		policies:     newTable[*Policy](),
 		revoked:      newTable[*RevokedToken](),
@@ -134,6 +136,7 @@ func (x *Txn) Commit() *Root {
 	v.erasures.commit()
 	v.traceLogs.commit()
 	v.uses.commit()
+	v.discards.commit()
 	v.groups.commit()
 	v.policies.commit()
 	v.revoked.commit()

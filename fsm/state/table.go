@@ -27,6 +27,7 @@ const (
 	TableTombstone Table = 21
 	TableErasure   Table = 22
 	TableUse       Table = 23
+	TableDiscard   Table = 24
 	TableGroup     Table = 36
 	TablePolicy    Table = 37
 

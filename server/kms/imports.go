@@ -209,6 +209,8 @@ func (s *Service) openImport(ctx context.Context, key *state.Key, sealed []byte,
 		return fail(Refuse(KindImportOtherKey, "the import token belongs to another key"))
 	case token.expires <= now, !ok, pair.Expires <= now:
 		return fail(Refuse(KindImportExpired, "the import token has expired; ask for new parameters"))
+	case pair.Ended():
+		return fail(Refuse(KindImportToken, "the import token has failed too often; ask for new parameters"))
 	default:
 		return token, pair, nil
 	}
@@ -376,24 +378,17 @@ func (s *Service) DeleteKeyMaterial(ctx context.Context, c *Call, ref string) er
 }
 
 // ExpireImports erases the material and the wrapping pairs whose time is over
-// at now (Unix ms).
+// at now (Unix ms), in whatever state their keys are.
 func (s *Service) ExpireImports(ctx context.Context, now int64) error {
-	var failed error
-	for _, in := range []state.KeyState{state.Enabled, state.Disabled, state.PendingImport} {
-		err := s.forDue(ctx, now, in, func(ctx context.Context, key *state.Key) error {
-			due := key.ImportDue()
-			if due == 0 || due > now {
-				return nil // it is something else that is due
-			}
-			return s.RunSystem(ctx, OpExpireImport, key.ProjectID, command.CallerSystem, func(ctx context.Context, c *Call) error {
-				c.About(key)
-				c.asked.Text("key_id", key.ID)
-				c.asked.Text("due", isoTime(due))
-				_, err := s.propose(ctx, c, command.ExpireImport{KeyID: key.ID, Due: due}, key.ID, isoTime(due))
-				return err
-			})
+	expires := func(key *state.Key) bool { due := key.ImportDue(); return due != 0 && due <= now }
+	return s.forDue(ctx, now, expires, func(ctx context.Context, key *state.Key) error {
+		due := key.ImportDue()
+		return s.RunSystem(ctx, OpExpireImport, key.ProjectID, command.CallerSystem, func(ctx context.Context, c *Call) error {
+			c.About(key)
+			c.asked.Text("key_id", key.ID)
+			c.asked.Text("due", isoTime(due))
+			_, err := s.propose(ctx, c, command.ExpireImport{KeyID: key.ID, Due: due}, key.ID, isoTime(due))
+			return err
 		})
-		failed = errors.Join(failed, err)
-	}
-	return failed
+	})
 }

@@ -25,7 +25,7 @@ const (
 
 // DeleteDueKeys deletes the keys whose deletion is due at now (Unix ms).
 func (s *Service) DeleteDueKeys(ctx context.Context, now int64) error {
-	return s.forDue(ctx, now, state.PendingDeletion, func(ctx context.Context, key *state.Key) error {
+	return s.forDue(ctx, now, func(key *state.Key) bool { return deletedBy(key, now) }, func(ctx context.Context, key *state.Key) error {
 		body := command.DeleteDueKey{KeyID: key.ID, Due: key.Deletion}
 		return s.RunSystem(ctx, OpDeleteDueKey, key.ProjectID, command.CallerSystem, func(ctx context.Context, c *Call) error {
 			c.About(key)
@@ -37,12 +37,17 @@ func (s *Service) DeleteDueKeys(ctx context.Context, now int64) error {
 	})
 }
 
+// deletedBy tells whether a key's deletion is due at that time, or before.
+func deletedBy(key *state.Key, at int64) bool {
+	return key.State == state.PendingDeletion && key.Deletion <= at
+}
+
 // RotateDueKeys makes the versions that are due at now (Unix ms).
 func (s *Service) RotateDueKeys(ctx context.Context, now int64) error {
-	return s.forDue(ctx, now, state.Enabled, func(ctx context.Context, key *state.Key) error {
-		if key.RotationDue == 0 || key.RotationDue > now {
-			return nil // it is something of an import that is due
-		}
+	rotates := func(key *state.Key) bool {
+		return key.State == state.Enabled && key.RotationDue != 0 && key.RotationDue <= now
+	}
+	return s.forDue(ctx, now, rotates, func(ctx context.Context, key *state.Key) error {
 		return s.RunSystem(ctx, OpRotateDueKey, key.ProjectID, command.CallerSystem, func(ctx context.Context, c *Call) error {
 			c.About(key)
 			c.asked.Text("key_id", key.ID)
@@ -60,11 +65,10 @@ func (s *Service) RotateDueKeys(ctx context.Context, now int64) error {
 	})
 }
 
-// forDue does something with every key in a state for which something is due.
-// One that fails is no reason to leave out the others. That it was done
-// meanwhile is no failure.
-func (s *Service) forDue(ctx context.Context, now int64, in state.KeyState, do func(context.Context, *state.Key) error) error {
-	wanted := func(key *state.Key) bool { return key.State == in }
+// forDue does something with every wanted key for which something is due: what
+// that is, is for wanted to say. One that fails is no reason to leave out the
+// others. That it was done meanwhile is no failure.
+func (s *Service) forDue(ctx context.Context, now int64, wanted func(*state.Key) bool, do func(context.Context, *state.Key) error) error {
 	if len(s.replica.Root().Due(now, 1, wanted)) == 0 {
 		return nil // without asking anybody: this is looked at all the time
 	}
@@ -131,7 +135,8 @@ func (w *warnings) keep(keys []*state.Key) {
 // WarnOfDeletions traces once a day what is lost in the next three days. A new
 // leader may warn once more.
 func (s *Service) WarnOfDeletions(ctx context.Context, now int64) error {
-	soon := s.replica.Root().Due(now+warnAhead.Milliseconds(), dueAtOnce, func(key *state.Key) bool { return key.State == state.PendingDeletion })
+	until := now + warnAhead.Milliseconds()
+	soon := s.replica.Root().Due(until, dueAtOnce, func(key *state.Key) bool { return deletedBy(key, until) })
 	s.warned.keep(soon)
 	for _, key := range soon {
 		if !s.warned.due(key.ID, now) {

@@ -117,7 +117,8 @@ type TransferReply struct {
 // AdminPathVerifyErasure: POST VerifyErasureRequest → VerifyErasureReply.
 const AdminPathVerifyErasure = "/v1/key/verify-erasure"
 
-// VerifyErasureRequest asks where a deleted key can still be recovered.
+// VerifyErasureRequest asks where a deleted key can still be recovered, or what
+// was discarded of one that is there: imported material, wrapping pairs.
 type VerifyErasureRequest struct {
 	KeyID string `json:"key_id"`
 }
@@ -130,8 +131,10 @@ type VerifyErasureReply struct {
 	KeyID           string        `json:"key_id"`
 	Name            string        `json:"name"`
 	Created         time.Time     `json:"created"`
-	Deleted         time.Time     `json:"deleted"`
-	Erased          bool          `json:"erased"` // every node has reported, and nothing was found
+	Deleted         time.Time     `json:"deleted"`        // when the key went, or the last of what was discarded
+	Live            bool          `json:"live,omitempty"` // the key is there: this is about what was discarded of it
+	Blobs           int           `json:"blobs"`          // pieces of wrapped material that are looked for
+	Erased          bool          `json:"erased"`         // every node has reported, and nothing was found
 	RootGenerations []uint32      `json:"root_generations"`
 	Nodes           []ErasureNode `json:"nodes"`
 }

@@ -1,0 +1,47 @@
+package state
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+)
+
+// Discard is what stays of wrapped material that has left the state while its
+// key stays: imported material that was deleted or has expired, or the private
+// half of a wrapping pair whose time is over. It holds no material. It is to the
+// key what a [Tombstone] is to a deleted one, which takes its discards over.
+type Discard struct {
+	KeyID string `cbor:"1,keyasint"`
+	Index uint64 `cbor:"2,keyasint"` // of the entry that discarded it; every node erases what lies before it
+	At    int64  `cbor:"3,keyasint"`
+	// Holders and Blobs are those of [Tombstone]. The number of a wrapping
+	// pair's blob is 0.
+	Holders []string    `cbor:"4,keyasint"`
+	Blobs   []BlobPrint `cbor:"5,keyasint"`
+}
+
+// Is tells whether the print is that of the blob.
+func (p BlobPrint) Is(blob []byte) bool {
+	return int(p.Size) == len(blob) && p.Hash == sha256.Sum256(blob)
+}
+
+func appendDiscardKey(dst []byte, keyID string, index uint64) []byte {
+	return binary.BigEndian.AppendUint64(append(dst, keyID...), index)
+}
+
+// PutDiscard writes what stays of discarded material.
+func (x *Txn) PutDiscard(d *Discard) {
+	put(x, TableDiscard, &x.discards, appendDiscardKey(nil, d.KeyID, d.Index), d)
+	x.deletions.insert(binary.BigEndian.AppendUint64(nil, d.Index), d.KeyID)
+}
+
+// DeleteDiscard forgets what was discarded. That every node erases its files
+// does not depend on it: only that somebody can look for the very bytes does.
+func (x *Txn) DeleteDiscard(d *Discard) {
+	remove(x, TableDiscard, &x.discards, appendDiscardKey(nil, d.KeyID, d.Index), d)
+	x.deletions.remove(binary.BigEndian.AppendUint64(nil, d.Index))
+}
+
+// Discards returns what was discarded of a key, oldest first, in a new slice.
+func (v *View) Discards(keyID string) []*Discard {
+	return collect(v.discards.node().Iterator(), []byte(keyID))
+}
