@@ -38,7 +38,10 @@ func (c *Client) call(ctx context.Context, verb string, kind repeatable, request
 type how struct {
 	method string
 	verb   string // behind the project in the path
+	v3     bool   // of the services under /v3, not of the key service
 	query  url.Values
+	// longest bounds one try; 0: the client's AttemptTimeout.
+	longest time.Duration
 }
 
 // callBy is call for what is not asked with POST.
@@ -103,7 +106,7 @@ func (f *failedTry) Unwrap() error { return f.cause }
 // attempt sends the request to one node and returns the body of a success.
 func (c *Client) attempt(ctx context.Context, n *node, h how, kind repeatable, body []byte) ([]byte, error) {
 	if kind == again {
-		limited, cancel := context.WithTimeout(ctx, c.attemptTimeout)
+		limited, cancel := context.WithTimeout(ctx, max(c.attemptTimeout, h.longest))
 		defer cancel()
 		ctx = limited
 	}
@@ -111,6 +114,9 @@ func (c *Client) attempt(ctx context.Context, n *node, h how, kind repeatable, b
 	var connected atomic.Bool
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { connected.Store(true) }})
 	path := "/v1.0/" + c.project + "/kms/" + h.verb
+	if h.v3 {
+		path = "/v3/" + c.project + "/" + h.verb
+	}
 	address := n.url + path
 	if len(h.query) > 0 {
 		address += "?" + h.query.Encode()

@@ -48,6 +48,9 @@ func (f *fake) serve(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	verb, ok := strings.CutPrefix(r.URL.Path, "/v1.0/"+project+"/kms/")
+	if !ok {
+		verb, ok = strings.CutPrefix(r.URL.Path, "/v3/"+project+"/")
+	}
 	if r.Method != http.MethodPost {
 		verb = r.Method + " " + verb
 	}

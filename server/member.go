@@ -157,6 +157,9 @@ func (s *Server) start(ctx context.Context, id identity, creds credentials) erro
 		Search: func(ctx context.Context, q kms.TraceQuery) (kms.TracePage, error) {
 			return s.searchTraces(ctx, m, q)
 		},
+		Follow: func(ctx context.Context, q kms.TraceQuery) (kms.TracePage, error) {
+			return s.followTraces(ctx, m, q)
+		},
 		Logger: s.cfg.Logger,
 
 		MinDeletionWait: s.cfg.MinDeletionWait,

@@ -254,6 +254,7 @@ func (s *Server) handleCalls(m *member) {
 		return s.answerRenewal(ctx, m, peer, body)
 	})
 	m.node.Handle(callSearchTraces, s.answerSearch)
+	m.node.Handle(callFollowTraces, s.answerFollow)
 	m.node.Handle(callTransportKey, func(ctx context.Context, _ string, _ []byte) ([]byte, error) {
 		return s.cfg.Module.TransportKey(ctx)
 	})

@@ -144,6 +144,7 @@ func (s *Server) routes(m *member) []route {
 
 		// Huawei-style dialect: traces.
 		{"GET", "/v3/{project_id}/traces", noBody, kms(huawei.ListTraces)},
+		{"GET", "/v3/{project_id}/traces/follow", noBody, kms(huawei.FollowTraces)},
 		{"GET", "/v2.0/{project_id}/{tracker_name}/trace", noBody, kms(huawei.ListTracesOfTracker)},
 		{"GET", "/v1.0/{project_id}/{tracker_name}/trace", noBody, kms(huawei.ListTracesOfTracker)},
 	}

@@ -23,6 +23,8 @@ type Server struct {
 	traces  *audit.Log
 	metrics *nodeMetrics
 	events  *events
+	// followers has room for those who wait for traces.
+	followers chan struct{}
 
 	apiListener   net.Listener
 	adminListener net.Listener
@@ -53,7 +55,7 @@ func Open(ctx context.Context, cfg Config) (*Server, error) {
 	if err := checkIdentity(cfg); err != nil {
 		return nil, err
 	}
-	s := &Server{cfg: cfg, machine: fsm.New(), metrics: newMetrics(cfg.Version), events: newEvents(), fatal: make(chan error, 1)}
+	s := &Server{cfg: cfg, machine: fsm.New(), metrics: newMetrics(cfg.Version), events: newEvents(), followers: make(chan struct{}, maxFollowers), fatal: make(chan error, 1)}
 	if err := s.listen(ctx); err != nil {
 		return nil, err
 	}

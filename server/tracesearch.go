@@ -15,6 +15,7 @@ import (
 	"github.com/raftkms/raftkms/fsm/canonical"
 	"github.com/raftkms/raftkms/server/audit"
 	"github.com/raftkms/raftkms/server/kms"
+	"github.com/raftkms/raftkms/server/wire"
 )
 
 // Traces lie on the node that answered the call. A search asks every node, and
@@ -100,16 +101,20 @@ func (s *Server) searchTraces(ctx context.Context, m *member, q kms.TraceQuery) 
 		mu      sync.Mutex
 		answers []nodeAnswer
 	)
-	for _, node := range s.machine.State().Nodes() {
-		own, ask := marker.queryOf(node.ID, q.Query)
+	nodes, err := s.nodesAsked(q)
+	if err != nil {
+		return kms.TracePage{}, err
+	}
+	for _, node := range nodes {
+		own, ask := marker.queryOf(node, q.Query)
 		if !ask {
 			continue
 		}
 		all.Go(func() {
-			a, err := askTraces(ctx, m, node.ID, own)
+			a, err := askNode[audit.Answer](ctx, m, node, callSearchTraces, own)
 			mu.Lock()
 			defer mu.Unlock()
-			answers = append(answers, nodeAnswer{node.ID, a, err})
+			answers = append(answers, nodeAnswer{node, a, err})
 		})
 	}
 	all.Wait()
@@ -124,14 +129,19 @@ func (s *Server) searchTraces(ctx context.Context, m *member, q kms.TraceQuery) 
 		return page, err
 	}
 	for i := range page.Traces {
-		t := &page.Traces[i]
-		if node, ok := s.machine.State().Node(t.NodeID); ok {
-			if u, err := url.Parse(node.APIURL); err == nil {
-				t.Endpoint = u.Host
-			}
-		}
+		page.Traces[i] = s.located(page.Traces[i])
 	}
 	return page, nil
+}
+
+// located adds to a trace where the node is that answered.
+func (s *Server) located(t wire.Trace) wire.Trace {
+	if node, ok := s.machine.State().Node(t.NodeID); ok {
+		if u, err := url.Parse(node.APIURL); err == nil {
+			t.Endpoint = u.Host
+		}
+	}
+	return t
 }
 
 // mergeTraces makes a page of what nodes have found.
@@ -205,17 +215,16 @@ func mergeTraces(answers []nodeAnswer, marker traceMarker, limit int) (page kms.
 	return page, nil
 }
 
-// askTraces asks one node, this one, too.
-func askTraces(ctx context.Context, m *member, node string, q audit.Query) (audit.Answer, error) {
-	body, err := cbor.Marshal(q)
+// askNode asks one node, this one, too.
+func askNode[A any](ctx context.Context, m *member, node, call string, question any) (a A, err error) {
+	body, err := cbor.Marshal(question)
 	if err != nil {
-		return audit.Answer{}, err
+		return a, err
 	}
-	raw, err := m.node.Call(ctx, node, callSearchTraces, body)
+	raw, err := m.node.Call(ctx, node, call, body)
 	if err != nil {
-		return audit.Answer{}, err
+		return a, err
 	}
-	var a audit.Answer
 	return a, cbor.Unmarshal(raw, &a)
 }
 

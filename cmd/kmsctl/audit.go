@@ -11,7 +11,7 @@ import (
 )
 
 func (a *app) auditCommands() *cobra.Command {
-	return group("audit", "Check traces", a.verifyCommand())
+	return group("audit", "Look at traces and check them", a.searchTracesCommand(), a.tailTracesCommand(), a.verifyCommand())
 }
 
 // verifyCommand reads files, and no node: it works on a copied directory.

@@ -33,6 +33,8 @@ type Query struct {
 	DomainID     string
 	AccessKeyID  string
 	Code         string
+	// Except is the name of traces that do not fit.
+	Except string
 
 	// After and Before bound the time of a trace, both exclusive, in Unix
 	// milliseconds; 0: no bound.
@@ -126,6 +128,7 @@ type search struct {
 	q       Query
 	below   uint64
 	want    [fieldCount][]byte // forms; nil: anything
+	except  []byte             // form of a name that does not fit; nil: none
 	terms   []term
 	decoder *zstd.Decoder
 
@@ -161,6 +164,9 @@ func newSearch(dir string, q Query) (*search, error) {
 			s.want[f] = f.appendTo(nil, value)
 			s.terms = append(s.terms, termOf(f, s.want[f]))
 		}
+	}
+	if q.Except != "" {
+		s.except = fieldTraceName.appendTo(nil, q.Except)
 	}
 	if s.q.Limit <= 0 {
 		s.q.Limit = 1
@@ -379,6 +385,9 @@ func (s *search) fits(l *line) bool {
 		return false
 	}
 	if q.TraceID != "" && TraceID(l.hash) != q.TraceID {
+		return false
+	}
+	if s.except != nil && bytes.Equal(f.text[fieldTraceName], s.except) {
 		return false
 	}
 	for i, form := range s.want {

@@ -19,6 +19,12 @@ const (
 	maxTracesLimit = 200
 	tracesWithin   = time.Hour // when the query names no time
 	trackerSystem  = "system"
+
+	// Of the extension that follows traces.
+	maxTraceWait = 10 * time.Second
+	scopeAll     = "all"
+
+	notForFollowing = "is not for following"
 )
 
 var ctsKinds = map[kms.Kind]string{
@@ -46,12 +52,47 @@ var ListTracesOfTracker = endpoint(kms.OpListTraces, func(ctx context.Context, x
 	return x.listTraces(ctx, req)
 }).with(ctsKinds, ctsMembers)
 
+// FollowTraces is an extension: GET traces/follow. Without a marker it answers
+// with the newest traces, the oldest of them first; with the marker of the page
+// before, with what came after that, and waits for it.
+var FollowTraces = endpoint(kms.OpFollowTraces, func(ctx context.Context, x *exchange, req *wire.ListTracesRequest) (reply wire.ListTracesReply, err error) {
+	q, err := traceQuery(req, time.Now())
+	if err != nil {
+		return reply, err
+	}
+	switch {
+	case req.From.Set:
+		return reply, invalid("from", notForFollowing)
+	case req.To.Set:
+		return reply, invalid("to", notForFollowing)
+	case req.TraceID != "":
+		return reply, invalid("trace_id", notForFollowing)
+	case req.TraceType != "":
+		return reply, invalid("trace_type", notForFollowing)
+	case req.TrackerName != "":
+		return reply, invalid("tracker_name", notForFollowing)
+	}
+	q.After, q.Before = 0, 0
+	if wait := req.Wait; wait.Set {
+		if wait.Value < 0 || wait.Value > int64(maxTraceWait/time.Second) {
+			return reply, invalid("wait", "must be 0 to 10 seconds")
+		}
+		q.Wait = time.Duration(wait.Value) * time.Second
+	}
+	page, err := x.FollowTraces(ctx, x.call, q)
+	if err != nil {
+		return reply, err
+	}
+	return tracesReply(page), nil
+}).with(ctsKinds, ctsMembers)
+
 // ctsMembers are the codes of arguments: one for all.
 var ctsMembers = map[string]string{
 	"trace_type": "CTS.0003", "limit": "CTS.0003", "from": "CTS.0003", "to": "CTS.0003", "next": "CTS.0003", "tracker_name": "CTS.0003",
 	"trace_rating": "CTS.0003", "trace_id": "CTS.0003", "sequence": "CTS.0003", "service_type": "CTS.0003", "user": "CTS.0003",
 	"resource_id": "CTS.0003", "resource_name": "CTS.0003", "resource_type": "CTS.0003", "trace_name": "CTS.0003",
 	"access_key_id": "CTS.0003", "request_id": "CTS.0003", "enterprise_project_id": "CTS.0003",
+	"source_ip": "CTS.0003", "user_id": "CTS.0003", "code": "CTS.0003", "node_id": "CTS.0003", "scope": "CTS.0003", "wait": "CTS.0003",
 }
 
 func (x *exchange) listTraces(ctx context.Context, req *wire.ListTracesRequest) (reply wire.ListTracesReply, err error) {
@@ -59,30 +100,44 @@ func (x *exchange) listTraces(ctx context.Context, req *wire.ListTracesRequest) 
 	if err != nil {
 		return reply, err
 	}
-	reply.Traces = []wire.Trace{} // never null
+	if req.Wait.Set {
+		return reply, invalid("wait", "is for following")
+	}
 	// There is one tracker, of management; it has everything.
 	q.Nobody = req.TraceType == "data" || req.TrackerName != "" && req.TrackerName != trackerSystem
 	page, err := x.SearchTraces(ctx, x.call, q)
 	if err != nil {
 		return reply, err
 	}
-	if page.Traces != nil {
-		reply.Traces = page.Traces
+	return tracesReply(page), nil
+}
+
+func tracesReply(page kms.TracePage) wire.ListTracesReply {
+	reply := wire.ListTracesReply{Traces: page.Traces, MetaData: wire.TraceMetaData{Count: len(page.Traces), MissingNodes: page.Missing, Damaged: page.Damaged}}
+	if page.Traces == nil {
+		reply.Traces = []wire.Trace{} // never null
 	}
-	reply.MetaData = wire.TraceMetaData{Count: len(page.Traces), MissingNodes: page.Missing, Damaged: page.Damaged}
 	if page.Marker != "" {
 		reply.MetaData.Marker = &page.Marker
 	}
-	return reply, nil
+	return reply
 }
 
 // traceQuery checks the arguments of a query.
 func traceQuery(req *wire.ListTracesRequest, now time.Time) (q kms.TraceQuery, err error) {
-	q = kms.TraceQuery{Marker: req.Next, Query: audit.Query{
+	q = kms.TraceQuery{Marker: req.Next, Node: req.NodeID, Query: audit.Query{
 		TraceID: req.TraceID, TraceName: req.TraceName, Rating: req.TraceRating, Service: req.ServiceType,
 		ResourceType: req.ResourceType, ResourceID: req.ResourceID, ResourceName: req.ResourceName,
-		RequestID: req.RequestID, UserName: req.User, AccessKeyID: req.AccessKeyID, Limit: tracesLimit,
+		RequestID: req.RequestID, UserName: req.User, UserID: req.UserID, AccessKeyID: req.AccessKeyID,
+		SourceIP: req.SourceIP, Code: req.Code, Limit: tracesLimit,
 	}}
+	switch req.Scope {
+	case "":
+	case scopeAll:
+		q.AllProjects = true
+	default:
+		return q, invalid("scope", "must be all, or absent")
+	}
 	if limit := req.Limit; limit.Set {
 		if limit.Value < 1 || limit.Value > maxTracesLimit {
 			return q, invalid("limit", "must be 1 to 200")

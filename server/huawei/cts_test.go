@@ -5,6 +5,8 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"net/url"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -113,6 +115,36 @@ func TestTracesThroughTheSDK(t *testing.T) {
 	f(func(r *model.ListTracesRequest) { r.Next = text("x") })
 }
 
+// get sends a signed GET.
+func (w *world) get(t *testing.T, path, query string) answered {
+	t.Helper()
+	b := request.NewHttpRequestBuilder().WithEndpoint(endpoint).WithMethod("GET").WithPath(path).
+		AddHeaderParam("X-Sdk-Date", time.Now().UTC().Format("20060102T150405Z"))
+	address := endpoint + path
+	if query != "" {
+		address += "?" + query
+		values, err := url.ParseQuery(query)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name := range values {
+			b = b.AddQueryParam(name, reflect.ValueOf(values.Get(name)))
+		}
+	}
+	r, err := http.NewRequestWithContext(t.Context(), "GET", address, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	headers, err := signer.Sign(b.Build(), fsmtest.AccessKeyID, secretKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, value := range headers {
+		r.Header.Set(name, value)
+	}
+	return w.send(r)
+}
+
 // The forms of old, and what the data tracker has: nothing.
 func TestTracesOfATracker(t *testing.T) {
 	w := newWorld(t)
@@ -121,20 +153,7 @@ func TestTracesOfATracker(t *testing.T) {
 	}
 	f := func(path string, status int, want string) {
 		t.Helper()
-		b := request.NewHttpRequestBuilder().WithEndpoint(endpoint).WithMethod("GET").WithPath(path).
-			AddHeaderParam("X-Sdk-Date", time.Now().UTC().Format("20060102T150405Z"))
-		r, err := http.NewRequestWithContext(t.Context(), "GET", endpoint+path, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		headers, err := signer.Sign(b.Build(), fsmtest.AccessKeyID, secretKey)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for name, value := range headers {
-			r.Header.Set(name, value)
-		}
-		a := w.send(r)
+		a := w.get(t, path, "")
 		if a.status != status || !strings.Contains(a.body, want) {
 			t.Errorf("%s: %d %s", path, a.status, a.body)
 		}
@@ -143,4 +162,35 @@ func TestTracesOfATracker(t *testing.T) {
 	f("/v2.0/"+fsmtest.ProjectID+"/system/trace", 200, `"meta_data":{"count":1,"marker":null}`)
 	f("/v2.0/"+fsmtest.ProjectID+"/other/trace", 200, `{"traces":[],"meta_data":{"count":0,"marker":null}}`)
 	f("/v3/"+strings.Repeat("e", 32)+"/traces", 403, `CTS.0002`)
+}
+
+// Following is an extension: what it may be asked, and what it asks of the nodes.
+func TestTracesThatAreFollowed(t *testing.T) {
+	w := newWorld(t)
+	var asked kms.TraceQuery
+	w.search = func(q kms.TraceQuery) (kms.TracePage, error) {
+		asked = q
+		return kms.TracePage{Traces: []wire.Trace{{TraceName: "createKey"}}, Marker: "on", Missing: []string{"n2"}}, nil
+	}
+	path := "/v3/" + fsmtest.ProjectID + "/traces/follow"
+	f := func(query string, status int, want string) {
+		t.Helper()
+		if a := w.get(t, path, query); a.status != status || !strings.Contains(a.body, want) {
+			t.Errorf("%s: %d %s", query, a.status, a.body)
+		}
+	}
+	f("", 200, `"meta_data":{"count":1,"marker":"on","missing_nodes":["n2"]}`)
+	if want := (kms.TraceQuery{Query: audit.Query{ProjectID: fsmtest.ProjectID, Except: "followTraces", Limit: 10}}); asked != want {
+		t.Errorf("asked %+v", asked)
+	}
+	if r := w.traces.last(t); r.TraceName != "followTraces" || r.Service != "CTS" || !r.ReadOnly {
+		t.Errorf("traced as %s of %s", r.TraceName, r.Service)
+	}
+	f("next=m&wait=10&node_id=n1&scope=all&trace_name=followTraces&source_ip=192.0.2.1&code=403&user_id=u", 200, `"createKey"`)
+	if want := (kms.TraceQuery{Marker: "m", Node: "n1", AllProjects: true, Wait: 10 * time.Second, Query: audit.Query{TraceName: "followTraces", SourceIP: "192.0.2.1", Code: "403", UserID: "u", Limit: 10}}); asked != want {
+		t.Errorf("asked %+v", asked)
+	}
+	for _, query := range []string{"wait=11", "wait=-1", "wait=x", "limit=0", "limit=201", "scope=every", "from=1700000000000&to=1700000000001", "trace_id=x", "trace_type=system", "tracker_name=system", "trace_rating=bad"} {
+		f(query, 400, `"CTS.0003"`)
+	}
 }

@@ -29,6 +29,7 @@ type Service interface {
 	DecryptData(ctx context.Context, c *kms.Call, req kms.DecryptRequest) (*kms.Sealed, error)
 	GenerateRandom(ctx context.Context, c *kms.Call, bytes int) ([]byte, error)
 	SearchTraces(ctx context.Context, c *kms.Call, q kms.TraceQuery) (kms.TracePage, error)
+	FollowTraces(ctx context.Context, c *kms.Call, q kms.TraceQuery) (kms.TracePage, error)
 
 	GetParametersForImport(ctx context.Context, c *kms.Call, ref, algorithm string) (*kms.ImportParameters, error)
 	ImportKeyMaterial(ctx context.Context, c *kms.Call, req kms.ImportRequest) error

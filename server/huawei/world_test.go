@@ -259,7 +259,8 @@ func newWorld(t testing.TB) *world {
 	w := &world{t: t, traces: &traces{}, replica: &single{machine: fsm.New(), now: fsmtest.Start}, listener: fasthttputil.NewInmemoryListener()}
 	w.service = &scripted{Service: kms.New(kms.Config{
 		NodeID: fsmtest.NodeID, Replica: w.replica, Module: module, Traces: w.traces,
-		Search: func(_ context.Context, q kms.TraceQuery) (kms.TracePage, error) { return w.search(q) }, Logger: slog.New(slog.DiscardHandler),
+		Search: func(_ context.Context, q kms.TraceQuery) (kms.TracePage, error) { return w.search(q) },
+		Follow: func(_ context.Context, q kms.TraceQuery) (kms.TracePage, error) { return w.search(q) }, Logger: slog.New(slog.DiscardHandler),
 	})}
 	t.Cleanup(w.service.Close)
 	if err := w.service.Bootstrap(t.Context(), fsmtest.Bootstrap(), "test"); err != nil {
@@ -303,6 +304,9 @@ func (w *world) serve(d *huawei.Dialect) {
 			case strings.HasSuffix(string(rc.Path()), "/traces"):
 				parts := strings.Split(string(rc.Path()), "/")
 				huawei.ListTraces.Serve(rc, d, rc, requestID, huawei.Path{Project: parts[2]})
+			case strings.HasSuffix(string(rc.Path()), "/traces/follow"):
+				parts := strings.Split(string(rc.Path()), "/")
+				huawei.FollowTraces.Serve(rc, d, rc, requestID, huawei.Path{Project: parts[2]})
 			case strings.HasSuffix(string(rc.Path()), "/trace"):
 				parts := strings.Split(string(rc.Path()), "/")
 				huawei.ListTracesOfTracker.Serve(rc, d, rc, requestID, huawei.Path{Project: parts[2], Tracker: parts[3]})

@@ -54,6 +54,8 @@ type Config struct {
 	Logger  *slog.Logger
 	// Search looks for traces on every node.
 	Search TraceSearch
+	// Follow reads on where a page before has ended, on every node.
+	Follow TraceSearch
 	// LoadedKeys is how many key versions are kept loaded; 0 means 4096.
 	LoadedKeys int
 	// MinDeletionWait is how long a key waits for its deletion at least; 0 means 7 days.
@@ -73,6 +75,7 @@ type Service struct {
 	entropy *entropy.Pool
 	pairs   *semaphore.Weighted // wrapping pairs that are being made
 	search  TraceSearch
+	follow  TraceSearch
 
 	minDeletionWait time.Duration
 	services        []string
@@ -105,6 +108,7 @@ func New(cfg Config) *Service {
 		entropy: entropy.NewPool(cfg.Module),
 		pairs:   semaphore.NewWeighted(pairsAtOnce),
 		search:  cfg.Search,
+		follow:  cfg.Follow,
 	}
 }
 

@@ -20,8 +20,16 @@ type ListTracesRequest struct {
 	TraceName    string  `json:"trace_name,omitempty"`
 	TraceRating  string  `json:"trace_rating,omitempty"`
 	AccessKeyID  string  `json:"access_key_id,omitempty"`
-	RequestID    string  `json:"request_id,omitempty"` // an extension
 	Enterprise   string  `json:"enterprise_project_id,omitempty"`
+
+	// Extensions.
+	RequestID string  `json:"request_id,omitempty"`
+	SourceIP  string  `json:"source_ip,omitempty"`
+	UserID    string  `json:"user_id,omitempty"`
+	Code      string  `json:"code,omitempty"`    // HTTP status
+	NodeID    string  `json:"node_id,omitempty"` // traces of one node
+	Scope     string  `json:"scope,omitempty"`   // all: of every project and of the cluster
+	Wait      FlexInt `json:"wait,omitzero"`     // seconds for the first trace, of those who follow
 }
 
 func (r *ListTracesRequest) member(name, raw []byte) error {
@@ -32,6 +40,8 @@ func (r *ListTracesRequest) member(name, raw []byte) error {
 		return r.From.set(name, raw)
 	case "to":
 		return r.To.set(name, raw)
+	case "wait":
+		return r.Wait.set(name, raw)
 	}
 	texts := [...]struct {
 		name string
@@ -41,6 +51,7 @@ func (r *ListTracesRequest) member(name, raw []byte) error {
 		{"user", &r.User}, {"resource_id", &r.ResourceID}, {"resource_name", &r.ResourceName}, {"resource_type", &r.ResourceType},
 		{"trace_id", &r.TraceID}, {"trace_name", &r.TraceName}, {"trace_rating", &r.TraceRating}, {"access_key_id", &r.AccessKeyID},
 		{"request_id", &r.RequestID}, {"enterprise_project_id", &r.Enterprise},
+		{"source_ip", &r.SourceIP}, {"user_id", &r.UserID}, {"code", &r.Code}, {"node_id", &r.NodeID}, {"scope", &r.Scope},
 	}
 	for _, t := range texts {
 		if t.name == string(name) {
