@@ -47,6 +47,9 @@ func createAccount(c *call, b command.CreateAccount) (any, *Refusal) {
 
 func updateAccount(c *call, b command.UpdateAccount) (any, *Refusal) {
 	old, ok := c.Domain(b.DomainID)
+	if ok && b.KeepEnabled {
+		b.Enabled = old.Enabled
+	}
 	switch {
 	case !ok:
 		return nil, refuse(CodeNotFound, "there is no such account")
@@ -127,6 +130,9 @@ func updateProject(c *call, b command.UpdateProject) (any, *Refusal) {
 		return nil, refusal
 	case len(b.Description) > maxText:
 		return nil, refuse(CodeInvalid, "the description is too large")
+	}
+	if b.KeepEnabled {
+		b.Enabled = old.Enabled
 	}
 	project := *old
 	project.Description, project.Enabled, project.Fence = b.Description, b.Enabled, c.index

@@ -55,6 +55,9 @@ func createUser(c *call, b command.CreateUser) (any, *Refusal) {
 
 func updateUser(c *call, b command.UpdateUser) (any, *Refusal) {
 	old, refusal := c.findUser(b.ID)
+	if refusal == nil && b.KeepEnabled {
+		b.Enabled = old.Enabled
+	}
 	switch {
 	case refusal != nil:
 		return nil, refusal
@@ -230,6 +233,9 @@ func updateAccessKey(c *call, b command.UpdateAccessKey) (any, *Refusal) {
 		return nil, refusal
 	case len(b.Description) > maxText:
 		return nil, refuse(CodeInvalid, "the description is too large")
+	}
+	if b.KeepEnabled {
+		b.Enabled = old.Enabled
 	}
 	key := *old
 	key.Description, key.Enabled, key.Fence = b.Description, b.Enabled, c.index

@@ -193,3 +193,78 @@ func TestPoliciesSeeTags(t *testing.T) {
 		t.Error("a tag can take a permission away, so setting one is fenced")
 	}
 }
+
+// A change of something else that was made of an older state does not enable
+// again what has been disabled meanwhile.
+func TestUpdatesKeepWhatIsDisabled(t *testing.T) {
+	m := fsmtest.Bootstrapped(t)
+	m.Must(fsmtest.CreateAccount("other"))
+	m.Must(fsmtest.CreateUser("ada"))
+	m.Must(fsmtest.CreateAccessKey("ada"))
+	m.Must(command.CreateProject{ID: fsmtest.ID("p"), Name: "p"})
+	m.Must(command.UpdateAccount{DomainID: fsmtest.ID("other"), Name: "other"})
+	m.Must(command.UpdateUser{ID: fsmtest.ID("ada"), Name: "ada"})
+	m.Must(command.UpdateAccessKey{ID: fsmtest.AccessKey("ada")})
+	m.Must(command.UpdateProject{ID: fsmtest.ID("p")})
+
+	m.Must(command.UpdateAccount{DomainID: fsmtest.ID("other"), Name: "else", Enabled: true, KeepEnabled: true})
+	m.Must(command.UpdateUser{ID: fsmtest.ID("ada"), Name: "eve", Enabled: true, KeepEnabled: true})
+	m.Must(command.UpdateAccessKey{ID: fsmtest.AccessKey("ada"), Description: "new", Enabled: true, KeepEnabled: true})
+	m.Must(command.UpdateProject{ID: fsmtest.ID("p"), Description: "new", Enabled: true, KeepEnabled: true})
+	root := m.State()
+	account, _ := root.Domain(fsmtest.ID("other"))
+	user, _ := root.User(fsmtest.ID("ada"))
+	key, _ := root.AccessKey(fsmtest.AccessKey("ada"))
+	project, _ := root.Project(fsmtest.ID("p"))
+	if account.Enabled || user.Enabled || key.Enabled || project.Enabled {
+		t.Errorf("enabled again: account %v, user %v, access key %v, project %v", account.Enabled, user.Enabled, key.Enabled, project.Enabled)
+	}
+	if account.Name != "else" || user.Name != "eve" || key.Description != "new" || project.Description != "new" {
+		t.Error("the rest of a change is not made")
+	}
+}
+
+// Whatever takes a permission from somebody is fenced: acknowledged when no
+// node answers from a state before it.
+func TestLossesAreFenced(t *testing.T) {
+	m := fsmtest.Bootstrapped(t)
+	m.Must(fsmtest.CreateAccount("other"))
+	m.Must(fsmtest.CreateUser("ada"))
+	m.Must(fsmtest.CreateAccessKey("ada"))
+	m.Must(fsmtest.CreateGroup("g"))
+	m.Must(fsmtest.CreatePolicy("p", fsmtest.Allow("kms:*")))
+	m.Must(fsmtest.CreatePolicy("q", fsmtest.Allow("kms:*")))
+	m.Must(command.CreateProject{ID: fsmtest.ID("r"), Name: "r"})
+	m.Must(fsmtest.AddCA("ca"))
+	ada, group := command.Binding{UserID: fsmtest.ID("ada"), Policy: fsmtest.ID("p")}, command.Binding{GroupID: fsmtest.ID("g"), Policy: policy.RoleAuditor}
+	document := fsmtest.CreatePolicy("p", fsmtest.Deny("kms:*")).Document
+	for _, body := range []command.Body{
+		command.AddMember{GroupID: fsmtest.ID("g"), UserID: fsmtest.ID("ada")},
+		command.AttachPolicy{Binding: ada},
+		command.AttachPolicy{Binding: group},
+		command.BindIdentity{ProviderID: "ca", Name: "dns:ada", UserID: fsmtest.ID("ada")},
+		command.UnbindIdentity{ProviderID: "ca", Name: "dns:ada"},
+		command.RemoveProvider{ID: "ca"},
+		command.UpdatePolicy{ID: fsmtest.ID("p"), Name: "p", Document: document},
+		command.DetachPolicy{Binding: ada},
+		command.DetachPolicy{Binding: group},
+		command.RemoveMember{GroupID: fsmtest.ID("g"), UserID: fsmtest.ID("ada")},
+		command.DeleteGroup{ID: fsmtest.ID("g")},
+		command.DeletePolicy{ID: fsmtest.ID("p")},
+		command.SetPassword{UserID: fsmtest.ID("ada"), Hash: fsmtest.PasswordHash},
+		fsmtest.RevokeToken("t"),
+		command.UpdateAccessKey{ID: fsmtest.AccessKey("ada")},
+		command.DeleteAccessKey{ID: fsmtest.AccessKey("ada")},
+		command.UpdateUser{ID: fsmtest.ID("ada"), Name: "ada"},
+		command.DeleteUser{ID: fsmtest.ID("ada")},
+		command.UpdateProject{ID: fsmtest.ID("r")},
+		command.DeleteProject{ID: fsmtest.ID("r")},
+		command.UpdateAccount{DomainID: fsmtest.ID("other"), Name: "other"},
+		command.DeleteAccount{DomainID: fsmtest.ID("other")},
+	} {
+		result := m.Must(body)
+		if !body.Type().Fenced() || m.State().LastFence() != result.Index || m.State().FenceOf(fsmtest.ProjectID, fsmtest.KeyID("a")) != result.Index {
+			t.Errorf("%v at %d: the last fence is %d", body.Type(), result.Index, m.State().LastFence())
+		}
+	}
+}

@@ -79,6 +79,7 @@ type UpdateAccount struct {
 	Name        string `cbor:"2,keyasint"`
 	Description string `cbor:"3,keyasint"`
 	Enabled     bool   `cbor:"4,keyasint"`
+	KeepEnabled bool   `cbor:"5,keyasint,omitempty"` // Enabled stays as it is where this is applied
 }
 
 // DeleteAccount removes an account without keys, and all that is in it.
@@ -99,6 +100,7 @@ type UpdateProject struct {
 	ID          string `cbor:"1,keyasint"`
 	Description string `cbor:"2,keyasint"`
 	Enabled     bool   `cbor:"3,keyasint"`
+	KeepEnabled bool   `cbor:"4,keyasint,omitempty"` // Enabled stays as it is where this is applied
 }
 
 // DeleteProject removes a project without keys.
@@ -122,6 +124,7 @@ type UpdateUser struct {
 	Name        string `cbor:"2,keyasint"`
 	Description string `cbor:"3,keyasint"`
 	Enabled     bool   `cbor:"4,keyasint"`
+	KeepEnabled bool   `cbor:"5,keyasint,omitempty"` // Enabled stays as it is where this is applied
 }
 
 // DeleteUser removes a user with its access keys. Fenced.
@@ -219,6 +222,7 @@ type UpdateAccessKey struct {
 	ID          string `cbor:"1,keyasint"`
 	Description string `cbor:"2,keyasint"`
 	Enabled     bool   `cbor:"3,keyasint"`
+	KeepEnabled bool   `cbor:"4,keyasint,omitempty"` // Enabled stays as it is where this is applied
 }
 
 // DeleteAccessKey removes an access key. Fenced.

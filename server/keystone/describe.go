@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"slices"
 	"time"
 
 	"github.com/raftkms/raftkms/fsm/state"
@@ -26,11 +27,17 @@ func (x *exchange) describe(t *iam.Token, user *state.User, domain *state.Domain
 	case iam.ScopeDomain:
 		body.Domain = &wire.NameOrID{ID: domain.ID, Name: domain.Name}
 	}
+	bindings := slices.Clone(user.Roles)
+	for _, id := range user.Groups {
+		if group, ok := x.call.Root.Group(id); ok {
+			bindings = append(bindings, group.Roles...)
+		}
+	}
 	seen := map[string]bool{}
-	for _, binding := range user.Roles {
+	for _, binding := range bindings {
 		if (binding.ProjectID == "" || binding.ProjectID == project) && !seen[binding.Role] {
 			seen[binding.Role] = true
-			body.Roles = append(body.Roles, wire.NameOrID{ID: madeID("role", binding.Role), Name: binding.Role})
+			body.Roles = append(body.Roles, wire.NameOrID{ID: binding.Role, Name: x.policyName(binding.Role)})
 		}
 	}
 	if !x.rc.QueryArgs().Has("nocatalog") && t.Scope != iam.Unscoped {

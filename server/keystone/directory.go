@@ -31,10 +31,7 @@ func findProjects(ctx context.Context, x *exchange) (any, error) {
 	}
 	reply := wire.ProjectsReply{Projects: []wire.Project{}, Links: wire.PageLinks{Self: x.URL + "/v3/projects"}}
 	for _, project := range found {
-		reply.Projects = append(reply.Projects, wire.Project{
-			ID: project.ID, Name: project.Name, DomainID: project.DomainID, ParentID: project.DomainID, Enabled: project.Enabled,
-			Links: wire.SelfLinks{Self: x.URL + "/v3/projects/" + project.ID},
-		})
+		reply.Projects = append(reply.Projects, x.projectOf(project))
 	}
 	return reply, nil
 }
@@ -48,9 +45,7 @@ func findDomains(ctx context.Context, x *exchange) (any, error) {
 	reply := wire.DomainsReply{Domains: []wire.Domain{}, Links: wire.PageLinks{Self: x.URL + "/v3/auth/domains"}}
 	domain, ok := x.call.Root.Domain(p.DomainID)
 	if name := string(x.rc.QueryArgs().Peek("name")); ok && (name == "" || name == domain.Name) {
-		reply.Domains = append(reply.Domains, wire.Domain{
-			ID: domain.ID, Name: domain.Name, Enabled: domain.Enabled, Links: wire.SelfLinks{Self: x.URL + "/v3/domains/" + domain.ID},
-		})
+		reply.Domains = append(reply.Domains, x.domainOf(domain))
 	}
 	return reply, nil
 }

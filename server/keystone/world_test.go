@@ -126,6 +126,8 @@ type world struct {
 	api     *keystone.API
 	dialect *huawei.Dialect
 	values  map[string]string // of the path
+	// proposals counts what was applied past the service.
+	proposals int
 }
 
 func newWorld(t testing.TB) *world {

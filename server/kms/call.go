@@ -156,9 +156,13 @@ func (c *Call) authoriseOn(key *state.Key) error {
 
 // resolve returns the key that a reference leads to, wherever it is, or what
 // stands for an absent one. Names are those of the call's project.
-func (c *Call) resolve(ref string) *state.Key {
+func (c *Call) resolve(ref string) *state.Key { return c.ResolveIn(c.in.Project, ref) }
+
+// ResolveIn is resolve with the names of a project. What may be told of the key
+// is for fsm.Authorize and fsm.Explain to say.
+func (c *Call) ResolveIn(projectID, ref string) *state.Key {
 	if name, isName := strings.CutPrefix(ref, aliasPrefix); isName {
-		if key, ok := c.Root.KeyByName(c.in.Project, name); ok {
+		if key, ok := c.Root.KeyByName(projectID, name); ok {
 			return key
 		}
 		return fsm.Absent("")
