@@ -9,7 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/valyala/fasthttp"
 
 	"github.com/raftkms/raftkms/server/huawei"
@@ -83,8 +82,8 @@ func (s *Server) serveAPI(m *member) error {
 // answer gives every request an id, a deadline and, whatever happens, an answer.
 func (s *Server) answer(table routeTable, rc *fasthttp.RequestCtx) {
 	started := time.Now()
-	in := incoming{rc: rc, requestID: uuid.NewString()}
-	rc.Response.Header.Set("X-Request-Id", in.requestID)
+	in := incoming{rc: rc, requestID: s.requestIDs.next()}
+	rc.Response.Header.Set(huawei.HeaderRequestID, in.requestID)
 	if s.draining.Load() {
 		rc.SetConnectionClose() // the client opens its next connection elsewhere
 	}
@@ -119,8 +118,8 @@ func (s *Server) answer(table routeTable, rc *fasthttp.RequestCtx) {
 		return
 	}
 	in.path = values
-	ctx, cancel := context.WithTimeout(s.running, requestTimeout)
-	defer cancel()
+	ctx := newDeadline(s.running, started.Add(requestTimeout))
+	defer ctx.finish()
 	operation = r.handler(ctx, in)
 }
 

@@ -26,6 +26,8 @@ type Server struct {
 	// followers has room for those who wait for traces.
 	followers chan struct{}
 
+	requestIDs *requestIDs
+
 	apiListener   net.Listener
 	adminListener net.Listener
 	api           *fasthttp.Server
@@ -55,7 +57,10 @@ func Open(ctx context.Context, cfg Config) (*Server, error) {
 	if err := checkIdentity(cfg); err != nil {
 		return nil, err
 	}
-	s := &Server{cfg: cfg, machine: fsm.New(), metrics: newMetrics(cfg.Version), events: newEvents(), followers: make(chan struct{}, maxFollowers), fatal: make(chan error, 1)}
+	s := &Server{
+		cfg: cfg, machine: fsm.New(), metrics: newMetrics(cfg.Version), events: newEvents(), followers: make(chan struct{}, maxFollowers),
+		requestIDs: newRequestIDs(), fatal: make(chan error, 1),
+	}
 	if err := s.listen(ctx); err != nil {
 		return nil, err
 	}

@@ -2,7 +2,7 @@ package huawei
 
 import (
 	"context"
-	"time"
+	"sync"
 
 	"github.com/valyala/fasthttp"
 
@@ -75,13 +75,16 @@ type Dialect struct {
 	service Service
 	door    *iam.Door
 	pool    buffers
+	calls   sync.Pool // of *serving
 	// elsewhere answers what this node's module cannot; nil: nobody.
 	elsewhere Elsewhere
 }
 
 // New returns a dialect over a service, for requests that the door lets in.
 func New(service Service, door *iam.Door) *Dialect {
-	return &Dialect{service: service, door: door}
+	d := &Dialect{service: service, door: door}
+	d.calls.New = func() any { return newServing(d) }
+	return d
 }
 
 // Endpoint is one operation of the dialect.
@@ -99,7 +102,7 @@ type Endpoint struct {
 
 	// perform decodes the request of a caller who is known, does the operation,
 	// and appends the reply to dst.
-	perform func(ctx context.Context, d *Dialect, rc *fasthttp.RequestCtx, path Path, c *kms.Call, caller iam.Principal, dst []byte) ([]byte, error)
+	perform func(ctx context.Context, x *exchange, rc *fasthttp.RequestCtx, dst []byte) ([]byte, error)
 }
 
 // Path is what the path of a request names, decoded; empty where it names none.
@@ -108,27 +111,6 @@ type Path struct {
 	Key     string // a key's id
 	Tracker string // a tracker of the trace service
 	Tag     string // the key of a tag
-}
-
-// Serve answers one request of the operation. requestID goes into the response
-// and the trace.
-func (e Endpoint) Serve(ctx context.Context, d *Dialect, rc *fasthttp.RequestCtx, requestID string, path Path) {
-	defer clear(rc.Request.Body())
-	e.serve(ctx, d, rc, path, kms.Incoming{
-		Operation: e.Operation,
-		RequestID: requestID,
-		Source:    rc.RemoteIP().String(),
-		UserAgent: string(rc.UserAgent()),
-		Project:   path.Project,
-		URL:       string(rc.Path()),
-		Status: func(err error) (int, string) {
-			a := e.answerTo(err)
-			return a.status, a.code
-		},
-		Aged: func(age time.Duration) {
-			rc.Response.Header.Set("X-Raftkms-State-Age", age.Round(time.Millisecond).String())
-		},
-	})
 }
 
 // exchange is what an operation has to work with.
@@ -143,36 +125,13 @@ type exchange struct {
 // region is the region of the state that the call is decided from.
 func (x *exchange) region() string { return x.call.Root.Cluster().Region }
 
-// serve answers a request. Everything that is done for every one is below, in
-// the order in which it happens.
-func (e *Endpoint) serve(ctx context.Context, d *Dialect, rc *fasthttp.RequestCtx, path Path, in kms.Incoming) {
-	body := d.pool.get()
-	err := d.service.Run(ctx, in, func(ctx context.Context, c *kms.Call) error {
-		caller, err := d.identify(ctx, c, rc)
-		if err != nil {
-			return err
-		}
-		body.bytes, err = e.perform(ctx, d, rc, path, c, caller, body.bytes)
-		if d.elsewhere != nil && c.NeedsAnotherModule(err) {
-			body.bytes, err = d.forward(ctx, rc, in, caller, body.bytes, err)
-		}
-		return err
-	})
-	if err != nil {
-		body.Close()
-		writeAnswer(rc, in.RequestID, e.answerTo(err))
-		return
-	}
-	writeBody(rc, in.RequestID, e.success(), body)
-}
-
 // endpoint makes an Endpoint of an operation: Q is the request's type, A the
 // reply's.
 func endpoint[Q any, R interface {
 	*Q
 	wire.Request
 }, A wire.Reply](op kms.Operation, do func(ctx context.Context, x *exchange, req *Q) (A, error)) Endpoint {
-	perform := func(ctx context.Context, d *Dialect, rc *fasthttp.RequestCtx, path Path, c *kms.Call, caller iam.Principal, dst []byte) ([]byte, error) {
+	perform := func(ctx context.Context, x *exchange, rc *fasthttp.RequestCtx, dst []byte) ([]byte, error) {
 		req := new(Q)
 		if err := decode(rc, R(req)); err != nil {
 			return dst, err
@@ -180,7 +139,7 @@ func endpoint[Q any, R interface {
 		if err := checkSequence(R(req).ClientSequence()); err != nil {
 			return dst, err
 		}
-		reply, err := do(ctx, &exchange{Service: d.service, call: c, caller: caller, path: path, agent: string(rc.UserAgent())}, req)
+		reply, err := do(ctx, x, req)
 		if err != nil {
 			return dst, err
 		}
@@ -227,16 +186,4 @@ func decode(rc *fasthttp.RequestCtx, into wire.Request) error {
 		}
 	}
 	return nil
-}
-
-// identify finds out who asks, from the request as it was received.
-func (d *Dialect) identify(ctx context.Context, c *kms.Call, rc *fasthttp.RequestCtx) (iam.Principal, error) {
-	request := iam.Received(rc)
-	defer request.Release()
-	caller, err := d.door.Identify(ctx, c.Root, request)
-	if err != nil {
-		c.Claimed(iam.ClaimedKey(request))
-		return iam.Principal{}, err
-	}
-	return caller, c.Identify(caller)
 }

@@ -65,7 +65,7 @@ func (d *Dialect) forward(ctx context.Context, rc *fasthttp.RequestCtx, in kms.I
 // Answer does a forwarded request as this node's own: it waits for current
 // state, finds the credential there, authorises, and uses this node's module.
 // The node that forwarded it writes the trace.
-func (e Endpoint) Answer(ctx context.Context, d *Dialect, f *Forwarded, path Path) Outcome {
+func (e *Endpoint) Answer(ctx context.Context, d *Dialect, f *Forwarded, path Path) Outcome {
 	rc := new(fasthttp.RequestCtx)
 	rc.Request.Header.SetMethod(f.Method)
 	rc.Request.SetRequestURI(f.URI)
@@ -80,7 +80,8 @@ func (e Endpoint) Answer(ctx context.Context, d *Dialect, f *Forwarded, path Pat
 		if err := resolve(c, f.Principal); err != nil {
 			return err
 		}
-		out.Body, err = e.perform(ctx, d, rc, path, c, f.Principal, nil)
+		x := &exchange{Service: d.service, call: c, caller: f.Principal, path: path, agent: f.UserAgent}
+		out.Body, err = e.perform(ctx, x, rc, nil)
 		return err
 	})
 	a := e.answerTo(err)

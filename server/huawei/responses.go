@@ -16,6 +16,10 @@ import (
 // retryAfter is how many seconds a client waits after a 503: about an election.
 const retryAfter = "1"
 
+// HeaderRequestID is the header of every response that names the request. Whoever
+// calls this package sets it, before a request is looked into.
+const HeaderRequestID = "X-Request-Id"
+
 // WriteNotFound answers a request for a path that does not exist.
 func WriteNotFound(rc *fasthttp.RequestCtx, requestID string) {
 	writeAnswer(rc, requestID, answer{404, "KMS.0201", "There is nothing at this URL."})
@@ -40,6 +44,7 @@ func WriteInternal(rc *fasthttp.RequestCtx, requestID string) {
 // is the ErrorHandler of a [fasthttp.Server]. It makes a request id of its own.
 func WriteProtocolError(rc *fasthttp.RequestCtx, err error) {
 	requestID := uuid.NewString()
+	rc.Response.Header.Set(HeaderRequestID, requestID)
 	var small *fasthttp.ErrSmallBuffer
 	var network net.Error
 	switch {
@@ -55,22 +60,21 @@ func WriteProtocolError(rc *fasthttp.RequestCtx, err error) {
 }
 
 func writeAnswer(rc *fasthttp.RequestCtx, requestID string, a answer) {
-	writeHead(rc, requestID, a.status)
+	writeHead(rc, a.status)
 	if a.status == fasthttp.StatusServiceUnavailable {
 		rc.Response.Header.Set("Retry-After", retryAfter)
 	}
 	rc.SetBody(wire.NewError(a.code, a.message, requestID).AppendJSON(nil))
 }
 
-func writeHead(rc *fasthttp.RequestCtx, requestID string, status int) {
+func writeHead(rc *fasthttp.RequestCtx, status int) {
 	rc.SetStatusCode(status)
 	rc.SetContentType("application/json")
-	rc.Response.Header.Set("X-Request-Id", requestID)
 }
 
 // writeBody answers with a reply, which is wiped once it has been written.
-func writeBody(rc *fasthttp.RequestCtx, requestID string, status int, body *wipedBody) {
-	writeHead(rc, requestID, status)
+func writeBody(rc *fasthttp.RequestCtx, status int, body *wipedBody) {
+	writeHead(rc, status)
 	if status == fasthttp.StatusNoContent {
 		body.Close()
 		return
@@ -87,16 +91,19 @@ type buffers struct {
 }
 
 func (b *buffers) get() *wipedBody {
-	if kept, ok := b.pool.Get().(*[]byte); ok {
-		return &wipedBody{owner: b, bytes: (*kept)[:0]}
+	kept, ok := b.pool.Get().(*[]byte)
+	if !ok {
+		fresh := make([]byte, 0, 1024)
+		kept = &fresh
 	}
-	return &wipedBody{owner: b, bytes: make([]byte, 0, 1024)}
+	return &wipedBody{owner: b, kept: kept, bytes: (*kept)[:0]}
 }
 
 // wipedBody is a reply on its way out. fasthttp takes it for a stream, which it
 // closes after the last byte, or when it gives up: the moment to wipe it.
 type wipedBody struct {
 	owner *buffers
+	kept  *[]byte // where bytes came from; nil once it is closed
 	bytes []byte
 	at    int
 }
@@ -121,9 +128,10 @@ func (b *wipedBody) WriteTo(w io.Writer) (int64, error) {
 // Close implements [io.Closer]: it wipes. A second Close does nothing.
 func (b *wipedBody) Close() error {
 	clear(b.bytes)
-	if kept := b.bytes; kept != nil && cap(kept) <= maxKept {
-		b.owner.pool.Put(&kept)
+	if b.kept != nil && cap(b.bytes) <= maxKept {
+		*b.kept = b.bytes
+		b.owner.pool.Put(b.kept)
 	}
-	b.bytes, b.at = nil, 0
+	b.kept, b.bytes, b.at = nil, nil, 0
 	return nil
 }

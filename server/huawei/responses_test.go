@@ -23,7 +23,7 @@ func respond(t *testing.T, w io.Writer) []byte {
 	memory := body.bytes
 	var rc fasthttp.RequestCtx
 	rc.Init(&fasthttp.Request{}, nil, nil)
-	writeBody(&rc, "r1", 200, body)
+	writeBody(&rc, 200, body)
 	out := bufio.NewWriterSize(w, 64)
 	if err := errors.Join(rc.Response.Write(out), out.Flush()); err != nil && w != (failing{}) {
 		t.Fatal(err)
@@ -58,7 +58,7 @@ func TestReplacedRepliesAreWiped(t *testing.T) {
 	memory := body.bytes
 	var rc fasthttp.RequestCtx
 	rc.Init(&fasthttp.Request{}, nil, nil)
-	writeBody(&rc, "r1", 200, body)
+	writeBody(&rc, 200, body)
 	WriteInternal(&rc, "r1")
 	if !bytes.Equal(memory, make([]byte, len(secret))) || !bytes.Contains(rc.Response.Body(), []byte("KMS.0101")) {
 		t.Errorf("kept, or not replaced: %s", rc.Response.Body())

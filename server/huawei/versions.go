@@ -1,7 +1,6 @@
 package huawei
 
 import (
-	"github.com/google/uuid"
 	"github.com/valyala/fasthttp"
 
 	"github.com/raftkms/raftkms/server/wire"
@@ -36,10 +35,6 @@ func version(rc *fasthttp.RequestCtx) wire.VersionInfo {
 }
 
 func writeDocument(rc *fasthttp.RequestCtx, reply wire.Reply) {
-	requestID := string(rc.Response.Header.Peek("X-Request-Id")) // the front end's
-	if requestID == "" {
-		requestID = uuid.NewString()
-	}
-	writeHead(rc, requestID, fasthttp.StatusOK)
+	writeHead(rc, fasthttp.StatusOK)
 	rc.SetBody(reply.AppendJSON(nil))
 }

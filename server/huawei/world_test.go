@@ -286,6 +286,7 @@ func (w *world) serve(d *huawei.Dialect) {
 		Logger:             slog.NewLogLogger(slog.DiscardHandler, slog.LevelInfo),
 		Handler: func(rc *fasthttp.RequestCtx) {
 			requestID := uuid.NewString()
+			rc.Response.Header.Set(huawei.HeaderRequestID, requestID)
 			if w.before != nil {
 				w.before(rc)
 			}

@@ -17,11 +17,15 @@ func Received(rc *fasthttp.RequestCtx) *Request {
 	r.Path = uri.PathOriginal()
 	r.Query = uri.QueryString()
 	r.Body = rc.Request.Body()
-	if state := rc.TLSConnectionState(); state != nil {
-		r.Peer = state.PeerCertificates
-	}
 	for name, value := range rc.Request.Header.All() {
 		r.Headers = append(r.Headers, Header{Name: name, Value: value})
+	}
+	// A certificate speaks for those who say nothing else; looking at the
+	// connection's state copies the whole of it.
+	if _, signed := r.header(headerAuthorization); signed == 0 {
+		if state := rc.TLSConnectionState(); state != nil {
+			r.Peer = state.PeerCertificates
+		}
 	}
 	return r
 }

@@ -47,6 +47,8 @@ func (o Operation) Uses() bool { return uses[o] }
 // decide runs do with a state that it may be answered from, and returns the call
 // with the answer, for which everything that has to be waited for has been.
 func (s *Service) decide(ctx context.Context, in Incoming, do func(ctx context.Context, c *Call) error) (*Call, error) {
+	// A call is new memory, the one large piece that a request costs: used again,
+	// it could show one caller what another was told.
 	c := &Call{in: in, started: time.Now(), accesses: &s.accesses}
 	started := c.started
 	if in.Operation.Uses() {

@@ -136,11 +136,11 @@ func (s *Service) decrypt(ctx context.Context, c *Call, req DecryptRequest, purp
 	if !ok {
 		return nil, errCiphertext(nil)
 	}
-	loaded, release, err := s.keys.use(ctx, key, version)
+	loaded, err := s.keys.use(ctx, key, version)
 	if err != nil {
 		return nil, err
 	}
-	defer release()
+	defer s.keys.release(loaded)
 	if loaded.sealer == nil { // an envelope that was forged to name a pair
 		return nil, errCiphertext(nil)
 	}
@@ -165,16 +165,12 @@ func (s *Service) seal(ctx context.Context, c *Call, key *state.Key, purpose env
 	if !ok {
 		return nil, Refuse(KindInternal, "the key's primary version is missing")
 	}
-	loaded, release, err := s.keys.use(ctx, key, version)
+	loaded, err := s.keys.use(ctx, key, version)
 	if err != nil {
 		return nil, err
 	}
-	defer release()
-	id, err := uuid.Parse(key.ID)
-	if err != nil {
-		return nil, &Error{Kind: KindInternal, Message: "reading the id of a stored key", Err: err}
-	}
-	ciphertext, err := envelope.Seal(ctx, loaded.sealer, envelope.Fields{Purpose: purpose, KeyID: id, KeyVersion: version.Number}, plaintext, encContext)
+	defer s.keys.release(loaded)
+	ciphertext, err := envelope.Seal(ctx, loaded.sealer, envelope.Fields{Purpose: purpose, KeyID: loaded.id, KeyVersion: version.Number}, plaintext, encContext)
 	if err != nil {
 		return nil, moduleError("sealing under the key", err)
 	}

@@ -52,6 +52,7 @@ type versionID struct {
 // is closed when it is out of the ring and nobody does.
 type loadedKey struct {
 	record  *state.Version
+	id      uuid.UUID     // of the record's key, as envelopes carry it
 	key     hsm.Loaded    // what the key's spec and usage make of it
 	sealer  *envelope.Key // of a symmetric key, and then key is this too
 	level   hsm.Level
@@ -72,10 +73,10 @@ func newKeyring(module hsm.Module, limit int) *keyring {
 	return k
 }
 
-// use returns the loaded key of a version and what gives it back.
-func (k *keyring) use(ctx context.Context, key *state.Key, version *state.Version) (*loadedKey, func(), error) {
+// use returns the loaded key of a version, to be given back with release.
+func (k *keyring) use(ctx context.Context, key *state.Key, version *state.Version) (*loadedKey, error) {
 	if l := k.take(version); l != nil {
-		return l, func() { k.release(l) }, nil
+		return l, nil
 	}
 	// One load serves all who wait for the same record. Its context is the
 	// first caller's; a caller that finds it cancelled loads for itself.
@@ -93,13 +94,13 @@ func (k *keyring) use(ctx context.Context, key *state.Key, version *state.Versio
 			continue
 		}
 		if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 		if l := k.take(version); l != nil {
-			return l, func() { k.release(l) }, nil
+			return l, nil
 		}
 		if ctx.Err() != nil { // evicted at once by others, again and again
-			return nil, nil, moduleError("loading the key took too long", ctx.Err())
+			return nil, moduleError("loading the key took too long", ctx.Err())
 		}
 	}
 }
@@ -122,6 +123,7 @@ func (k *keyring) take(version *state.Version) *loadedKey {
 	return l
 }
 
+// release gives back what use returned.
 func (k *keyring) release(l *loadedKey) {
 	k.mu.Lock()
 	defer k.unlock()
@@ -145,7 +147,7 @@ func (k *keyring) load(ctx context.Context, key *state.Key, version *state.Versi
 	if err != nil {
 		return moduleError("loading the key into the module", err)
 	}
-	l := &loadedKey{record: version, key: raw, level: binding.Level}
+	l := &loadedKey{record: version, id: binding.KeyID, key: raw, level: binding.Level}
 	if blocks, is := raw.(hsm.Key); is {
 		if l.sealer, err = k.sealer(ctx, binding, blocks); err != nil {
 			raw.Close()

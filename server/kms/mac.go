@@ -40,11 +40,11 @@ func (s *Service) GenerateMAC(ctx context.Context, c *Call, req MACRequest) (key
 	if !ok {
 		return "", nil, Refuse(KindInternal, "the key's primary version is missing")
 	}
-	loaded, release, err := s.keys.use(ctx, key, version)
+	loaded, err := s.keys.use(ctx, key, version)
 	if err != nil {
 		return "", nil, err
 	}
-	defer release()
+	defer s.keys.release(loaded)
 	macer, is := loaded.key.(hsm.MACer)
 	if !is {
 		return "", nil, Refuse(KindInternal, "a key for MACs was loaded as something else")

@@ -57,11 +57,11 @@ func (s *Service) GetPublicKey(ctx context.Context, c *Call, ref string) (*state
 	if err != nil {
 		return nil, nil, err
 	}
-	_, release, err := s.keys.use(ctx, key, version) // a record is believed only once it was verified
+	loaded, err := s.keys.use(ctx, key, version) // a record is believed only once it was verified
 	if err != nil {
 		return nil, nil, err
 	}
-	release()
+	s.keys.release(loaded)
 	return key, version.PublicKey, nil
 }
 
@@ -71,11 +71,11 @@ func (s *Service) Sign(ctx context.Context, c *Call, req SignRequest) (keyID str
 	if err != nil {
 		return "", nil, err
 	}
-	loaded, release, err := s.keys.use(ctx, key, version)
+	loaded, err := s.keys.use(ctx, key, version)
 	if err != nil {
 		return "", nil, err
 	}
-	defer release()
+	defer s.keys.release(loaded)
 	signer, is := loaded.key.(hsm.Signer)
 	if !is {
 		return "", nil, Refuse(KindInternal, "a key for signing was loaded as something else")
@@ -92,11 +92,11 @@ func (s *Service) Verify(ctx context.Context, c *Call, req SignRequest) (keyID s
 	if err != nil {
 		return "", false, err
 	}
-	_, release, err := s.keys.use(ctx, key, version)
+	loaded, err := s.keys.use(ctx, key, version)
 	if err != nil {
 		return "", false, err
 	}
-	release()
+	s.keys.release(loaded)
 	if valid, err = keypair.Verify(hsm.Spec(key.Spec), version.PublicKey, hsm.Scheme(req.Scheme), digest, req.Signature); err != nil {
 		return "", false, &Error{Kind: KindInternal, Message: "verifying with a stored key", Err: err}
 	}
@@ -153,11 +153,11 @@ func (s *Service) DeriveSharedSecret(ctx context.Context, c *Call, ref string, p
 	if err != nil {
 		return "", nil, err
 	}
-	loaded, release, err := s.keys.use(ctx, key, version)
+	loaded, err := s.keys.use(ctx, key, version)
 	if err != nil {
 		return "", nil, err
 	}
-	defer release()
+	defer s.keys.release(loaded)
 	agreer, is := loaded.key.(hsm.Agreer)
 	if !is {
 		return "", nil, Refuse(KindInternal, "a key for agreement was loaded as something else")
@@ -205,11 +205,11 @@ func (s *Service) sealToPair(ctx context.Context, c *Call, key *state.Key, purpo
 	if err != nil {
 		return nil, err
 	}
-	_, release, err := s.keys.use(ctx, key, version)
+	loaded, err := s.keys.use(ctx, key, version)
 	if err != nil {
 		return nil, err
 	}
-	release()
+	s.keys.release(loaded)
 	ciphertext, err := keypair.Encrypt(spec, version.PublicKey, padding, label, req.Plaintext)
 	if err != nil {
 		return nil, &Error{Kind: KindInternal, Message: "encrypting to a stored key", Err: err}
@@ -239,11 +239,11 @@ func (s *Service) openWithPair(ctx context.Context, c *Call, key *state.Key, pur
 	if err != nil {
 		return nil, err
 	}
-	loaded, release, err := s.keys.use(ctx, key, version)
+	loaded, err := s.keys.use(ctx, key, version)
 	if err != nil {
 		return nil, err
 	}
-	defer release()
+	defer s.keys.release(loaded)
 	decrypter, is := loaded.key.(hsm.Decrypter)
 	if !is {
 		return nil, Refuse(KindInternal, "a key for decryption was loaded as something else")

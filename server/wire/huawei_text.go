@@ -12,10 +12,18 @@ const hexDigits = "0123456789abcdef"
 // bytes that are not UTF-8 become U+FFFD.
 func AppendString[T ~string | ~[]byte](dst []byte, s T) []byte {
 	dst = append(dst, '"')
+	from := 0 // what is before it has been appended
 	for i := 0; i < len(s); {
-		if c := s[i]; c < utf8.RuneSelf {
-			dst = appendASCII(dst, c)
+		c := s[i]
+		if ' ' <= c && c < 0x7f && c != '"' && c != '\\' {
+			i++ // nearly every character: runs of them are appended as they are
+			continue
+		}
+		dst = append(dst, s[from:i]...)
+		if c < utf8.RuneSelf {
+			dst = appendEscaped(dst, c)
 			i++
+			from = i
 			continue
 		}
 		// At most four bytes make a rune; the copy stays on the stack.
@@ -26,11 +34,13 @@ func AppendString[T ~string | ~[]byte](dst []byte, s T) []byte {
 			dst = utf8.AppendRune(dst, r)
 		}
 		i += size
+		from = i
 	}
-	return append(dst, '"')
+	return append(append(dst, s[from:]...), '"')
 }
 
-func appendASCII(dst []byte, c byte) []byte {
+// appendEscaped appends an ASCII character that does not stand for itself.
+func appendEscaped(dst []byte, c byte) []byte {
 	switch {
 	case c == '"' || c == '\\':
 		return append(dst, '\\', c)
@@ -40,10 +50,8 @@ func appendASCII(dst []byte, c byte) []byte {
 		return append(dst, '\\', 'r')
 	case c == '\t':
 		return append(dst, '\\', 't')
-	case c < ' ' || c == 0x7f:
-		return append(dst, '\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&15])
 	}
-	return append(dst, c)
+	return append(dst, '\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&15])
 }
 
 // appendUnquoted appends the text of a JSON string that is known to be well
