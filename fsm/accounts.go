@@ -87,6 +87,7 @@ func deleteAccount(c *call, b command.DeleteAccount) (any, *Refusal) {
 		c.DeleteProject(p)
 	}
 	for _, u := range c.Users(b.DomainID, "", all) {
+		c.endGrants(c.GrantsToUser(u.ID))
 		c.DeleteUser(u)
 	}
 	for _, g := range c.Groups(b.DomainID, "", all) {
@@ -95,6 +96,7 @@ func deleteAccount(c *call, b command.DeleteAccount) (any, *Refusal) {
 	for _, p := range c.Policies(b.DomainID, "", all) {
 		c.DeletePolicy(p)
 	}
+	c.endGrants(c.GrantsToAccount(domain.ID))
 	c.DeleteDomain(domain)
 	cluster := *c.Cluster()
 	cluster.Fence = c.index

@@ -89,6 +89,10 @@ var writes = map[command.Type]write{
 	command.TypeBatchSetTags:    {command.CallerUser, policy.ActionBatchTags, of(batchSetTags)},
 	command.TypeBatchRemoveTags: {command.CallerUser, policy.ActionBatchTags, of(batchRemoveTags)},
 	command.TypeSetQuotas:       {command.CallerUser, policy.ActionUpdateQuota, of(setQuotas)},
+
+	command.TypeCreateGrant: {command.CallerUser, policy.ActionCreateGrant, of(createGrant)},
+	command.TypeRevokeGrant: {command.CallerUser, policy.ActionRevokeGrant, of(revokeGrant)},
+	command.TypeRetireGrant: {command.CallerUser, policy.ActionRetireGrant, of(retireGrant)},
 }
 
 // ErrUnknownLevel is returned for a command above the highest feature level
@@ -136,7 +140,7 @@ func apply(x *state.Txn, index uint64, data []byte) (result Result, fence uint64
 	if refusal := checkAge(x, cmd.Proposal.First); refusal != nil {
 		return refused(index, refusal), x.LastFence(), nil
 	}
-	if refusal := authorizeWrite(&x.View, w, cmd, p.about(&x.View, cmd.Caller.ProjectID)); refusal != nil {
+	if refusal := authorizeWrite(&x.View, w, cmd, p.about(&x.View, cmd.Caller.ProjectID), p.aboutGrant(&x.View)); refusal != nil {
 		return refused(index, refusal), x.LastFence(), nil
 	}
 	if c := x.Cluster(); c != nil && cmd.Level > c.FeatureLevel {
@@ -194,6 +198,16 @@ func (p prepared) about(v *state.View, projectID string) *state.Key {
 	default:
 		return nil
 	}
+}
+
+// aboutGrant returns the grant that the write ends; nil when it ends none, or
+// there is no such grant.
+func (p prepared) aboutGrant(v *state.View) *state.Grant {
+	if b, ends := p.body.(command.AboutGrant); ends {
+		grant, _ := v.Grant(b.AboutGrant())
+		return grant
+	}
+	return nil
 }
 
 // call is what a write works with: the state to read and to change, who asks,

@@ -17,6 +17,10 @@ type Request struct {
 	// about no key.
 	Key *state.Key
 
+	// Grant is the grant that is to be revoked or retired. Nil: none is, or
+	// there is no such grant.
+	Grant *state.Grant
+
 	// Now is the time that conditions compare with, Unix ms: where a command is
 	// applied the replicated time, on a node the later of that and its own
 	// clock, since replicated time stands still while nothing is written.
@@ -37,17 +41,28 @@ func Absent(id string) *state.Key { return &state.Key{ID: id} }
 // apart). "not-found" means that the user may, but there is no such key: a key
 // of another project, without a grant on it, is judged as an absent one is, by
 // what the request itself names, so that the two cannot be told apart.
+//
+// A key of another project is used, and its grants are made and ended, by a
+// grant. The request is in a project of the caller all the same, and what the
+// caller's policies deny there no grant allows.
 func Authorize(root *state.Root, caller command.Caller, r Request) *Refusal {
+	_, refusal := authorize(&root.View, caller, r)
+	return refusal
+}
+
+// AuthorizedBy is [Authorize] with the grant that a yes rests on; nil where
+// policies say yes, or the answer is no.
+func AuthorizedBy(root *state.Root, caller command.Caller, r Request) (*state.Grant, *Refusal) {
 	return authorize(&root.View, caller, r)
 }
 
-func authorize(v *state.View, caller command.Caller, r Request) *Refusal {
+func authorize(v *state.View, caller command.Caller, r Request) (by *state.Grant, refusal *Refusal) {
 	user, domain, refusal := authenticate(v, caller, r.Now)
 	if refusal != nil {
-		return refusal
+		return nil, refusal
 	}
-	refusal, _ = decide(v, user, domain, caller.Source, caller.MFA, r)
-	return refusal
+	refusal, rests := decide(v, user, domain, caller.Source, caller.MFA, r)
+	return rests.grant, refusal
 }
 
 // decide is authorize for a user who is known, from an address, with a second
@@ -68,35 +83,44 @@ func decide(v *state.View, user *state.User, domain *state.Domain, source string
 		return refuse(CodeForbidden, "no policy of this account can allow %s", r.Action), ground{}
 	}
 
-	granted := r.Key != nil && grantAllows(v, user, r)
 	own := r.Key == nil || r.Key.ProjectID != "" && r.Key.ProjectID == r.ProjectID
+	var grant *state.Grant
+	known := own // whether the user may know of the key
+	if !own {
+		grant, known = grantAllowing(v, user, r)
+	}
 	switch {
 	case r.Key == nil:
-	case own || granted:
+	case known:
 		ask.OnKey = true
 		ask.Key = policy.Key{ID: r.Key.ID, Alias: r.Key.Name, Spec: r.Key.Spec, Usage: r.Key.Usage, Origin: r.Key.Origin, Tags: r.Key}
 	default:
 		ask.OnKey, ask.Key.ID = true, r.Key.ID
 	}
 	by := judge(v, user, &ask)
+	if own && by.verdict == policy.Silent {
+		grant, _ = grantAllowing(v, user, r)
+	}
 	switch {
 	case by.verdict == policy.Denied:
 		return refuse(CodeForbidden, "the policy %s denies %s", policyName(v, by.binding.Role), r.Action), by
-	case granted:
-		return nil, ground{granted: true}
+	case grant != nil:
+		return nil, ground{grant: grant}
+	case own && (by.verdict == policy.Allowed || mayRevoke(user, r)):
+		return nil, by
+	case known && !own:
+		return refuse(CodeForbidden, "no grant on the key allows %s", r.Action), by
 	case by.verdict == policy.Silent:
 		return refuse(CodeForbidden, "no policy allows %s", r.Action), by
-	case !own:
-		return refuse(CodeNotFound, "the key does not exist"), by
 	default:
-		return nil, by
+		return refuse(CodeNotFound, "the key does not exist"), by
 	}
 }
 
 // ground is what an answer rests on: a grant, or the strongest of what the
 // policies say, and where that policy holds.
 type ground struct {
-	granted   bool
+	grant     *state.Grant
 	verdict   policy.Verdict
 	binding   *state.RoleBinding // of the policy that says so
 	statement int                // of it, counted from 0
@@ -144,14 +168,10 @@ func policyName(v *state.View, bound string) string {
 	return bound
 }
 
-// grantAllows tells whether a grant on the key allows the operation to the
-// user. There are no grants yet.
-func grantAllows(*state.View, *state.User, Request) bool { return false }
-
 // authorizeWrite holds a command to the door of its kind of write, and a user
 // to what the policies allow. Where the operator comes in, so does a user who
 // may: the action says the same through either door.
-func authorizeWrite(v *state.View, w write, cmd command.Command, key *state.Key) *Refusal {
+func authorizeWrite(v *state.View, w write, cmd command.Command, key *state.Key, grant *state.Grant) *Refusal {
 	user := cmd.Caller.Kind == command.CallerUser
 	if cmd.Caller.Kind != w.door && !(user && w.door == command.CallerOperator && w.action != "") {
 		return refuse(CodeForbidden, "this write does not come through that door")
@@ -163,7 +183,8 @@ func authorizeWrite(v *state.View, w write, cmd command.Command, key *state.Key)
 		_, _, refusal := authenticate(v, cmd.Caller, v.Now())
 		return refusal
 	}
-	return authorize(v, cmd.Caller, Request{
-		Action: w.action, ProjectID: cmd.Caller.ProjectID, Key: key, Now: v.Now(),
+	_, refusal := authorize(v, cmd.Caller, Request{
+		Action: w.action, ProjectID: cmd.Caller.ProjectID, Key: key, Grant: grant, Now: v.Now(),
 	})
+	return refusal
 }

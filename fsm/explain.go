@@ -30,7 +30,7 @@ func Explain(root *state.Root, userID, source string, mfa bool, r Request) Expla
 		return Explanation{Refusal: refusal}
 	}
 	refusal, by := decide(v, user, domain, source, mfa, r)
-	e := Explanation{Refusal: refusal, Granted: by.granted, Verdict: by.verdict}
+	e := Explanation{Refusal: refusal, Granted: by.grant != nil, Verdict: by.verdict}
 	if by.binding == nil {
 		return e
 	}

@@ -14,7 +14,13 @@ func (c *call) fence(typ command.Type, body command.Body, done bool) uint64 {
 		return c.index
 	}
 	if done && c.caller.Kind == command.CallerUser {
-		return c.FenceWithin(c.caller.ProjectID)
+		fence := c.FenceWithin(c.caller.ProjectID)
+		if about, is := body.(command.AboutKey); is {
+			if key, ok := c.Key(about.AboutKey()); ok && key.ProjectID != c.caller.ProjectID { // by a grant
+				fence = max(fence, c.FenceWithin(key.ProjectID))
+			}
+		}
+		return fence
 	}
 	return c.LastFence()
 }

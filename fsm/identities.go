@@ -86,6 +86,7 @@ func deleteUser(c *call, b command.DeleteUser) (any, *Refusal) {
 	case b.ID == c.caller.UserID:
 		return nil, refuse(CodeInvalid, "nobody deletes themselves")
 	}
+	c.endGrants(c.GrantsToUser(user.ID))
 	c.DeleteUser(user)
 	c.fenceDomain(user.DomainID)
 	return IdentityResult{b.ID}, nil

@@ -92,7 +92,7 @@ func endSessions(user *state.User, index uint64) { user.Epoch, user.Fence = inde
 // the caller's account.
 func revokeToken(c *call, b command.RevokeToken) (any, *Refusal) {
 	if b.UserID != c.caller.UserID {
-		refusal := authorize(&c.View, c.caller, Request{Action: policy.ActionRevokeTokens, Now: c.Now()})
+		_, refusal := authorize(&c.View, c.caller, Request{Action: policy.ActionRevokeTokens, Now: c.Now()})
 		if refusal != nil {
 			return nil, refusal
 		}

@@ -22,7 +22,9 @@ var (
 )
 
 func drawBody(t *rapid.T) command.Body {
-	switch rapid.IntRange(0, 23).Draw(t, "kind") {
+	switch rapid.IntRange(0, 27).Draw(t, "kind") {
+	case 24, 25, 26, 27:
+		return drawGrants(t)
 	case 20, 21, 22, 23:
 		return drawTags(t)
 	case 10, 11, 12, 13, 14, 15, 16, 17, 18, 19:

@@ -84,6 +84,10 @@ func TestEveryTypeIsApplied(t *testing.T) {
 	m.Must(fsmtest.RemoveTags("a", "one"))
 	m.Must(command.BatchRemoveTags(fsmtest.RemoveTags("a", "two")))
 	m.Must(fsmtest.SetQuotas(100, 100, 20))
+	m.Must(fsmtest.CreateGrant("g", "a", fsmtest.UserID, state.GrantSign))
+	m.Must(fsmtest.RevokeGrant("g", "a"))
+	m.Do(fsmtest.CreateGrant("g", "a", fsmtest.UserID, state.GrantSign)) // of a type that was tried
+	m.Must(fsmtest.RetireGrant("g", "a"))
 	m.Must(fsmtest.ProtectKey("a", false))
 	m.Must(fsmtest.ScheduleDeletion("a", 1000))
 	m.Must(fsmtest.CancelDeletion("a"))
@@ -115,7 +119,7 @@ func TestEveryTypeIsApplied(t *testing.T) {
 	m.Must(fsmtest.ScheduleDeletion("a", 1000))
 	m.Now += 1000
 	m.Must(command.DeleteDueKey{KeyID: fsmtest.KeyID("a"), Due: m.Now})
-	if done := int(m.State().Applied()) - 2; done != len(command.Types()) {
+	if done := int(m.State().Applied()) - 3; done != len(command.Types()) {
 		t.Fatalf("%d of %d types tried", done, len(command.Types()))
 	}
 }

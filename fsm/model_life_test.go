@@ -45,6 +45,8 @@ func (m *model) live(body command.Body) fsm.Code {
 			return slices.ContainsFunc(b.Names, func(name string) bool { return strings.TrimPrefix(name, "alias/") == a })
 		})
 		return ""
+	case command.CreateGrant, command.RevokeGrant, command.RetireGrant:
+		return m.grant(body)
 	case command.SetTags, command.RemoveTags, command.BatchSetTags, command.BatchRemoveTags:
 		return m.tag(body)
 	default:
@@ -233,7 +235,7 @@ func (k *modelKey) is(root *state.Root, r *state.Key) bool {
 	}
 	isDue := slices.Contains(root.Due(root.Now(), 1000, nil), r)
 	versions := root.Versions(r.ID)
-	return k.tagged(r) && r.State == k.state && r.Protected == k.protected && r.Deletion == k.deletion && r.RotationDays == k.days && r.RotationDue == k.due &&
+	return k.tagged(r) && k.granted(root, r) && r.State == k.state && r.Protected == k.protected && r.Deletion == k.deletion && r.RotationDays == k.days && r.RotationDue == k.due &&
 		r.Versions == k.versions && len(versions) == int(k.versions) && r.PrimaryVersion == k.versions &&
 		int(r.Aliases) == len(k.aliases) && len(aliases) == len(k.aliases) && isDue == (wantDue != 0 && wantDue <= root.Now())
 }

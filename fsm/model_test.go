@@ -33,6 +33,7 @@ type modelKey struct {
 	versions  uint32
 	aliases   []string // without the prefix
 	tags      map[string]string
+	grants    []string // ids, the oldest first
 }
 
 func (m *model) find(id string) *modelKey {
@@ -181,6 +182,8 @@ func setQuota(t testing.TB, m *fsmtest.Machine, quota int) {
 	old, _ := x.Project(fsmtest.ProjectID)
 	project := *old
 	project.KeyQuota = uint32(quota)
+	three := uint32(3)
+	project.GrantQuota = &three
 	x.PutProject(&project)
 	replace(t, m.Machine, x.Commit())
 }

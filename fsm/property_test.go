@@ -190,18 +190,37 @@ func TestProbesSeeADisable(t *testing.T) {
 	t.Fatal("no probe saw the disable")
 }
 
+// And so does a revocation of a grant.
+func TestProbesSeeARevocation(t *testing.T) {
+	m := fsmtest.Bootstrapped(t)
+	m.Must(fsmtest.CreateUser("ada"))
+	m.Must(fsmtest.CreateAccessKey("ada"))
+	m.Must(fsmtest.CreateKey("a"))
+	m.Must(fsmtest.CreateGrant("g", "a", fsmtest.ID("ada"), state.GrantDecryptData))
+	before := m.State()
+	m.Must(fsmtest.RevokeGrant("g", "a"))
+	for _, p := range probes() {
+		if was := p.answer(before); was != "" && p.answer(m.State()) != was {
+			return
+		}
+	}
+	t.Fatal("no probe saw the revocation")
+}
+
 // probe is a crypto call: by whom, for what, on which key, named how.
 type probe struct {
-	credential, action, name string
-	byName                   bool
+	credential, action, operation, name string
+	byName                              bool
 }
 
 func probes() []probe {
 	var all []probe
 	for _, credential := range []string{fsmtest.AccessKeyID, "RAFTKMS0ACCESSKEY009", fsmtest.AccessKey("ada"), fsmtest.AccessKey("bob")} {
-		for _, action := range []string{policy.ActionCreateDEK, policy.ActionCryptoDEK, policy.ActionCryptoData} {
+		for action, operation := range map[string]string{
+			policy.ActionCreateDEK: "createDataKey", policy.ActionCryptoDEK: "decryptDatakey", policy.ActionCryptoData: "decryptData",
+		} {
 			for _, name := range []string{"a", "b", "c", "e", "f"} {
-				all = append(all, probe{credential, action, name, false}, probe{credential, action, name, true})
+				all = append(all, probe{credential, action, operation, name, false}, probe{credential, action, operation, name, true})
 			}
 		}
 	}
@@ -224,7 +243,7 @@ func (p probe) answer(root *state.Root) string {
 	if !ok {
 		key = fsm.Absent(fsmtest.KeyID(p.name))
 	}
-	request := fsm.Request{Action: p.action, ProjectID: fsmtest.ProjectID, Key: key, Now: root.Now()}
+	request := fsm.Request{Action: p.action, Operation: p.operation, ProjectID: fsmtest.ProjectID, Key: key, Now: root.Now()}
 	if fsm.Authorize(root, caller, request) != nil || key.State != state.Enabled {
 		return ""
 	}

@@ -35,6 +35,7 @@ type Undone struct {
 	DisabledUsers   []string `json:"disabled_users,omitempty"`        // disabled or deleted after the backup
 	DisabledAccess  []string `json:"disabled_access_keys,omitempty"`  // likewise
 	PendingDeletion []string `json:"pending_deletion_keys,omitempty"` // scheduled after the backup, Disabled now
+	EndedGrants     []string `json:"ended_grants,omitempty"`          // revoked or retired after the backup, and now again
 }
 
 // ErrNoCluster is returned for a backup in which no cluster was founded yet.
@@ -68,7 +69,7 @@ func Refound(backup, newer *state.Root, with Foundation) (*state.Root, *Undone, 
 	r.beginAgain(*old)
 	r.revoke()
 	for key := range backup.AllKeys() {
-		r.settle(key)
+		r.settle(r.endGrants(key))
 	}
 	if newer != nil {
 		for key := range newer.AllKeys() {
@@ -145,6 +146,27 @@ func (r *refounding) revoke() {
 			r.undone.DisabledAccess = append(r.undone.DisabledAccess, access.ID)
 		}
 	}
+}
+
+// endGrants ends the grants on a key that the newer state does not have any
+// more, and returns the key without them.
+func (r *refounding) endGrants(key *state.Key) *state.Key {
+	if r.newer == nil || key.Grants == 0 {
+		return key
+	}
+	left := *key
+	for _, grant := range r.backup.GrantsOn(key.ID, 0, int(key.Grants)) {
+		if _, there := r.newer.Grant(grant.ID); !there {
+			r.DeleteGrant(grant)
+			left.Grants, left.Fence = left.Grants-1, r.index
+			r.undone.EndedGrants = append(r.undone.EndedGrants, grant.ID)
+		}
+	}
+	if left.Grants == key.Grants {
+		return key
+	}
+	r.PutKey(&left)
+	return &left
 }
 
 // settle gives a key of the backup its place in the new cluster.

@@ -21,7 +21,10 @@ func TestRefound(t *testing.T) {
 	for _, name := range []string{"kept", "disabled", "deleted", "pending", "rotated"} {
 		m.Must(fsmtest.CreateKey(name))
 	}
+	m.Must(fsmtest.CreateGrant("kept", "kept", fsmtest.UserID, state.GrantSign))
+	m.Must(fsmtest.CreateGrant("revoked", "kept", fsmtest.UserID, state.GrantSign))
 	backup := m.State()
+	m.Must(fsmtest.RevokeGrant("revoked", "kept"))
 	m.Must(fsmtest.CreateKey("lost"))
 	m.Must(fsmtest.DisableKey("disabled"))
 	m.Must(fsmtest.ScheduleDeletion("pending", 7*days))
@@ -42,6 +45,7 @@ func TestRefound(t *testing.T) {
 	want := &fsm.Undone{
 		Index: newer.Applied() + 1, Generation: 2, Keys: 4, Removed: []string{fsmtest.NodeID},
 		LostKeys: id("lost"), LostVersions: id("rotated"), DeletedKeys: id("deleted"), PendingDeletion: id("pending"),
+		EndedGrants: []string{fsmtest.GrantID("revoked")},
 	}
 	want.DisabledKeys = undone.DisabledKeys
 	if diff := cmp.Diff(want, undone); diff != "" {
@@ -63,6 +67,9 @@ func TestRefound(t *testing.T) {
 	}
 	if stone, there := root.Tombstone(fsmtest.KeyID("deleted")); !there || stone.Index != root.Applied() {
 		t.Errorf("tombstone %+v, %v", stone, there)
+	}
+	if key, _ := root.Key(fsmtest.KeyID("kept")); key.Grants != 1 || root.GrantsOn(key.ID, 0, 9)[0].Name != "kept" {
+		t.Errorf("%d grants: %v", key.Grants, root.GrantsOn(key.ID, 0, 9))
 	}
 	c := root.Cluster()
 	if c.Generation != 2 || len(c.CACertificates) != 1 || string(c.CACertificates[0]) != "another CA" || string(c.SealedGossip) != "gossip" {

@@ -79,6 +79,11 @@ const (
 
 	CodeTagLimit    Code = "tag-limit"
 	CodeTagNotFound Code = "tag-not-found"
+
+	CodeGrantOnlyGrants Code = "grant-only-grants" // a grant of nothing but to grant
+	CodeGrantPrincipal  Code = "grant-principal"   // no such user or account
+	CodeGrantLimit      Code = "grant-limit"
+	CodeGrantNotFound   Code = "grant-not-found"
 )
 
 // refuse makes a refusal; the message is in the words of fmt.Sprintf.
@@ -121,6 +126,11 @@ type AliasResult struct {
 	KeyID     string `cbor:"3,keyasint"`
 	Created   int64  `cbor:"4,keyasint"` // Unix ms
 	Updated   int64  `cbor:"5,keyasint"` // Unix ms
+}
+
+// GrantResult is what the writes about grants answer.
+type GrantResult struct {
+	GrantID string `cbor:"1,keyasint"`
 }
 
 // UserResult is what the writes that are about one user's credentials answer.

@@ -149,6 +149,13 @@ func (s *Server) routes(m *member) []route {
 		{"GET", "/v1.0/{project_id}/kms/user-quotas", noBody, kms(huawei.UserQuotas)},
 		{"PUT", "/v1.0/{project_id}/kms/user-quotas", smallBody, kms(huawei.SetUserQuotas)},
 
+		// Huawei-style dialect: grants.
+		{"POST", "/v1.0/{project_id}/kms/create-grant", smallBody, kms(huawei.CreateGrant)},
+		{"POST", "/v1.0/{project_id}/kms/revoke-grant", smallBody, kms(huawei.RevokeGrant)},
+		{"POST", "/v1.0/{project_id}/kms/retire-grant", smallBody, kms(huawei.RetireGrant)},
+		{"POST", "/v1.0/{project_id}/kms/list-grants", smallBody, kms(huawei.ListGrants)},
+		{"POST", "/v1.0/{project_id}/kms/list-retirable-grants", smallBody, kms(huawei.ListRetirableGrants)},
+
 		// Huawei-style dialect: data keys, data, randomness.
 		{"POST", "/v1.0/{project_id}/kms/create-datakey", smallBody, kms(huawei.CreateDataKey)},
 		{"POST", "/v1.0/{project_id}/kms/create-datakey-without-plaintext", smallBody, kms(huawei.CreateDataKeyWithoutPlaintext)},

@@ -15,6 +15,7 @@ func (t Type) Fenced() bool {
 		TypeCreateJoinToken,                                                                                     // one more node may ask to be admitted
 		TypeCancelDeletion,                                                                                      // a key pending deletion is of no use, nor is a Disabled one
 		TypeCreateAlias,                                                                                         // the name was free: no call was allowed by it
+		TypeCreateGrant,                                                                                         // grants only allow
 		TypeProtectKey, TypeUpdateDescription, TypeEnableRotation, TypeSetRotationInterval, TypeDisableRotation, // nothing that a use of the key asks for
 		TypeSetStandby,                                                                                               // a vote decides nothing that a call asks for
 		TypeCreateAccount, TypeCreateProject, TypeCreateUser, TypeCreateGroup, TypeCreatePolicy, TypeCreateAccessKey, // new, and bound nowhere

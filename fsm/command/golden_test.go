@@ -110,6 +110,10 @@ func bodies() []command.Body {
 		command.BatchSetTags(fsmtest.SetTags("golden", "stage", "test")),
 		command.BatchRemoveTags(fsmtest.RemoveTags("golden", "stage")),
 		fsmtest.SetQuotas(200, 50, 10),
+		command.CreateGrant{GrantID: fsmtest.GrantID("golden"), KeyID: fsmtest.KeyID("golden"), Grantee: fsmtest.DomainID, ToAccount: true,
+			Operations: state.GrantDecryptDataKey | state.GrantRetireGrant, Retiring: fsmtest.UserID, Name: "golden"},
+		fsmtest.RevokeGrant("golden", "golden"),
+		fsmtest.RetireGrant("golden", "golden"),
 	}
 }
 

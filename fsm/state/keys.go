@@ -17,6 +17,7 @@ func (x *Txn) PutKey(k *Key) {
 	x.moveTimer(old, k)
 	x.moveInLists(old, k)
 	x.moveTags(old, k)
+	x.moveGrants(old, k)
 	if had && old.Name == k.Name {
 		return
 	}
@@ -29,7 +30,7 @@ func (x *Txn) PutKey(k *Key) {
 	x.keyNames.insert(appendNameKey(nil, k.ProjectID, PlainName(k.Name)), k.ID)
 }
 
-// DeleteKey removes a key with its versions, aliases, uses and discards.
+// DeleteKey removes a key with its versions, aliases, grants, uses and discards.
 func (x *Txn) DeleteKey(k *Key) {
 	for _, v := range x.Versions(k.ID) {
 		key := appendVersionKey(nil, v.KeyID, v.Number)
@@ -44,10 +45,14 @@ func (x *Txn) DeleteKey(k *Key) {
 	for _, d := range x.Discards(k.ID) {
 		x.DeleteDiscard(d)
 	}
+	for _, g := range x.GrantsOn(k.ID, 0, allGrants) {
+		x.DeleteGrant(g)
+	}
 	remove(x, TableKey, &x.keys, []byte(k.ID), k)
 	x.moveTimer(k, nil)
 	x.moveInLists(k, nil)
 	x.moveTags(k, nil)
+	x.moveGrants(k, nil)
 	x.keyNames.remove(appendNameKey(nil, k.ProjectID, PlainName(k.Name)))
 	x.keyOrder.remove(appendSequenceKey(nil, k.ProjectID, k.Sequence))
 	x.countKey(k, -1)

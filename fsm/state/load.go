@@ -33,6 +33,7 @@ func (r *Root) Records() iter.Seq2[Table, []byte] {
 			yieldTable(yield, TableErasure, &r.erasures) &&
 			yieldTable(yield, TableUse, &r.uses) &&
 			yieldTable(yield, TableDiscard, &r.discards) &&
+			yieldTable(yield, TableGrant, &r.grants) &&
 			yieldTable(yield, TableGroup, &r.groups) &&
 			yieldTable(yield, TablePolicy, &r.policies) &&
 			yieldTable(yield, TableRevokedToken, &r.revoked) &&
@@ -117,6 +118,8 @@ func (l *Loader) load(number Table, data []byte) (key []byte, err error) {
 		return loadOne(data, x.PutUse, func(u *Use) []byte { return appendVersionKey(nil, u.KeyID, u.Number) })
 	case TableDiscard:
 		return loadOne(data, x.PutDiscard, func(d *Discard) []byte { return appendDiscardKey(nil, d.KeyID, d.Index) })
+	case TableGrant:
+		return loadOne(data, x.PutGrant, func(g *Grant) []byte { return []byte(g.ID) })
 	case TableGroup:
 		return loadOne(data, x.PutGroup, func(g *Group) []byte { return []byte(g.ID) })
 	case TablePolicy:

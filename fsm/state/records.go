@@ -206,6 +206,7 @@ type Key struct {
 	Rotations    uint32 `cbor:"23,keyasint,omitempty"` // how often it was rotated, by schedule or on demand
 	Aliases      uint32 `cbor:"24,keyasint,omitempty"` // aliases that point at it
 	Tags         []Tag  `cbor:"30,keyasint,omitempty"` // sorted by Key
+	Grants       uint32 `cbor:"31,keyasint,omitempty"` // grants on it
 
 	// Imported material. The fingerprint of the first import stays for ever.
 	MaterialExpires int64        `cbor:"40,keyasint,omitempty"` // 0: never

@@ -28,6 +28,7 @@ type View struct {
 	discards   table[*Discard] // key, index → discard
 	groups     table[*Group]
 	policies   table[*Policy]
+	grants     table[*Grant]
 
 	revoked   table[*RevokedToken]
 	accesses  table[*Access]
@@ -55,6 +56,8 @@ type View struct {
 	tagPlaces    table[string] // see tags.go
 	tagCounts    table[int]
 	loads        table[int]
+	grantPlaces  table[*Grant] // see grants.go
+	grantCounts  table[int]
 	replyOrder   table[string] // first, index → proposal id
 	replyCount   int
 	revokedOrder table[string] // expiry, id → id
@@ -85,6 +88,7 @@ func NewRoot() *Root {
 		discards:     newTable[*Discard](),
 		groups:       newTable[*Group](),
 		policies:     newTable[*Policy](),
+		grants:       newTable[*Grant](),
 		revoked:      newTable[*RevokedToken](),
 		accesses:     newTable[*Access](),
 		providers:    newTable[*Provider](),
@@ -110,6 +114,8 @@ func NewRoot() *Root {
 		tagPlaces:    newTable[string](),
 		tagCounts:    newTable[int](),
 		loads:        newTable[int](),
+		grantPlaces:  newTable[*Grant](),
+		grantCounts:  newTable[int](),
 		replyOrder:   newTable[string](),
 		fences:       fences{by: newTable[uint64](), age: newTable[string]()},
 	}}
@@ -139,6 +145,7 @@ func (x *Txn) Commit() *Root {
 	v.discards.commit()
 	v.groups.commit()
 	v.policies.commit()
+	v.grants.commit()
 	v.revoked.commit()
 	v.accesses.commit()
 	v.providers.commit()
@@ -164,6 +171,8 @@ func (x *Txn) Commit() *Root {
 	v.tagPlaces.commit()
 	v.tagCounts.commit()
 	v.loads.commit()
+	v.grantPlaces.commit()
+	v.grantCounts.commit()
 	v.replyOrder.commit()
 	v.fences.by.commit()
 	v.fences.age.commit()

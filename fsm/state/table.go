@@ -28,6 +28,7 @@ const (
 	TableErasure   Table = 22
 	TableUse       Table = 23
 	TableDiscard   Table = 24
+	TableGrant     Table = 27
 	TableGroup     Table = 36
 	TablePolicy    Table = 37
 

@@ -60,6 +60,12 @@ type Service interface {
 	RotateKey(ctx context.Context, c *kms.Call, ref string) (uint32, error)
 	ListVersions(ctx context.Context, c *kms.Call, req kms.ListVersionsRequest) (kms.VersionPage, error)
 
+	CreateGrant(ctx context.Context, c *kms.Call, req kms.CreateGrantRequest) (grantID string, err error)
+	RevokeGrant(ctx context.Context, c *kms.Call, ref, grantID string) error
+	RetireGrant(ctx context.Context, c *kms.Call, ref, grantID string) error
+	ListGrants(ctx context.Context, c *kms.Call, ref string, after uint64, limit int) (kms.GrantPage, error)
+	ListRetirableGrants(ctx context.Context, c *kms.Call, after uint64, limit int) (kms.GrantPage, error)
+
 	ListTags(ctx context.Context, c *kms.Call, ref string) ([]state.Tag, error)
 	SetTags(ctx context.Context, c *kms.Call, ref string, tags []state.Tag, most int) error
 	RemoveTags(ctx context.Context, c *kms.Call, ref string, names []string, all bool) error

@@ -63,6 +63,11 @@ var answers = map[kms.Kind]answer{
 	kms.KindPairAlgorithm:      {400, "KMS.2106", "The encryption algorithm is not one of the key's spec."},
 	kms.KindTooLong:            {400, "KMS.2108", "The plaintext is longer than the key can encrypt."},
 
+	kms.KindGrantOnlyGrants: {400, "KMS.2401", "A grant allows more than to create grants."},
+	kms.KindGrantPrincipal:  {400, "KMS.2402", "There is no such user or account."},
+	kms.KindGrantLimit:      {400, "KMS.2404", "The key has as many grants as it may have."},
+	kms.KindGrantNotFound:   {400, "KMS.2502", "The key has no such grant."},
+
 	kms.KindTagLimit:          {400, "KMS.0409", "The key has as many tags as it may have."},
 	kms.KindTagNotFound:       {404, "KMS.0416", "The key has no such tag."},
 	kms.KindNotExternal:       {400, "KMS.0309", "The key's material is not imported."},

@@ -84,6 +84,8 @@ func table() []line {
 		both("GET aliases?key_id=KEY", ``, "same", "same", "same", "same", "KMS.0207"),
 		both("get-key-rotation-status", id, "same", "same", "same", "same", "KMS.0207"),
 		both("list-key-versions", id, "same", "same", "same", "same", "KMS.0207"),
+		both("create-grant", bodyOf("create-grant"), "same", "KMS.0209", "KMS.0210", "KMS.1301", "KMS.0207"),
+		both("list-grants", id, "same", "same", "same", "same", "KMS.0207"),
 		both("create-datakey", id, "same", "KMS.0209", "KMS.0210", "KMS.1301", "KMS.0207"),
 		both("create-datakey-without-plaintext", id, "same", "KMS.0209", "KMS.0210", "KMS.1301", "KMS.0207"),
 		both("encrypt-datakey", `{"key_id":"KEY","plain_text":"`+zeroKey+`","datakey_plain_length":"64"}`, "same", "KMS.0209", "KMS.0210", "KMS.1301", "KMS.0207"),
@@ -94,6 +96,7 @@ func table() []line {
 		"describe-key": "same", "get-key-rotation-status": "same", "list-key-versions": "same", "GET aliases?key_id=KEY": "same",
 		"create-datakey": "same", "create-datakey-without-plaintext": "same", "encrypt-datakey": "same", "encrypt-data": "same",
 		"decrypt-datakey": "same", "decrypt-data": "same", "DELETE aliases": "KMS.0207",
+		"create-grant": "KMS.0211", "list-grants": "same", "revoke-grant": "KMS.2502", "retire-grant": "KMS.2502",
 		"enable-key": "KMS.0211", "disable-key": "KMS.0211", "schedule-key-deletion": "KMS.0211", "cancel-key-deletion": "KMS.0211",
 		"update-key-alias": "KMS.0211", "update-key-description": "KMS.0211", "enable-key-deletion-protection": "KMS.0211",
 		"disable-key-deletion-protection": "KMS.0211", "aliases": "KMS.0211", "alias/associate": "KMS.0211", "enable-key-rotation": "KMS.0211",
@@ -105,6 +108,11 @@ func table() []line {
 		// Back from pending deletion a key is Disabled, or waits for its import again.
 		line{"cancel-key-deletion", id, symmetric, [states]string{"KMS.1501", "KMS.1501", "3", none, "KMS.0207"}},
 		line{"cancel-key-deletion", id, external, [states]string{none, none, "5", "KMS.1501", "KMS.0207"}},
+		// Grants exist on keys that were Enabled once, and end in every state.
+		line{"revoke-grant", bodyOf("revoke-grant"), symmetric, [states]string{"same", "same", "same", none, "KMS.0207"}},
+		line{"retire-grant", bodyOf("retire-grant"), symmetric, [states]string{"same", "same", "same", none, "KMS.0207"}},
+		line{"revoke-grant", bodyOf("revoke-grant"), external, [states]string{none, none, "KMS.2502", "KMS.2502", "KMS.0207"}},
+		line{"retire-grant", bodyOf("retire-grant"), external, [states]string{none, none, "KMS.2502", "KMS.2502", "KMS.0207"}},
 		// Ciphertexts exist of keys that were Enabled once.
 		line{"decrypt-datakey", `{"key_id":"KEY","cipher_text":"SEALED-DEK","datakey_cipher_length":"32"}`, symmetric, [states]string{"same", "KMS.0209", "KMS.0210", none, "KMS.0207"}},
 		line{"decrypt-data", `{"cipher_text":"SEALED-TEXT"}`, symmetric, [states]string{"same", "KMS.0209", "KMS.0210", none, "KMS.0207"}},
@@ -125,6 +133,10 @@ func bodyOf(verb string) string {
 	switch verb {
 	case "schedule-key-deletion":
 		return `{"key_id":"KEY","pending_days":"7"}`
+	case "create-grant":
+		return `{"key_id":"KEY","grantee_principal":"` + fsmtest.UserID + `","operations":["describe-key"]}`
+	case "revoke-grant", "retire-grant":
+		return `{"key_id":"KEY","grant_id":"GRANT"}`
 	case "update-key-alias":
 		return `{"key_id":"KEY","key_alias":"renamed"}`
 	case "update-key-description":
@@ -151,7 +163,7 @@ func bodyOf(verb string) string {
 }
 
 // notAboutStates are operations that name no existing key, or are tried elsewhere.
-var notAboutStates = []string{"create-key", "list-keys", "gen-random"}
+var notAboutStates = []string{"create-key", "list-keys", "gen-random", "list-retirable-grants"}
 
 // Every operation on every kind of key in every state does what the table says,
 // and a refusal leaves the key as it was.
@@ -178,7 +190,7 @@ func (w *world) tryState(t *testing.T, l line, s int) {
 	name := fmt.Sprintf("%s of a key that is %s, in state %d", l.verb, kindNames[l.kind], s)
 	k := w.keyIn(t, l.kind, s)
 	body := strings.NewReplacer("KEY", k.id, "SEALED-DEK", k.dataKey, "SEALED-TEXT", k.data, "renamed", "renamed-"+k.id, "another", "another-"+k.id,
-		"wandering", k.wandering, "held", k.held).Replace(l.body)
+		"wandering", k.wandering, "held", k.held, "GRANT", k.grant).Replace(l.body)
 	before := w.ask("describe-key", `{"key_id":"`+k.id+`"}`)
 	a := w.ask(strings.ReplaceAll(l.verb, "KEY", k.id), body)
 	after := w.ask("describe-key", `{"key_id":"`+k.id+`"}`)
@@ -215,6 +227,7 @@ type stateKey struct {
 	id, dataKey, data string
 	held              string // an alias of it
 	wandering         string // an alias of another key
+	grant             string // one on it, where there can be one
 }
 
 // keyIn makes a key of a kind and brings it into a state.
@@ -222,7 +235,7 @@ func (w *world) keyIn(t *testing.T, kind, s int) stateKey {
 	t.Helper()
 	w.made++
 	name := fmt.Sprintf("k%d", w.made)
-	k := stateKey{held: name + "-held", wandering: name + "-wandering"}
+	k := stateKey{held: name + "-held", wandering: name + "-wandering", grant: strings.Repeat("0", 64)}
 	if kind == external {
 		w.replica.advance(time.Now().UnixMilli()) // import tokens are judged by both clocks
 	}
@@ -246,6 +259,11 @@ func (w *world) keyIn(t *testing.T, kind, s int) stateKey {
 		}
 		w.must("encrypt-data", `{"key_id":"`+k.id+`","plain_text":"x"}`, &data)
 		k.data = data.CipherText
+	}
+	if kind == symmetric {
+		var granted wire.CreateGrantReply
+		w.must("create-grant", strings.Replace(bodyOf("create-grant"), "KEY", k.id, 1), &granted)
+		k.grant = granted.GrantID
 	}
 	switch s {
 	case disabled:

@@ -80,6 +80,12 @@ var endpoints = map[string]huawei.Endpoint{
 	"get-key-rotation-status":         huawei.GetKeyRotationStatus,
 	"rotate-on-demand":                huawei.RotateOnDemand,
 	"list-key-versions":               huawei.ListKeyVersions,
+
+	"create-grant":          huawei.CreateGrant,
+	"revoke-grant":          huawei.RevokeGrant,
+	"retire-grant":          huawei.RetireGrant,
+	"list-grants":           huawei.ListGrants,
+	"list-retirable-grants": huawei.ListRetirableGrants,
 }
 
 // withValues takes the key and the tag out of a path about tags.

@@ -45,6 +45,14 @@ type Call struct {
 	accesses  *accesses   // where it is put down that an access key was used
 	room      *audit.Room // claimed for the call's trace before it changed anything
 
+	// grant is the one that the call is to end; nil: none, or there is no such.
+	grant *state.Grant
+	// by are the grants that allowed what policies did not: of a call that uses
+	// two keys there may be two.
+	by [2]*state.Grant
+	// abroad says that the call is about more than its own project.
+	abroad bool
+
 	// acting is the operation whose permission is needed, where a call does the
 	// work of two; nil: its own.
 	acting *Operation
@@ -137,11 +145,12 @@ func (c *Call) authoriseOn(key *state.Key) error {
 	if c.acting != nil {
 		op = *c.acting
 	}
-	refusal := fsm.Authorize(c.Root, c.caller, fsm.Request{
+	by, refusal := fsm.AuthorizedBy(c.Root, c.caller, fsm.Request{
 		Action:    op.Action,
 		Operation: op.Name,
 		ProjectID: c.in.Project,
 		Key:       key,
+		Grant:     c.grant,
 		Now:       max(c.Root.Now(), c.started.UnixMilli()),
 	})
 	exists := key != nil && key.ID != "" && key.ProjectID != ""
@@ -151,7 +160,22 @@ func (c *Call) authoriseOn(key *state.Key) error {
 	if refusal != nil {
 		return fromRefusal(refusal)
 	}
+	c.allowedBy(by)
+	c.abroad = c.abroad || exists && key.ProjectID != c.in.Project
 	return nil
+}
+
+// allowedBy notes which grant allowed what the call does; nil: none.
+func (c *Call) allowedBy(grant *state.Grant) {
+	for i := range c.by {
+		if grant == nil || c.by[i] == grant {
+			return
+		}
+		if c.by[i] == nil {
+			c.by[i] = grant
+			return
+		}
+	}
 }
 
 // resolve returns the key that a reference leads to, wherever it is, or what

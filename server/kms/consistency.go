@@ -146,6 +146,8 @@ func (s *Service) fenceOf(c *Call, answer error) uint64 {
 		return 0
 	case answer != nil:
 		return c.Root.LastFence()
+	case c.in.Operation.Uses() && c.key != nil && c.abroad: // by a grant, which the key's fence knows of
+		return max(c.Root.FenceOf(c.in.Project, c.key.ID), c.Root.FenceOf(c.key.ProjectID, c.key.ID))
 	case c.in.Operation.Uses() && c.key != nil:
 		return c.Root.FenceOf(c.in.Project, c.key.ID)
 	case c.in.Operation.Uses():
@@ -155,7 +157,7 @@ func (s *Service) fenceOf(c *Call, answer error) uint64 {
 	if c.proposed { // it has changed something, and may show it
 		root = s.replica.Root()
 	}
-	if c.in.Project == "" {
+	if c.in.Project == "" || c.abroad {
 		return root.LastFence()
 	}
 	return root.FenceWithin(c.in.Project)

@@ -54,6 +54,11 @@ const (
 	KindPairAlgorithm      // the encryption algorithm is not one of the pair's spec
 	KindTooLong            // the plaintext is longer than the pair can encrypt
 
+	KindGrantOnlyGrants // a grant of nothing but to create grants
+	KindGrantPrincipal  // there is no such grantee or retiring principal
+	KindGrantLimit      // the key has as many grants as it may have
+	KindGrantNotFound   // the key has no such grant
+
 	KindTagLimit          // the key has as many tags as it may have
 	KindTagNotFound       // the key has no such tag
 	KindNotExternal       // the key's material is not imported

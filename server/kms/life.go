@@ -118,7 +118,8 @@ func (s *Service) changeKey(ctx context.Context, c *Call, ref string, body func(
 }
 
 // tellRisks traces what is lost when a key is deleted, for whoever watches the
-// traces: when it was last used, and which names stop to mean anything.
+// traces: when it was last used, which names stop to mean anything, and whether
+// others use it by grants.
 func (s *Service) tellRisks(ctx context.Context, key *state.Key) error {
 	root := s.replica.Root()
 	return s.Note(ctx, OpDeleteKeyRiskTips, nil, func(c *Call) {
@@ -132,9 +133,13 @@ func (s *Service) tellRisks(ctx context.Context, key *state.Key) error {
 		}
 		c.answered.Number("versions", int64(key.Versions))
 		c.answered.Number("aliases", int64(key.Aliases))
+		c.answered.Number("grants", int64(key.Grants))
 		message := fmt.Sprintf("the key is deleted at %s; what it has encrypted is lost then", isoTime(key.Deletion))
 		if root.Now()-last < (7 * 24 * time.Hour).Milliseconds() {
 			message += "; it was used within the last seven days"
+		}
+		if key.Grants > 0 {
+			message += fmt.Sprintf("; grants that let others use it: %d", key.Grants)
 		}
 		c.Remark(audit.RatingWarning, message)
 	})

@@ -28,9 +28,9 @@ func (s *Service) ReEncrypt(ctx context.Context, c *Call, req ReEncryptRequest) 
 	} else if req.DataKey {
 		purpose = envelope.PurposeDataKey
 	}
-	open, seal := &OpDecryptData, &OpEncryptData
+	open, seal := &reEncryptData, &reEncryptDataTo
 	if purpose == envelope.PurposeDataKey {
-		open, seal = &OpDecryptDataKey, &OpEncryptDataKey
+		open, seal = &reEncryptDataKey, &reEncryptDataKeyTo
 	}
 	c.acting = open
 	if from, err = s.decrypt(ctx, c, req.Source, purpose); err != nil {
@@ -48,6 +48,15 @@ func (s *Service) ReEncrypt(ctx context.Context, c *Call, req ReEncryptRequest) 
 	return from, to, err
 }
 
+// The halves of re-encrypting, by what is inside. Policies allow them as they
+// allow to decrypt and to encrypt; grants can allow them alone.
+var (
+	reEncryptData      = Operation{"reEncryptDataFrom", OpDecryptData.Action, "cmk"}
+	reEncryptDataTo    = Operation{"reEncryptDataTo", OpEncryptData.Action, "cmk"}
+	reEncryptDataKey   = Operation{"reEncryptDatakeyFrom", OpDecryptDataKey.Action, "cmk"}
+	reEncryptDataKeyTo = Operation{"reEncryptDatakeyTo", OpEncryptDataKey.Action, "cmk"}
+)
+
 // DataKeyPair is a fresh pair whose private half is sealed. Wipe zeroes it.
 type DataKeyPair struct {
 	Sealed           // of the private key, PKCS#8; Plaintext only when it was asked for
@@ -60,6 +69,9 @@ func (s *Service) CreateDataKeyPair(ctx context.Context, c *Call, ref, spec stri
 	c.asked.Text("key_id", ref)
 	c.asked.Text("key_spec", spec)
 	c.askedContext(about)
+	if !plaintext { // which grants tell apart
+		c.acting = &Operation{c.in.Operation.Name + "WithoutPlaintext", c.in.Operation.Action, c.in.Operation.Resource}
+	}
 	key, err := c.usableFor(ref, UsageEncryptDecrypt)
 	if err != nil {
 		return nil, err

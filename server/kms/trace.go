@@ -88,6 +88,12 @@ func (s *Service) trace(c *Call, err error) *audit.Record {
 	if r.Rating == "" {
 		r.Rating = audit.RatingNormal
 	}
+	if c.by[0] != nil {
+		c.asked.Text("by_grant", c.by[0].ID)
+	}
+	if c.by[1] != nil {
+		c.asked.Text("by_second_grant", c.by[1].ID)
+	}
 	r.Code = "200"
 	if c.in.Status != nil {
 		status, _ := c.in.Status(nil)

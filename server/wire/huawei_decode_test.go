@@ -35,6 +35,10 @@ var requests = map[string]func() wire.Request{
 	"associate-alias":              func() wire.Request { return new(wire.AssociateAliasRequest) },
 	"delete-aliases":               func() wire.Request { return new(wire.DeleteAliasesRequest) },
 	"list-aliases":                 func() wire.Request { return new(wire.ListAliasesRequest) },
+
+	"create-grant": func() wire.Request { return new(wire.CreateGrantRequest) },
+	"revoke-grant": func() wire.Request { return new(wire.EndGrantRequest) },
+	"list-grants":  func() wire.Request { return new(wire.ListGrantsRequest) },
 }
 
 func TestDecode(t *testing.T) {
@@ -74,6 +78,10 @@ func TestDecode(t *testing.T) {
 	f(`{"key_id":"k","aliases":[ "a" , "\u0062" ]}`, &wire.DeleteAliasesRequest{KeyID: "k", Aliases: []string{"a", "b"}})
 	f(`{"aliases":[]}`, &wire.DeleteAliasesRequest{Aliases: []string{}})
 	f(`{"aliases":null}`, &wire.DeleteAliasesRequest{})
+	f(`{"key_id":"k","grantee_principal":"u","grantee_principal_type":"domain","operations":["a","a"],"name":"n","retiring_principal":"r"}`,
+		&wire.CreateGrantRequest{KeyID: "k", GranteePrincipal: "u", GranteePrincipalType: "domain", Operations: []string{"a", "a"}, Name: "n", RetiringPrincipal: "r"})
+	f(`{"key_id":"k","grant_id":"g"}`, &wire.EndGrantRequest{KeyID: "k", GrantID: "g"})
+	f(`{"key_id":"k","limit":"2","marker":7}`, &wire.ListGrantsRequest{KeyID: "k", Limit: wire.Int(2), Marker: wire.Int(7)})
 	f(`{"key_alias":"a","protection_level":"HSM","deletion_protection":"true"}`, &wire.CreateKeyRequest{KeyAlias: "a", ProtectionLevel: "HSM", DeletionProtection: true})
 	f(`{"cipher_text":"\/+8="}`, &wire.DecryptDataRequest{CipherText: wire.Base64{0xff, 0xef}})
 	f(`{"random_data_length":"512"}`, &wire.RandomRequest{RandomDataLength: wire.Int(512)})

@@ -82,6 +82,12 @@ func TestReplies(t *testing.T) {
 			`{"version":1,"creation_date":"10","primary":false,"last_used_date":""}],"next_marker":"","truncated":"false","total":2}`)
 	version := wire.VersionInfo{ID: "v1.0", Links: []wire.VersionLink{{Href: "https://h/v1.0", Rel: "self"}}, Status: "CURRENT", Updated: "2018-09-05T08:18:05Z"}
 	const versionJSON = `{"id":"v1.0","links":[{"href":"https://h/v1.0","rel":"self"}],"version":"","status":"CURRENT","updated":"2018-09-05T08:18:05Z","min_version":""}`
+	f(wire.CreateGrantReply{GrantID: "g"}, `{"grant_id":"g"}`)
+	f(wire.ListGrantsReply{Grants: []wire.Grant{}, Truncated: "false"}, `{"grants":[],"next_marker":"","truncated":"false","total":0}`)
+	f(wire.ListGrantsReply{Grants: []wire.Grant{{"k", "g", "u", "user", []string{"sign", "verify"}, "i", "7", "n", "r"}, {KeyID: "l", Operations: []string{}}}, NextMarker: "9", Truncated: "true", Total: 3},
+		`{"grants":[{"key_id":"k","grant_id":"g","grantee_principal":"u","grantee_principal_type":"user","operations":["sign","verify"],"issuing_principal":"i",`+
+			`"creation_date":"7","name":"n","retiring_principal":"r"},{"key_id":"l","grant_id":"","grantee_principal":"","grantee_principal_type":"","operations":[],`+
+			`"issuing_principal":"","creation_date":"","name":"","retiring_principal":""}],"next_marker":"9","truncated":"true","total":3}`)
 	f(wire.VersionsReply{Versions: []wire.VersionInfo{version, version}}, `{"versions":[`+versionJSON+`,`+versionJSON+`]}`)
 	f(wire.VersionReply{Version: version}, `{"version":`+versionJSON+`}`)
 }
