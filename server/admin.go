@@ -97,6 +97,11 @@ func (s *Server) serveAdmin() adminServer {
 	})
 	handleAdmin(mux, wire.AdminPathTransfer, s.transferLeadership)
 	handleAdmin(mux, wire.AdminPathVerifyErasure, s.verifyErasure)
+	handleAdmin(mux, wire.AdminPathVerifyTraces, s.verifyTraces)
+	mux.HandleFunc("GET "+wire.AdminPathTraceKeys, func(w http.ResponseWriter, r *http.Request) {
+		reply, err := s.traceKeys(r.Context())
+		writeAdmin(w, reply, err)
+	})
 	mux.HandleFunc("GET "+wire.AdminPathConsistency, func(w http.ResponseWriter, r *http.Request) {
 		reply, err := s.consistency(r.Context())
 		writeAdmin(w, reply, err)

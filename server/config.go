@@ -34,6 +34,9 @@ type Config struct {
 	AuditRetention time.Duration
 	// AuditFull says what happens on a full disk; empty: calls are refused.
 	AuditFull audit.Full
+	// CheckpointPause is the time from one checkpoint of the traces to the next;
+	// 0: 10 s. What was traced since the last one is proved by the chain alone.
+	CheckpointPause time.Duration
 	// AdminSocket is the operator's Unix socket; empty: DataDir/admin.sock.
 	AdminSocket string
 	// Version of the program, as status and metrics show it.
@@ -142,6 +145,9 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.ErasurePause == 0 {
 		c.ErasurePause = 10 * time.Minute
+	}
+	if c.CheckpointPause == 0 {
+		c.CheckpointPause = 10 * time.Second
 	}
 	if c.ShutdownTimeout == 0 {
 		c.ShutdownTimeout = 10 * time.Second

@@ -38,6 +38,7 @@ type member struct {
 	seal      *sealer
 	roots     *rootKeeper
 	ready     *readiness
+	publisher *publisher
 	table     routeTable             // of the API
 	goodPeer  atomic.Pointer[string] // the peer whose module answered last
 }
@@ -176,6 +177,10 @@ func (s *Server) start(ctx context.Context, id identity, creds credentials) erro
 	m.dialect.SetElsewhere(s.elsewhere(m))
 	m.roots = newRootKeeper(s, m, id)
 	m.ready = &readiness{server: s, member: m}
+	if m.publisher, err = newPublisher(s, m); err != nil {
+		m.close(ctx)
+		return err
+	}
 	if err := s.serveAPI(m); err != nil {
 		m.close(ctx)
 		return err

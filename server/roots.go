@@ -255,6 +255,10 @@ func (s *Server) handleCalls(m *member) {
 	})
 	m.node.Handle(callSearchTraces, s.answerSearch)
 	m.node.Handle(callFollowTraces, s.answerFollow)
+	m.node.Handle(callKeepCheckpoint, m.publisher.answerKeep)
+	m.node.Handle(callVerifyTraces, func(ctx context.Context, _ string, body []byte) ([]byte, error) {
+		return s.answerVerifyTraces(ctx, body)
+	})
 	m.node.Handle(callTransportKey, func(ctx context.Context, _ string, _ []byte) ([]byte, error) {
 		return s.cfg.Module.TransportKey(ctx)
 	})

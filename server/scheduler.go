@@ -31,6 +31,7 @@ func (s *Server) jobs(m *member) []job {
 		{name: "expiring imports", leader: true, pause: time.Second, run: m.service.ExpireImports},
 		{name: "warning of deletions", leader: true, pause: time.Minute, run: m.service.WarnOfDeletions},
 		{name: "erasing deleted keys", pause: erasureLook, run: (&eraser{server: s, member: m}).run},
+		{name: "publishing checkpoints of the traces", pause: s.cfg.CheckpointPause, run: m.publisher.run},
 		{name: "reporting uses", pause: time.Minute, run: m.service.ReportUses},
 		{name: "reporting uses of access keys", pause: time.Minute, run: m.service.ReportAccesses},
 		{name: "forgetting revocations", leader: true, pause: 10 * time.Minute, run: m.service.ForgetRevoked},

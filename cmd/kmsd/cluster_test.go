@@ -39,6 +39,7 @@ func tellStory(t *testing.T, module string) {
 	t.Run("data", func(t *testing.T) { dataOpensEverywhere(t, nodes, key) })
 	t.Run("random", func(t *testing.T) { randomDiffers(t, nodes) })
 	t.Run("traces of all nodes", func(t *testing.T) { tracesOfAllNodes(t, c, nodes, key) })
+	t.Run("traces are proved", func(t *testing.T) { tracesAreProved(t, c) })
 	t.Run("refusals", func(t *testing.T) { refusals(t, c, nodes, key) })
 	t.Run("every method of the SDK", func(t *testing.T) { everyMethod(t, c) })
 	disabled := nodes[0].createKey("disabled/" + module)

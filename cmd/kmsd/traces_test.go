@@ -3,6 +3,7 @@ package main_test
 import (
 	"crypto/tls"
 	"net/http"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 	"github.com/huaweicloud/huaweicloud-sdk-go-v3/services/cts/v3/model"
 
 	"github.com/raftkms/raftkms/client"
+	"github.com/raftkms/raftkms/server/wire"
 )
 
 // tracesOfAllNodes asks one node, with the SDK of the trace service, for what
@@ -67,5 +69,37 @@ func tracesOfAllNodes(t *testing.T, c *cluster, nodes []sdk, key string) {
 	}
 	if len(endpoints) != len(nodes) {
 		t.Errorf("traces of %v", endpoints)
+	}
+}
+
+// tracesAreProved asks one node until checkpoints of every node prove its
+// traces, and each node has copies of those of all.
+func tracesAreProved(t *testing.T, c *cluster) {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(200 * time.Millisecond) {
+		reply, err := c.admin(0).VerifyTraces(t.Context(), wire.VerifyTracesRequest{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		proved, copies := 0, 0
+		for _, node := range reply.Nodes {
+			if node.Checkpoints > 0 {
+				proved++
+			}
+			all, err := filepath.Glob(filepath.Join(c.dir, node.NodeID, "audit", "checkpoints", "*.jsonl"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			copies += len(all)
+		}
+		if !reply.Sound {
+			t.Fatalf("%+v", reply)
+		}
+		if n := len(reply.Nodes); n == 3 && proved == n && copies == n*n {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%d of %d logs are proved, %d copies", proved, len(reply.Nodes), copies)
+		}
 	}
 }

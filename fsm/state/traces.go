@@ -1,5 +1,7 @@
 package state
 
+import "iter"
+
 // PutTraceLog writes what the cluster remembers of a node's traces.
 func (x *Txn) PutTraceLog(t *TraceLog) {
 	put(x, TableTraceLog, &x.traceLogs, []byte(t.NodeID), t)
@@ -7,3 +9,16 @@ func (x *Txn) PutTraceLog(t *TraceLog) {
 
 // TraceLog returns what the cluster remembers of a node's traces.
 func (v *View) TraceLog(nodeID string) (*TraceLog, bool) { return byID(&v.traceLogs, nodeID) }
+
+// TraceLogs returns what the cluster remembers of the traces of every node, also
+// of nodes that were removed, in the order of their ids.
+func (v *View) TraceLogs() iter.Seq[*TraceLog] {
+	return func(yield func(*TraceLog) bool) {
+		for it := v.traceLogs.node().Iterator(); ; {
+			_, t, ok := it.Next()
+			if !ok || !yield(t) {
+				return
+			}
+		}
+	}
+}

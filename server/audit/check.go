@@ -71,6 +71,8 @@ type checker struct {
 
 	checkpoints    []Checkpoint // that are still to come, in order
 	proved, passed int          // of the others: what fits, and what could not be compared
+	covered        uint64       // sequence of the last line that one of them proves
+	late           bool         // the first segment is not the log's first: reading began later
 }
 
 func newChecker() *checker {
@@ -168,7 +170,10 @@ func (c *checker) header(s segment, at scanned) {
 		c.oldest = max(c.oldest, h.Oldest)
 	}
 	if sound {
-		c.newest, c.log = h, h.logID()
+		known := c.log != Hash{}
+		if c.newest, c.log = h, h.logID(); !known {
+			c.strangers(at)
+		}
 		c.newest.covered = nil // it is not ours to keep
 	}
 	c.next, c.last, c.linked = h.First, h.hash, true
@@ -240,7 +245,7 @@ func (c *checker) finish(last string) {
 			c.faults, c.faultCount, c.torn = c.faults[:1], 1, f
 		}
 	}
-	if c.first > max(1, c.oldest) {
+	if c.first > max(1, c.oldest) && !c.late {
 		f := &Fault{File: segmentName(c.first), Line: 1, Sequence: max(1, c.oldest),
 			Err: fmt.Errorf("%w: the log begins with sequence %d, and no mark says why", ErrMissing, c.first)}
 		c.faults = append([]*Fault{f}, c.faults...)

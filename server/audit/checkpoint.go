@@ -131,15 +131,30 @@ func (c *checker) compare(at scanned) {
 			c.passed++ // the log begins behind it, or is broken there
 		case !c.linked || !c.treed:
 			c.passed++ // what broke the tree has been said
-		case p.Log != c.log:
-			c.fault(at, c.next-1, ErrAltered, "this is another log than the one of the checkpoint of %s", millis(p.Time))
 		case p.From == c.tree.from && p.Root == c.tree.root(c.digest):
 			c.proved++
+			c.covered = p.Next() - 1
 		default:
 			c.fault(at, c.next-1, ErrAltered, "the log up to here is not the one of the checkpoint of %s", millis(p.Time))
 		}
 		c.checkpoints = c.checkpoints[1:]
 	}
+}
+
+// strangers takes down checkpoints that are not of this log at all: it was
+// replaced.
+func (c *checker) strangers(at scanned) {
+	var newest *Checkpoint
+	for i := range c.checkpoints {
+		if p := &c.checkpoints[i]; p.Log != c.log && (newest == nil || p.Time > newest.Time) {
+			newest = p
+		}
+	}
+	if newest == nil {
+		return
+	}
+	c.fault(at, 1, ErrAltered, "this is another log than the one of the checkpoint of %s, which went to sequence %d", millis(newest.Time), newest.Next()-1)
+	c.checkpoints = slices.DeleteFunc(c.checkpoints, func(p Checkpoint) bool { return p.Log != c.log })
 }
 
 // missing takes down checkpoints behind the end of the log.

@@ -2,6 +2,7 @@ package audit_test
 
 import (
 	"bytes"
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -49,6 +50,10 @@ func checkpoint(t testing.TB, log *audit.Log) audit.Checkpoint {
 		t.Fatal("there is no checkpoint")
 	}
 	return c
+}
+
+func against(dir string, kept ...audit.Checkpoint) (audit.Report, error) {
+	return audit.VerifyAgainst(context.Background(), dir, audit.Against{Checkpoints: kept})
 }
 
 // The tree is the one that tlog makes of the hashes of the lines.
@@ -143,7 +148,7 @@ func TestVerifyAgainstCheckpoints(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			dir := copied(t, dir)
 			change(t, dir)
-			r, err := audit.VerifyAgainst(dir, kept)
+			r, err := against(dir, kept...)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -207,7 +212,7 @@ func TestVerifyBehindRetention(t *testing.T) {
 		log.Published(1 << 40)
 		now = now.Add(3 * 24 * time.Hour)
 	}
-	r, err := audit.VerifyAgainst(dir, kept)
+	r, err := against(dir, kept...)
 	if err != nil || r.Err() != nil || r.First == 1 || r.Proved == 0 || r.Passed == 0 || r.Proved+r.Passed != 6 {
 		t.Errorf("%+v, %v", r, err)
 	}
@@ -232,7 +237,7 @@ func TestATreeBeginsAnewBehindDamage(t *testing.T) {
 	if third.From <= second.From {
 		t.Errorf("the tree goes on: %+v", third)
 	}
-	r, err := audit.VerifyAgainst(dir, []audit.Checkpoint{third, second, first})
+	r, err := against(dir, third, second, first)
 	if err != nil || r.Proved != 2 || r.Passed != 1 || r.FaultCount != 1 {
 		t.Errorf("%+v, %v", r, err)
 	}

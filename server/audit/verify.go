@@ -2,8 +2,8 @@ package audit
 
 import (
 	"bytes"
+	"context"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -15,9 +15,10 @@ import (
 // maxMarks bounds the marks that a report names.
 const maxMarks = 1000
 
-// Report is what [Verify] has found.
+// Report is what [Verify] or [VerifyAgainst] has found.
 type Report struct {
 	NodeID   string
+	Log      Hash // which log it is: the hash of its very first header
 	Segments int
 	Records  uint64 // traces; marks are not among them
 	First    uint64 // sequence of the first line, 0 when there is none
@@ -28,6 +29,7 @@ type Report struct {
 	// Proved is how many checkpoints the log fits. Passed is how many could not
 	// be compared: the log begins behind them by now, or is broken there.
 	Proved, Passed int
+	Covered        uint64 // sequence of the last line that a checkpoint proves
 
 	Faults     []*Fault // the first 100, in the order of the log
 	FaultCount int
@@ -41,58 +43,20 @@ func (r *Report) Err() error {
 	return r.Faults[0]
 }
 
-// Verify is [VerifyAgainst] without checkpoints: that the newest lines were
-// taken away, or everything was written anew, it cannot see.
-func Verify(dir string) (Report, error) { return VerifyAgainst(dir, nil) }
-
-// VerifyAgainst reads the whole log in a directory, which may be a copy, and checks
-// every line of it. It changes nothing. What is wrong with the log is in the
-// report; the error is that it could not be read.
-//
-// It finds every line that was altered, added, moved or taken away between two
-// that are there, and with checkpoints that others have kept, also that the log
-// was cut or written anew before them. The log of a running node may be read as well; its last
-// lines may then seem torn.
-func VerifyAgainst(dir string, checkpoints []Checkpoint) (Report, error) {
-	segments, err := listSegments(dir)
-	if err != nil {
-		return Report{}, err
-	}
-	c := newChecker()
-	c.checkpoints = sortCheckpoints(checkpoints)
-	last := ""
-	for _, s := range segments {
-		err := checkFile(c, dir, s)
-		if errors.Is(err, fs.ErrNotExist) && !s.packed {
-			s.packed = true // packed between listing and reading
-			err = checkFile(c, dir, s)
-		}
-		if errors.Is(err, fs.ErrNotExist) && !c.begun {
-			continue // dropped between listing and reading
-		}
-		if err != nil {
-			return Report{}, fmt.Errorf("verifying the trace log: %w", err)
-		}
-		last = s.name()
-	}
-	c.finish(last)
-	r := Report{NodeID: c.node, Segments: len(segments), Records: c.records, Marks: c.marks, Faults: c.faults, FaultCount: c.faultCount,
-		Proved: c.proved, Passed: c.passed}
-	if c.begun && c.next > c.first {
-		r.First, r.Last = c.first, c.next-1
-	}
-	r.LastHash = c.last
-	return r, nil
-}
-
-func checkFile(c *checker, dir string, s segment) error {
+// checkFile checks the file of a segment, of a plain one no more than limit
+// bytes (-1: all).
+func checkFile(ctx context.Context, c *checker, dir string, s segment, limit int64) error {
 	f, err := os.Open(filepath.Join(dir, s.name()))
 	if err != nil {
 		return err
 	}
 	defer f.Close()
 	if !s.packed {
-		_, err = c.segment(s, f)
+		text := io.Reader(f)
+		if limit >= 0 {
+			text = io.LimitReader(f, limit)
+		}
+		_, err = c.segment(s, reader{ctx, text})
 		return err
 	}
 	info, err := f.Stat()
@@ -100,7 +64,7 @@ func checkFile(c *checker, dir string, s segment) error {
 		return err
 	}
 	s.size = info.Size()
-	if err := c.packedSegment(s, f); err != nil {
+	if err := c.packedSegment(s, reader{ctx, f}); err != nil {
 		return err
 	}
 	return c.index(dir, s)
@@ -136,7 +100,7 @@ type unpacking struct{ d *zstd.Decoder }
 
 func (u unpacking) Read(p []byte) (int, error) {
 	n, err := u.d.Read(p)
-	if err != nil && !errors.Is(err, io.EOF) && !isFileError(err) {
+	if err != nil && !errors.Is(err, io.EOF) && !isFileError(err) && !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
 		err = &unpackError{err: err}
 	}
 	return n, err

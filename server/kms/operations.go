@@ -69,6 +69,7 @@ var (
 	OpLoseModule      = Operation{"loseModule", "", "cluster"}
 	OpRegainModule    = Operation{"regainModule", "", "cluster"}
 	OpReceiveRoots    = Operation{"receiveRoots", "", "cluster"}
+	OpLoseTraces      = Operation{"loseTraces", "", "cluster"}
 )
 
 // Repeatable says that asking twice changes nothing that asking once does not.

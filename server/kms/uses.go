@@ -60,6 +60,11 @@ func (s *Service) report(ctx context.Context, body command.Body) error {
 	return nil
 }
 
+// PublishCheckpoint has the cluster remember a checkpoint of this node's traces.
+func (s *Service) PublishCheckpoint(ctx context.Context, body command.PublishCheckpoint) error {
+	return s.report(ctx, body)
+}
+
 // takeUses returns the uses that were not reported yet. They count as reported.
 func (k *keyring) takeUses() []command.VersionUse {
 	k.mu.Lock()
