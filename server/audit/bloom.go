@@ -1,7 +1,7 @@
 package audit
 
-// A block of lines has a Bloom filter of what its lines are found by: it says
-// for certain that a value is not in the block. At 12 bits a value it is wrong
+// A block of lines has a Bloom filter of the values that only one trace has: it
+// says for certain that a value is not in the block. At 12 bits a value it is wrong
 // about one in 300 of the others, which then costs the reading of a block.
 const (
 	bloomBits   = 12 // bits a value
@@ -26,14 +26,14 @@ func termOf(f field, form []byte) term {
 }
 
 // appendBloom appends a filter of the terms.
-func appendBloom(dst []byte, terms map[term]struct{}) []byte {
+func appendBloom(dst []byte, terms []term) []byte {
 	size := (max(minBloom, len(terms)*bloomBits) + 7) / 8
 	start := len(dst)
 	for range size {
 		dst = append(dst, 0)
 	}
 	filter := dst[start:]
-	for t := range terms {
+	for _, t := range terms {
 		for p := range bloomProbes {
 			bit := t.probe(p, size)
 			filter[bit/8] |= 1 << (bit % 8)

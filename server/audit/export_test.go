@@ -55,11 +55,18 @@ func ScanBody(body []byte) (texts map[string]string, time, recordTime int64, ok 
 
 // ParseIndex reads an index and writes what it has understood.
 func ParseIndex(data []byte) ([]byte, error) {
-	packed, blocks, err := parseIndex(data)
+	part, more, err := indexSizes(data)
 	if err != nil {
 		return nil, err
 	}
-	return appendIndex(nil, packed, blocks), nil
+	if part+more != int64(len(data)) {
+		return nil, errIndex
+	}
+	x, err := parseIndex(data[:part], data[part:])
+	if err != nil {
+		return nil, err
+	}
+	return x.append(nil), nil
 }
 
 // Frames finds the frames of a packed segment.

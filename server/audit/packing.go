@@ -51,15 +51,15 @@ func (l *Log) packing(ctx context.Context) {
 func (l *Log) packOne(p *packer, s segment, asIs map[uint64]bool) error {
 	if s.packed {
 		asIs[s.first] = true
-		if _, _, err := readIndex(l.cfg.Dir, s.first, s.size, nil); err == nil {
+		if _, _, err := readIndex(l.cfg.Dir, s.first, s.size, true, nil); err == nil {
 			return nil
 		}
 		l.cfg.Logger.Warn("a segment of the trace log has lost its index, which is made again", "segment", s.name())
-		blocks, err := reindex(l.cfg.Dir, s.first, p.decoder)
+		x, err := reindex(l.cfg.Dir, s.first, p.decoder)
 		if err != nil {
 			return err
 		}
-		return p.writeIndex(s.first, s.size, blocks)
+		return p.writeIndex(s.first, x)
 	}
 	size, err := p.pack(s.first)
 	if errors.Is(err, errNotPacked) {

@@ -37,6 +37,9 @@ const (
 	fieldTraceID field = 32 // of the hash; not among the members
 )
 
+// unique says that hardly two traces have the same value.
+func (f field) unique() bool { return f == fieldRequestID || f == fieldTraceID }
+
 // limit is the most bytes of a field's text in a line.
 func (f field) limit() int {
 	switch f {

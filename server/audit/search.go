@@ -67,6 +67,8 @@ type Answer struct {
 	// Damaged names what could not be searched, or holds lines that are not as
 	// they were written: what was looked for may be missing because of it.
 	Damaged []string
+	// Read is how many bytes of text were looked through.
+	Read int64
 }
 
 // maxDamaged bounds the places that an answer names.
@@ -129,7 +131,8 @@ type search struct {
 	below   uint64
 	want    [fieldCount][]byte // forms; nil: anything
 	except  []byte             // form of a name that does not fit; nil: none
-	terms   []term
+	terms   []term             // of fields that many traces share
+	unique  []term             // of others
 	decoder *zstd.Decoder
 
 	follows uint64 // sequence that follows the last line of the segment at hand
@@ -138,6 +141,7 @@ type search struct {
 	chain               chain // to check hashes with
 	fields              fields
 	text, packed, space []byte
+	counts              []uint8
 	batch               []Found // of one block, the oldest first
 	bytes               int
 	answer              Answer
@@ -151,7 +155,7 @@ func newSearch(dir string, q Query) (*search, error) {
 	s := &search{dir: dir, q: q, below: q.Below, decoder: d, chain: newChain()}
 	if q.TraceID != "" {
 		s.q = Query{TraceID: q.TraceID, Limit: q.Limit, MaxBytes: q.MaxBytes, ProjectID: q.ProjectID, Above: q.Above, Below: q.Below}
-		s.terms = append(s.terms, termOf(fieldTraceID, []byte(q.TraceID)))
+		s.unique = append(s.unique, termOf(fieldTraceID, []byte(q.TraceID)))
 	}
 	q = s.q
 	for f, value := range map[field]string{
@@ -162,7 +166,11 @@ func newSearch(dir string, q Query) (*search, error) {
 	} {
 		if value != "" {
 			s.want[f] = f.appendTo(nil, value)
-			s.terms = append(s.terms, termOf(f, s.want[f]))
+			if t := termOf(f, s.want[f]); f.unique() {
+				s.unique = append(s.unique, t)
+			} else {
+				s.terms = append(s.terms, t)
+			}
 		}
 	}
 	if q.Except != "" {
@@ -187,21 +195,28 @@ func (s *search) segment(ctx context.Context, seg segment, size int64) (done boo
 	if !packed {
 		return s.plain(ctx, f, seg, size)
 	}
-	blocks, space, err := readIndex(s.dir, seg.first, size, s.space)
+	x, space, err := readIndex(s.dir, seg.first, size, len(s.unique) > 0, s.space)
 	s.space = space
+	if err == nil {
+		s.counts, err = x.holders(s.terms, s.counts)
+	}
 	if err != nil {
 		// It takes a second to make one, and the log does so soon; meanwhile it
 		// is made for this search.
-		if blocks, err = reindex(s.dir, seg.first, s.decoder); err != nil {
+		if x, err = reindex(s.dir, seg.first, s.decoder); err == nil {
+			s.counts, err = x.holders(s.terms, s.counts)
+		}
+		if err != nil {
 			return s.damaged(packedName(seg.first), err)
 		}
 	}
+	blocks := x.blocks
 	if n := len(blocks); n > 0 {
 		s.ends(seg, blocks[n-1].next())
 	}
 	for i := len(blocks) - 1; i >= 0; i-- {
 		b := &blocks[i]
-		if !s.concerns(b) {
+		if int(s.counts[i]) < len(s.terms) || !s.concerns(b) {
 			continue
 		}
 		if s.stop(ctx, b.next()) {
@@ -232,7 +247,7 @@ func (s *search) concerns(b *block) bool {
 		q.After != 0 && b.latest <= q.After || q.Before != 0 && b.earliest >= q.Before || b.lines == 0 {
 		return false
 	}
-	for _, t := range s.terms {
+	for _, t := range s.unique {
 		if !mayHold(b.filter, t) {
 			return false
 		}
@@ -262,12 +277,15 @@ func lastHash(text []byte) (h Hash) {
 	return h
 }
 
+// plainBlock is how much of a segment that is not packed is looked at at once.
+const plainBlock = 256 << 10
+
 // plain looks through a segment that is not packed, from its end.
 func (s *search) plain(ctx context.Context, f *os.File, seg segment, size int64) bool {
-	buffer := make([]byte, maxBlock+maxLine)
+	buffer := make([]byte, plainBlock+2*maxLine)
 	last := true // the block at hand is the segment's last one
 	for end := size; end > 0; {
-		from := max(0, end-blockSize)
+		from := max(0, end-plainBlock)
 		back := max(0, from-maxLine) // so that the hash of the line before is there
 		text := buffer[:end-back]
 		if _, err := f.ReadAt(text, back); err != nil {
@@ -321,6 +339,7 @@ func sequenceAfter(block []byte) uint64 {
 // first has the hash before, and reports whether the search is over.
 func (s *search) lines(text []byte, before Hash, file string) (done bool) {
 	s.batch = s.batch[:0]
+	s.answer.Read += int64(len(text))
 	look := s.mentions(text) // else only hashes are checked
 	last, first := before, uint64(0)
 	for raw := range bytes.Lines(text) {

@@ -127,8 +127,8 @@ func (c *checker) index(dir string, s segment) error {
 		return err
 	}
 	defer d.Close()
-	blocks, err := reindex(dir, s.first, d)
-	if err == nil && !bytes.Equal(have, appendIndex(nil, s.size, blocks)) {
+	x, err := reindex(dir, s.first, d)
+	if err == nil && !bytes.Equal(have, x.append(nil)) {
 		c.fault(scanned{file: indexName(s.first)}, s.first, ErrAltered, "the index is not that of the segment")
 	}
 	return nil // what is wrong with the segment has been said
