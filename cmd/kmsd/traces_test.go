@@ -86,7 +86,7 @@ func tracesAreProved(t *testing.T, c *cluster) {
 			if node.Checkpoints > 0 {
 				proved++
 			}
-			all, err := filepath.Glob(filepath.Join(c.dir, node.NodeID, "audit", "checkpoints", "*.jsonl"))
+			all, err := filepath.Glob(filepath.Join(c.dir, node.NodeID, "data", "audit", "checkpoints", "*.jsonl"))
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/klauspost/compress/zstd"
+	"golang.org/x/sys/unix"
 )
 
 // Query says which traces are looked for: those that all of its fields fit. A
@@ -214,7 +215,11 @@ func (s *search) segment(ctx context.Context, seg segment, size int64) (done boo
 	if n := len(blocks); n > 0 {
 		s.ends(seg, blocks[n-1].next())
 	}
+	ahead := ahead{f: f, at: len(blocks)}
 	for i := len(blocks) - 1; i >= 0; i-- {
+		ahead.read(i, func(i int) (*block, bool) {
+			return &blocks[i], int(s.counts[i]) == len(s.terms) && s.concerns(&blocks[i])
+		})
 		b := &blocks[i]
 		if int(s.counts[i]) < len(s.terms) || !s.concerns(b) {
 			continue
@@ -231,6 +236,31 @@ func (s *search) segment(ctx context.Context, seg segment, size int64) (done boo
 		}
 	}
 	return false
+}
+
+// ahead has the system read blocks before they are looked at: on a cold disk
+// many are on their way at a time.
+type ahead struct {
+	f    *os.File
+	at   int // the blocks from here on were asked for
+	sent int // of them, those that were wanted
+}
+
+// readAhead is how many blocks are asked for in advance.
+const readAhead = 16
+
+// read is told that block i comes next; wanted says which blocks are wanted.
+func (a *ahead) read(i int, wanted func(i int) (*block, bool)) {
+	if i < a.at {
+		a.sent = 0
+	}
+	for ; a.at > 0 && (a.sent < readAhead || a.at > i); a.at-- {
+		if b, is := wanted(a.at - 1); is {
+			a.sent++
+			// It is advice: whether it is followed changes no answer.
+			_ = unix.Fadvise(int(a.f.Fd()), b.offset, int64(b.size), unix.FADV_WILLNEED)
+		}
+	}
 }
 
 // ends compares where a segment ends with where the next one begins.

@@ -355,3 +355,30 @@ func TestASearchNamesWhatIsMissing(t *testing.T) {
 	f(small, 2, true)
 	f(packing, 2, true)
 }
+
+// What a search reads does not grow with the log: no more than the blocks that
+// hold what it returns, and the newest segment, which is not packed.
+func TestASearchReadsLittle(t *testing.T) {
+	cfg := packing(t.TempDir())
+	cfg.SegmentSize, cfg.Sync = 4<<20, audit.SyncInterval
+	m := fill(t, cfg, 20_000)
+	const block, tail = 64 << 10, 4<<20 + 64<<10
+	f := func(q audit.Query, found, blocks int) {
+		t.Helper()
+		a, err := m.log.Search(t.Context(), q)
+		if err != nil || len(a.Found) != found || len(a.Damaged) > 0 {
+			t.Errorf("%d found, %v, damaged %v", len(a.Found), err, a.Damaged)
+		}
+		if most := int64(blocks*block + tail); a.Read > most {
+			t.Errorf("%d bytes were read, want %d at most", a.Read, most)
+		}
+	}
+	f(audit.Query{ResourceID: m.rare, Limit: 200}, 20, 20)
+	f(audit.Query{ResourceID: m.keys[0], Limit: 5}, 5, 6)
+	f(audit.Query{ResourceID: "none", Limit: 5}, 0, 0)
+	f(audit.Query{UserName: "none", ResourceID: m.keys[0], Limit: 5}, 0, 0)
+	f(audit.Query{RequestID: "none", Limit: 5}, 0, 6) // a filter is wrong now and then
+	if per := float64(m.size) / float64(m.packed); per > 120 {
+		t.Errorf("%.1f bytes a record, above 120", per)
+	}
+}
