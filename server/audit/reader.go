@@ -159,13 +159,10 @@ func (t *taking) segment(seg segment, size int64) (more bool, err error) {
 		return t.plain(f, seg, size)
 	}
 	s := t.search
-	blocks, space, err := readIndex(s.dir, seg.first, size, s.space)
-	s.space = space
+	blocks, err := s.blocks(seg, size)
 	if err != nil {
-		if blocks, err = reindex(s.dir, seg.first, s.decoder); err != nil {
-			s.damaged(packedName(seg.first), err)
-			return true, nil
-		}
+		s.damaged(packedName(seg.first), err)
+		return true, nil
 	}
 	for i := range blocks {
 		b := &blocks[i]
@@ -175,7 +172,7 @@ func (t *taking) segment(seg segment, size int64) (more bool, err error) {
 		if t.enough() {
 			return false, nil
 		}
-		if !t.all && !s.concerns(b) {
+		if !t.all && !s.concerns(b, i) {
 			t.batch.Above = b.next() - 1
 			continue
 		}

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/klauspost/compress/zstd"
-	"golang.org/x/sys/unix"
 )
 
 // Query says which traces are looked for: those that all of its fields fit. A
@@ -196,32 +195,20 @@ func (s *search) segment(ctx context.Context, seg segment, size int64) (done boo
 	if !packed {
 		return s.plain(ctx, f, seg, size)
 	}
-	x, space, err := readIndex(s.dir, seg.first, size, len(s.unique) > 0, s.space)
-	s.space = space
-	if err == nil {
-		s.counts, err = x.holders(s.terms, s.counts)
-	}
+	blocks, err := s.blocks(seg, size)
 	if err != nil {
-		// It takes a second to make one, and the log does so soon; meanwhile it
-		// is made for this search.
-		if x, err = reindex(s.dir, seg.first, s.decoder); err == nil {
-			s.counts, err = x.holders(s.terms, s.counts)
-		}
-		if err != nil {
-			return s.damaged(packedName(seg.first), err)
-		}
+		return s.damaged(packedName(seg.first), err)
 	}
-	blocks := x.blocks
 	if n := len(blocks); n > 0 {
 		s.ends(seg, blocks[n-1].next())
 	}
 	ahead := ahead{f: f, at: len(blocks)}
 	for i := len(blocks) - 1; i >= 0; i-- {
 		ahead.read(i, func(i int) (*block, bool) {
-			return &blocks[i], int(s.counts[i]) == len(s.terms) && s.concerns(&blocks[i])
+			return &blocks[i], s.concerns(&blocks[i], i)
 		})
 		b := &blocks[i]
-		if int(s.counts[i]) < len(s.terms) || !s.concerns(b) {
+		if !s.concerns(b, i) {
 			continue
 		}
 		if s.stop(ctx, b.next()) {
@@ -238,51 +225,11 @@ func (s *search) segment(ctx context.Context, seg segment, size int64) (done boo
 	return false
 }
 
-// ahead has the system read blocks before they are looked at: on a cold disk
-// many are on their way at a time.
-type ahead struct {
-	f    *os.File
-	at   int // the blocks from here on were asked for
-	sent int // of them, those that were wanted
-}
-
-// readAhead is how many blocks are asked for in advance.
-const readAhead = 16
-
-// read is told that block i comes next; wanted says which blocks are wanted.
-func (a *ahead) read(i int, wanted func(i int) (*block, bool)) {
-	if i < a.at {
-		a.sent = 0
-	}
-	for ; a.at > 0 && (a.sent < readAhead || a.at > i); a.at-- {
-		if b, is := wanted(a.at - 1); is {
-			a.sent++
-			// It is advice: whether it is followed changes no answer.
-			_ = unix.Fadvise(int(a.f.Fd()), b.offset, int64(b.size), unix.FADV_WILLNEED)
-		}
-	}
-}
-
 // ends compares where a segment ends with where the next one begins.
 func (s *search) ends(seg segment, next uint64) {
 	if next < s.follows {
 		s.damaged(seg.name(), fmt.Errorf("%w: the traces from sequence %d to %d", ErrMissing, next, s.follows-1))
 	}
-}
-
-// concerns tells whether a block may hold what is looked for.
-func (s *search) concerns(b *block) bool {
-	q := &s.q
-	if s.below != 0 && b.first >= s.below || q.Above != 0 && b.next() <= q.Above+1 ||
-		q.After != 0 && b.latest <= q.After || q.Before != 0 && b.earliest >= q.Before || b.lines == 0 {
-		return false
-	}
-	for _, t := range s.unique {
-		if !mayHold(b.filter, t) {
-			return false
-		}
-	}
-	return true
 }
 
 // stop tells whether to stop before lines below next are looked at. Enough is
