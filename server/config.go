@@ -15,6 +15,7 @@ import (
 	"github.com/raftkms/raftkms/cluster"
 	"github.com/raftkms/raftkms/hsm"
 	"github.com/raftkms/raftkms/server/audit"
+	"github.com/raftkms/raftkms/server/gate"
 )
 
 // Config is what one node is made of. Zero values are usable where a sentence
@@ -58,6 +59,8 @@ type Config struct {
 	// ProxiesTrusted are the addresses of balancers that name the client in a
 	// PROXY protocol header, which they must send; empty: the header is not read.
 	ProxiesTrusted []netip.Prefix
+	// Limits are what one address and one user may ask of this node.
+	Limits gate.Config
 
 	// ClusterListen is the host:port on which members meet (Raft and calls).
 	ClusterListen string

@@ -70,7 +70,7 @@ func (s *Server) serveAPI(m *member) error {
 	if len(s.cfg.ProxiesTrusted) > 0 {
 		accept = listenProxied(accept, s.cfg.ProxiesTrusted)
 	}
-	listener := tls.NewListener(accept, tlsConfig)
+	listener := tls.NewListener(s.gate.Listen(accept), tlsConfig)
 	s.tasks.Go(func() {
 		if err := s.api.Serve(listener); err != nil && !s.draining.Load() {
 			s.fail(fmt.Errorf("serving the API port: %w", err))
@@ -133,6 +133,9 @@ func (s *Server) dialect(m *member, e huawei.Endpoint) handler {
 			*in.outcome = e.Answer(ctx, m.dialect, in.forwarded, path)
 			return e.Operation.Name
 		}
+		if !s.admit(in) {
+			return e.Operation.Name
+		}
 		e.Serve(ctx, m.dialect, in.rc, in.requestID, path)
 		return e.Operation.Name
 	}
@@ -141,6 +144,9 @@ func (s *Server) dialect(m *member, e huawei.Endpoint) handler {
 // identity answers through the identity service.
 func (s *Server) identity(m *member, e keystone.Endpoint) handler {
 	return func(ctx context.Context, in incoming) string {
+		if !s.admit(in) {
+			return e.Operation.Name
+		}
 		e.Serve(ctx, m.keystone, in.rc, in.requestID, in.path.get)
 		return e.Operation.Name
 	}

@@ -161,18 +161,21 @@ func (s *Server) start(ctx context.Context, id identity, creds credentials) erro
 		Follow: func(ctx context.Context, q kms.TraceQuery) (kms.TracePage, error) {
 			return s.followTraces(ctx, m, q)
 		},
-		Logger: s.cfg.Logger,
+		Logger:   s.cfg.Logger,
+		Untraced: s.untraced,
 
 		MinDeletionWait: s.cfg.MinDeletionWait,
 		Services:        s.cfg.Services,
 	})
 	m.secrets = iam.NewSecrets(s.openAccessKey(m))
-	tokens := iam.NewTokens(m.seal)
+	tokens := iam.NewTokens(&tokenSeals{s, m})
 	door := iam.NewDoor(iam.NewVerifier(m.secrets, time.Now), tokens)
+	door.Limit(s.gate.AdmitUser)
 	m.dialect = huawei.New(m.service, door)
 	m.keystone = keystone.New(keystone.Config{
 		Service: m.service, Door: door, Tokens: tokens, Passwords: iam.NewPasswords(runtime.GOMAXPROCS(0), time.Now),
 		URL: s.cfg.CatalogURL, Clock: time.Now, SealSecret: m.seal.sealAccessKey,
+		MayTry: s.gate.MayTry, Failed: func(source string) { s.gate.Failed(source) },
 	})
 	m.dialect.SetElsewhere(s.elsewhere(m))
 	m.roots = newRootKeeper(s, m, id)
@@ -290,17 +293,6 @@ func (s *sealer) openAccessKey(ctx context.Context, ak *state.AccessKey) ([]byte
 // sealAccessKey seals the secret key of a new access key.
 func (s *sealer) sealAccessKey(ctx context.Context, root *state.Root, accessKeyID string, secret []byte) ([]byte, error) {
 	return s.seal(ctx, hsm.RootGeneration(root.Cluster().RootGeneration), sealAccessKey, accessKeyID, secret)
-}
-
-// SealToken implements [iam.Seals].
-func (s *sealer) SealToken(ctx context.Context, root *state.Root, token []byte) ([]byte, error) {
-	c := root.Cluster()
-	return s.seal(ctx, hsm.RootGeneration(c.RootGeneration), sealToken, c.ID, token)
-}
-
-// OpenToken implements [iam.Seals].
-func (s *sealer) OpenToken(ctx context.Context, root *state.Root, sealed []byte) ([]byte, error) {
-	return s.open(ctx, sealToken, root.Cluster().ID, sealed)
 }
 
 // The purposes of seals.

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -29,6 +30,7 @@ type breakable struct {
 	outage error
 	since  time.Time
 	over   chan struct{}
+	seals  atomic.Int64 // how often root-seal was asked for
 }
 
 func (b *breakable) set(outage error) {
@@ -50,7 +52,15 @@ func (b *breakable) Changed() <-chan struct{} {
 	return b.over
 }
 
+func (b *breakable) MAC(ctx context.Context, message []byte) ([]byte, error) {
+	if err := b.Health().Outage; err != nil {
+		return nil, err
+	}
+	return b.Module.MAC(ctx, message)
+}
+
 func (b *breakable) Seal(ctx context.Context) (hsm.Key, error) {
+	b.seals.Add(1)
 	if err := b.Health().Outage; err != nil {
 		return nil, err
 	}

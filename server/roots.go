@@ -280,6 +280,11 @@ func (s *Server) handleCalls(m *member) {
 	m.node.Handle(callForward, func(ctx context.Context, peer string, body []byte) ([]byte, error) {
 		return s.answerForwarded(ctx, m, peer, body)
 	})
+	for _, call := range []string{callSealToken, callOpenToken, callTokenCheck} {
+		m.node.Handle(call, func(ctx context.Context, peer string, body []byte) ([]byte, error) {
+			return s.answerAboutTokens(ctx, m, call, peer, body)
+		})
+	}
 	m.node.Handle(callOpenSecret, func(ctx context.Context, peer string, body []byte) ([]byte, error) {
 		return s.answerOpenSecret(ctx, m, peer, body)
 	})

@@ -34,6 +34,7 @@ func (s *Server) jobs(m *member) []job {
 		{name: "publishing checkpoints of the traces", pause: s.cfg.CheckpointPause, run: m.publisher.run},
 		{name: "reporting uses", pause: time.Minute, run: m.service.ReportUses},
 		{name: "reporting uses of access keys", pause: time.Minute, run: m.service.ReportAccesses},
+		{name: "telling of refusals", pause: untracedPause, run: s.tellUntraced},
 		{name: "forgetting revocations", leader: true, pause: 10 * time.Minute, run: m.service.ForgetRevoked},
 	}
 }

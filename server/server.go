@@ -14,6 +14,7 @@ import (
 
 	"github.com/raftkms/raftkms/fsm"
 	"github.com/raftkms/raftkms/server/audit"
+	"github.com/raftkms/raftkms/server/gate"
 )
 
 // Server is one node.
@@ -22,6 +23,7 @@ type Server struct {
 	machine *fsm.Machine
 	traces  *audit.Log
 	metrics *nodeMetrics
+	gate    *gate.Gate
 	events  *events
 	// followers has room for those who wait for traces.
 	followers chan struct{}
@@ -59,8 +61,9 @@ func Open(ctx context.Context, cfg Config) (*Server, error) {
 	}
 	s := &Server{
 		cfg: cfg, machine: fsm.New(), metrics: newMetrics(cfg.Version), events: newEvents(), followers: make(chan struct{}, maxFollowers),
-		requestIDs: newRequestIDs(), fatal: make(chan error, 1),
+		requestIDs: newRequestIDs(), fatal: make(chan error, 1), gate: gate.New(cfg.Limits, time.Now),
 	}
+	s.metrics.watchGate(s.gate)
 	if err := s.listen(ctx); err != nil {
 		return nil, err
 	}

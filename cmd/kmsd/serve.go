@@ -19,6 +19,7 @@ import (
 	"github.com/raftkms/raftkms/hsm"
 	"github.com/raftkms/raftkms/server"
 	"github.com/raftkms/raftkms/server/audit"
+	"github.com/raftkms/raftkms/server/gate"
 )
 
 // logPatience is how long the exit waits for a blocked log.
@@ -85,6 +86,9 @@ func serveNode(ctx context.Context, c *config.Config) (err error) {
 		AuditRetention: c.Audit.Retention, AuditFull: audit.Full(c.Audit.Full),
 		APIListen: c.API.Listen, APIURL: c.API.Advertise, CatalogURL: c.API.CatalogURL, APIMinTLS: c.API.MinTLSVersion(),
 		APICertificateFile: c.API.CertificateFile, APIKeyFile: keyFile(c), ProxiesTrusted: proxies,
+		Limits: gate.Config{
+			Connections: c.Limits.Connections, Failures: c.Limits.Failures, AddressRate: c.Limits.AddressRate, UserRate: c.Limits.UserRate,
+		},
 		ClusterListen: c.Cluster.Listen, ClusterAdvertise: c.Cluster.Advertise,
 		Standby: c.Cluster.Standby, Reads: reads, GossipListen: c.Gossip.Listen, GossipAdvertise: c.Gossip.Advertise,
 		JoinToken: token, Module: module, LoadedKeys: c.Module.LoadedKeys, Logger: logger,

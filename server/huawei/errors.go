@@ -178,6 +178,8 @@ func (e *Endpoint) answerTo(err error) answer {
 	switch {
 	case errors.Is(err, wire.ErrSyntax):
 		return answer{400, "KMS.0202", "The request is " + err.Error() + "."}
+	case errors.Is(err, iam.ErrThrottled):
+		return answer{503, "KMS.0104", "The user asks more often than this node answers one user. Try again."}
 	case kms.ModuleGone(err),
 		errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		return answers[kms.KindUnavailable]

@@ -35,6 +35,11 @@ func WriteTooLarge(rc *fasthttp.RequestCtx, requestID string) {
 	writeAnswer(rc, requestID, answer{400, "KMS.0203", "The request is too long."})
 }
 
+// WriteThrottled answers a request of an address that asks more often than it may.
+func WriteThrottled(rc *fasthttp.RequestCtx, requestID string) {
+	writeAnswer(rc, requestID, answer{503, "KMS.0104", "The address asks more often than this node answers one address. Try again."})
+}
+
 // WriteInternal answers a request whose handling failed in a way nobody foresaw.
 func WriteInternal(rc *fasthttp.RequestCtx, requestID string) {
 	writeAnswer(rc, requestID, answers[kms.KindInternal])

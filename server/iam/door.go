@@ -18,7 +18,14 @@ type Door struct {
 	tokens     *Tokens
 	providers  *Providers
 	clock      func() time.Time
+	admit      func(userID string) bool // nil: everybody, always
 }
+
+// ErrThrottled says that a user who has been proved asks more often than they may.
+var ErrThrottled = errors.New("the user asks more often than this node answers one user; try again")
+
+// Limit has users admitted by a function; it comes before the first request.
+func (d *Door) Limit(admit func(userID string) bool) { d.admit = admit }
 
 // NewDoor returns a door that opens to signatures and to tokens; nil tokens:
 // to signatures alone.
@@ -32,6 +39,14 @@ func NewDoor(signatures *Verifier, tokens *Tokens) *Door {
 // (as the vendor's gateway does), and one credential that proves nothing is
 // not made good by another.
 func (d *Door) Identify(ctx context.Context, root *state.Root, r *Request) (Principal, error) {
+	p, err := d.identify(ctx, root, r)
+	if err == nil && d.admit != nil && !d.admit(p.UserID) {
+		return Principal{}, ErrThrottled
+	}
+	return p, err
+}
+
+func (d *Door) identify(ctx context.Context, root *state.Root, r *Request) (Principal, error) {
 	token, n := r.header(headerToken)
 	switch {
 	case n == 1 && d.tokens != nil:

@@ -35,6 +35,8 @@ type Identities interface {
 // key does not exist) that gateway tells as well.
 type Error struct {
 	Reason string
+
+	settled bool // see Settled; for reasons that may be told for either
 }
 
 // Error returns the gateway's message.
@@ -63,9 +65,12 @@ func (e *Error) Settled() bool {
 	case reasonNoCredential, reasonSignature, reasonMalformed, reasonAlgorithm, reasonDate, reasonExpired, reasonHeader, reasonPayload, reasonURL:
 		return true
 	default:
-		return false
+		return e.settled
 	}
 }
+
+// refuseForgery refuses what no state of the cluster would take for a token.
+func refuseForgery() error { return &Error{Reason: reasonToken, settled: true} }
 
 func refuse(reason string) error { return &Error{Reason: reason} }
 

@@ -4,10 +4,12 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
+	"crypto/subtle"
 	"encoding/base64"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/fxamacker/cbor/v2"
@@ -76,14 +78,29 @@ func (t *Token) principal(user *state.User, domain *state.Domain) Principal {
 type Seals interface {
 	SealToken(ctx context.Context, root *state.Root, token []byte) ([]byte, error)
 	OpenToken(ctx context.Context, root *state.Root, sealed []byte) ([]byte, error)
+	// TokenCheck returns the key of the check behind the seal, the same on every
+	// node while the cluster has one generation of roots.
+	TokenCheck(ctx context.Context, root *state.Root) ([]byte, error)
 }
+
+// checkSize is the length of the check behind a token's seal, in bytes.
+const checkSize = 16
 
 // Tokens makes tokens and reads them. What it has read it keeps, by the hash
 // of the text; whether a token still counts is asked of the state each time
 // ([Door.Standing]), so nothing kept outlives anything. It is safe for concurrent use.
+//
+// Behind the seal stands a check, an HMAC under a key that the process holds:
+// whoever makes tokens up costs a hash each, and no call of the module. The
+// seal alone is what proves a token; who had the key of the check could have
+// the module asked, and no more.
 type Tokens struct {
 	seals Seals
 	kept  *lru.Cache[[sha256.Size]byte, *Token]
+
+	mu         sync.Mutex
+	generation uint32 // of the roots that check belongs to
+	check      []byte // nil until it was asked for
 }
 
 // NewTokens returns a maker and reader of tokens.
@@ -106,7 +123,32 @@ func (s *Tokens) Make(ctx context.Context, root *state.Root, t *Token) (string, 
 	if err != nil {
 		return "", fmt.Errorf("sealing a token: %w", err)
 	}
-	return base64.RawURLEncoding.EncodeToString(sealed), nil
+	check, err := s.checkOf(ctx, root, sealed)
+	if err != nil {
+		return "", err
+	}
+	return base64.RawURLEncoding.EncodeToString(append(sealed, check[:]...)), nil
+}
+
+// checkOf is the check of a seal. The key is asked for once.
+func (s *Tokens) checkOf(ctx context.Context, root *state.Root, sealed []byte) (check [checkSize]byte, err error) {
+	generation := root.Cluster().RootGeneration
+	s.mu.Lock()
+	key, known := s.check, s.generation == generation && s.check != nil
+	s.mu.Unlock()
+	if !known {
+		// Whoever comes meanwhile asks as well: the key is the same, and nobody
+		// waits behind somebody else's deadline.
+		if key, err = s.seals.TokenCheck(ctx, root); err != nil {
+			return check, fmt.Errorf("asking for the key of the tokens' check: %w", err)
+		}
+		s.mu.Lock()
+		s.generation, s.check = generation, key
+		s.mu.Unlock()
+	}
+	mac := hmacSHA256(key, sealed)
+	copy(check[:], mac[:])
+	return check, nil
 }
 
 // strict reads nothing but what Make has written.
@@ -124,7 +166,7 @@ var strict = func() cbor.DecMode {
 // [*Error]; whether it still counts is for [Door.Standing] to say.
 func (s *Tokens) Open(ctx context.Context, root *state.Root, text []byte) (*Token, error) {
 	if len(text) == 0 || len(text) > maxToken {
-		return nil, refuse(reasonToken)
+		return nil, refuseForgery()
 	}
 	hash := sha256.Sum256(text)
 	if t, ok := s.kept.Get(hash); ok {
@@ -132,10 +174,25 @@ func (s *Tokens) Open(ctx context.Context, root *state.Root, text []byte) (*Toke
 	}
 	var space [maxToken]byte
 	n, err := base64.RawURLEncoding.Strict().Decode(space[:], text)
-	if err != nil {
-		return nil, refuse(reasonToken)
+	if err != nil || n <= checkSize {
+		return nil, refuseForgery()
 	}
-	plain, err := s.seals.OpenToken(ctx, root, space[:n])
+	sealed := space[:n-checkSize]
+	generation, err := envelope.SecretGeneration(sealed)
+	if err != nil {
+		return nil, refuseForgery()
+	}
+	if uint32(generation) != root.Cluster().RootGeneration {
+		return nil, refuse(reasonToken) // a newer state may know it; an older one ended with its roots
+	}
+	check, err := s.checkOf(ctx, root, sealed)
+	if err != nil {
+		return nil, err
+	}
+	if subtle.ConstantTimeCompare(check[:], space[n-checkSize:n]) != 1 {
+		return nil, refuseForgery()
+	}
+	plain, err := s.seals.OpenToken(ctx, root, sealed)
 	switch {
 	case errors.Is(err, envelope.ErrMalformed), errors.Is(err, envelope.ErrAuthentication):
 		return nil, refuse(reasonToken)

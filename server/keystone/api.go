@@ -33,6 +33,10 @@ type Config struct {
 	// balancer's, or this node's. Without a slash at its end.
 	URL   string
 	Clock func() time.Time
+	// MayTry tells whether a password from a source is looked at, and Failed is
+	// told of one that was wrong; nil: always, and nobody.
+	MayTry func(source string) bool
+	Failed func(source string)
 	// SealSecret seals the secret of a new access key.
 	SealSecret func(ctx context.Context, root *state.Root, accessKeyID string, secret []byte) ([]byte, error)
 }

@@ -30,6 +30,7 @@ var (
 	errBody     = &refusal{400, "IAM.0011", "The request's body is malformed."}
 	errMethod   = &refusal{400, "IAM.0011", "The method of identity is not supported: there are password and token."}
 	errBusy     = &refusal{503, "IAM.0006", "The node cannot answer now. Try again."}
+	errTries    = &refusal{503, "IAM.0006", "Too many logins and credentials from this address were wrong. Try again in a minute."}
 	errSubject  = &refusal{404, "IAM.0004", "There is no such token."}
 	errInternal = &refusal{500, "IAM.0006", "Internal error. The request id leads to what is in the log."}
 )
@@ -63,7 +64,7 @@ func answerTo(err error) *refusal {
 		return errInternal
 	}
 	switch {
-	case errors.Is(err, iam.ErrBusy), errors.Is(err, hsm.ErrUnavailable), errors.Is(err, hsm.ErrNoRoots),
+	case errors.Is(err, iam.ErrBusy), errors.Is(err, iam.ErrThrottled), errors.Is(err, hsm.ErrUnavailable), errors.Is(err, hsm.ErrNoRoots),
 		errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		return errBusy
 	case errors.Is(err, iam.ErrPasswordRule):

@@ -69,7 +69,10 @@ func (x *exchange) byPassword(ctx context.Context, who *wire.AuthUser) (*state.U
 	if name == "" && who.Domain != nil {
 		name = who.Domain.ID + "\x00" + who.Domain.Name + "\x00" + who.Name
 	}
-	now := x.now()
+	now, source := x.now(), x.rc.RemoteIP().String()
+	if x.MayTry != nil && !x.MayTry(source) {
+		return nil, nil, errTries
+	}
 	ok, lock, err := x.Passwords.Check(ctx, user, name, string(who.Password), now)
 	if err != nil {
 		return nil, nil, err
@@ -81,6 +84,9 @@ func (x *exchange) byPassword(ctx context.Context, who *wire.AuthUser) (*state.U
 		}
 	}
 	if !ok || !domain.Enabled {
+		if x.Failed != nil {
+			x.Failed(source)
+		}
 		return nil, nil, errLogin
 	}
 	x.call.Proved(iam.Principal{UserID: user.ID, UserName: user.Name, DomainID: domain.ID})

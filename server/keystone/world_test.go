@@ -115,6 +115,10 @@ func (s seals) OpenToken(ctx context.Context, root *state.Root, sealed []byte) (
 	return envelope.OpenSecret(ctx, key, sealed, []byte(root.Cluster().ID))
 }
 
+func (s seals) TokenCheck(ctx context.Context, root *state.Root) ([]byte, error) {
+	return s.module.MAC(ctx, []byte(root.Cluster().ID))
+}
+
 // world is the identity service and the keys' dialect over the real service,
 // state machine and module.
 type world struct {

@@ -110,6 +110,9 @@ func settled(err error) bool {
 	if denied, ok := errors.AsType[*iam.Error](err); ok {
 		return denied.Settled()
 	}
+	if errors.Is(err, iam.ErrThrottled) {
+		return true
+	}
 	if failed, ok := errors.AsType[*Error](err); ok {
 		switch failed.Kind {
 		case KindInvalid, KindUnavailable, KindOutcomeUnknown, KindTraceFailed:

@@ -12,6 +12,7 @@ var (
 	OpFindDomains    = Operation{"findDomains", "", "domain"}
 	OpChangePassword = Operation{"changePassword", "", "user"}
 	OpLockUser       = Operation{"lockUser", "", "user"}
+	OpRefuseMany     = Operation{"refuseManyRequests", "", "address"}
 
 	OpUpdateProviders = Operation{"updateIdentityProviders", policy.ActionUpdateProviders, "provider"}
 )

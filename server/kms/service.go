@@ -56,6 +56,10 @@ type Config struct {
 	Search TraceSearch
 	// Follow reads on where a page before has ended, on every node.
 	Follow TraceSearch
+	// Untraced tells whether the refusal of a request from a source, which says
+	// nothing of the state, is told of together with others rather than by a
+	// trace of its own; nil: never.
+	Untraced func(source string, err error) bool
 	// LoadedKeys is how many key versions are kept loaded; 0 means 4096.
 	LoadedKeys int
 	// MinDeletionWait is how long a key waits for its deletion at least; 0 means 7 days.
@@ -76,6 +80,8 @@ type Service struct {
 	pairs   *semaphore.Weighted // wrapping pairs that are being made
 	search  TraceSearch
 	follow  TraceSearch
+
+	untraced func(source string, err error) bool
 
 	minDeletionWait time.Duration
 	services        []string
@@ -109,6 +115,8 @@ func New(cfg Config) *Service {
 		pairs:   semaphore.NewWeighted(pairsAtOnce),
 		search:  cfg.Search,
 		follow:  cfg.Follow,
+
+		untraced: cfg.Untraced,
 	}
 }
 
@@ -158,6 +166,9 @@ func (s *Service) end(ctx context.Context, c *Call, err error) error {
 		}
 	}()
 	if in.Forwarded {
+		return err
+	}
+	if err != nil && !c.proposed && s.untraced != nil && s.untraced(in.Source, err) {
 		return err
 	}
 	if traceErr := s.writeTrace(ctx, c, err); traceErr != nil {

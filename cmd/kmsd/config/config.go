@@ -28,6 +28,7 @@ type Config struct {
 	Module          Module        `yaml:"module,omitempty"`
 	Audit           Audit         `yaml:"audit,omitempty"`
 	Keys            Keys          `yaml:"keys,omitempty"`
+	Limits          Limits        `yaml:"limits,omitempty"`
 	Log             Log           `yaml:"log,omitempty"`
 	DrainDelay      time.Duration `yaml:"drain_delay,omitempty" help:"How long a stopping node answers no on /readyz before it closes connections, so that balancers look elsewhere, e.g. 5s; not at all when absent."`
 	ShutdownTimeout time.Duration `yaml:"shutdown_timeout,omitempty" help:"How long a stopping node may take to drain and to hand over leadership, e.g. 10s; 10s when absent."`
@@ -107,6 +108,15 @@ type Keys struct {
 	DeletionMinimum time.Duration `yaml:"deletion_minimum,omitempty" help:"Shortest time that a key waits for its deletion, 1s to 26304h; below 24h, pending_days 0 means that time; 168h when absent."`
 	ErasurePause    time.Duration `yaml:"erasure_pause,omitempty" help:"Time from one rewriting of the node's files, which erases deleted keys from them, to the next; 10m when absent."`
 	Services        []string      `yaml:"services,omitempty" help:"Services that have a default master key, SERVICE/default, in every project from its first use on; obs, evs, ims, sfs, rds and dds when absent."`
+}
+
+// Limits are what one address and one user may ask of the node. An address is
+// the client's where a balancer names it (api.proxies_trusted).
+type Limits struct {
+	Connections int `yaml:"connections,omitempty" help:"Connections to the API that one address may hold open at once, 1 to 16384; those beyond are closed; 4096 when absent."`
+	Failures    int `yaml:"failures,omitempty" help:"Wrong logins and credentials a minute of one address, ten times as many at once, that are treated like other requests; beyond them no passwords of that address are looked at, and refusals are traced together; 60 when absent."`
+	AddressRate int `yaml:"address_rate,omitempty" help:"Requests a second of one address; those beyond are answered 503 with Retry-After; no limit when absent."`
+	UserRate    int `yaml:"user_rate,omitempty" help:"Requests a second of one user on this node; those beyond are answered 503 with Retry-After; no limit when absent."`
 }
 
 // Log is the process log on standard error.

@@ -29,7 +29,7 @@ const maxDrainDelay = 10 * time.Minute
 // validate returns the first rule that the filled configuration breaks.
 func (c *Config) validate() error {
 	checks := []func(*Config) error{
-		checkNode, checkAPI, checkPorts, checkReads, checkModule, checkAudit, checkKeys, checkLog,
+		checkNode, checkAPI, checkPorts, checkReads, checkModule, checkAudit, checkKeys, checkLimits, checkLog,
 	}
 	for _, check := range checks {
 		if err := check(c); err != nil {
@@ -80,6 +80,21 @@ func checkKeys(c *Config) error {
 	}
 	if c.Keys.ErasurePause < time.Second || c.Keys.ErasurePause > 24*time.Hour {
 		return fmt.Errorf("keys.erasure_pause %s must lie between 1s and 24h: a deleted key is erased within a day", c.Keys.ErasurePause)
+	}
+	return nil
+}
+
+func checkLimits(c *Config) error {
+	for _, limit := range []struct {
+		name        string
+		value, most int
+	}{
+		{"limits.connections", c.Limits.Connections, 16_384}, {"limits.failures", c.Limits.Failures, 1_000_000},
+		{"limits.address_rate", c.Limits.AddressRate, 10_000_000}, {"limits.user_rate", c.Limits.UserRate, 10_000_000},
+	} {
+		if limit.value < 0 || limit.value > limit.most {
+			return fmt.Errorf("%s %d must lie between 1 and %d", limit.name, limit.value, limit.most)
+		}
 	}
 	return nil
 }

@@ -1,0 +1,68 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/raftkms/raftkms/server/audit"
+	"github.com/raftkms/raftkms/server/gate"
+	"github.com/raftkms/raftkms/server/huawei"
+	"github.com/raftkms/raftkms/server/iam"
+	"github.com/raftkms/raftkms/server/kms"
+)
+
+// What one address and one user may ask of this node is counted by package
+// gate; here is where its answers are asked for.
+
+// admit answers a request that is one too many of its address.
+func (s *Server) admit(in incoming) bool {
+	from, ok := netip.AddrFromSlice(in.rc.RemoteIP())
+	if !ok || s.gate.AdmitAddress(from) {
+		return true
+	}
+	huawei.WriteThrottled(in.rc, in.requestID)
+	return false
+}
+
+// untraced tells whether a refusal is one of so many of its source that they
+// are traced together.
+func (s *Server) untraced(source string, err error) bool {
+	if !iam.IsRefusal(err) && !errors.Is(err, iam.ErrThrottled) {
+		return false
+	}
+	return s.gate.Failed(source)
+}
+
+// watchGate adds the gate's counts to the metrics.
+func (m *nodeMetrics) watchGate(g *gate.Gate) {
+	for _, kind := range gate.Kinds() {
+		m.set.NewGauge(fmt.Sprintf(`kmsd_limited_total{what="%s"}`, kind), func() float64 { return float64(g.Count(kind)) })
+	}
+}
+
+// tellUntraced traces how many refusals were not traced one by one, of which
+// addresses: an event an address, and one for all those that are too many to name.
+func (s *Server) tellUntraced(context.Context, int64) error {
+	told := s.gate.Untraced()
+	for _, address := range slices.SortedFunc(maps.Keys(told), netip.Addr.Compare) {
+		count := told[address]
+		s.events.note(kms.OpRefuseMany, func(c *kms.Call) {
+			from := "many addresses"
+			if address.IsValid() {
+				from = address.String()
+			}
+			c.AboutResource(from, "")
+			c.Asked().Number("refusals", count)
+			c.Remark(audit.RatingWarning, fmt.Sprintf("%d more requests from %s were refused for want of a good credential, and not traced one by one", count, from))
+		})
+	}
+	return nil
+}
+
+// untracedPause is how often what was not traced is told of.
+const untracedPause = time.Minute
