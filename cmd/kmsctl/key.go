@@ -14,7 +14,7 @@ import (
 const pageSize = 100
 
 func (a *app) keyCommands() *cobra.Command {
-	return group("key", "Make and look after keys", append(a.lifeCommands(), a.tagCommands(),
+	return group("key", "Make and look after keys", append(a.lifeCommands(), a.tagCommands(), a.grantCommands(),
 		a.createKeyCommand(), a.describeKeyCommand(), a.listKeysCommand(),
 		a.stateCommand("enable", "Let a disabled key be used again", (*client.Client).EnableKey, client.Enabled),
 		a.stateCommand("disable", "Forbid every use of a key, on every node at once", (*client.Client).DisableKey, client.Disabled))...)

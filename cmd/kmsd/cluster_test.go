@@ -44,6 +44,7 @@ func tellStory(t *testing.T, module string) {
 	t.Run("every method of the SDK", func(t *testing.T) { everyMethod(t, c) })
 	disabled := nodes[0].createKey("disabled/" + module)
 	t.Run("a disabled key is refused everywhere at once", func(t *testing.T) { disabledEverywhere(t, nodes, disabled) })
+	t.Run("a revoked grant serves nobody anywhere at once", func(t *testing.T) { revokedEverywhere(t, c, nodes, key) })
 	t.Run("the leader is killed", func(t *testing.T) { leaderIsKilled(t, c, key) })
 
 	before := c.file
