@@ -45,13 +45,13 @@ func mayRevoke(user *state.User, r Request) bool {
 }
 
 // neededGrant returns the operations of which a grant must allow one, for the
-// request to rest on it; none: no grant can allow it. A command has no
-// operation: it is known by its action.
+// request to rest on it; none: no grant can allow it.
 func neededGrant(r Request) state.GrantedOps {
-	if r.Action == policy.ActionCreateGrant {
-		return state.GrantCreateGrant
-	}
 	switch r.Operation {
+	case "":
+		return grantsOfAction(r.Action)
+	case "createGrant":
+		return state.GrantCreateGrant
 	case "createDataKey":
 		return state.GrantCreateDataKey
 	case "createDataKeyWithoutPlaintext":
@@ -90,6 +90,37 @@ func neededGrant(r Request) state.GrantedOps {
 		return state.GrantReEncryptTo | state.GrantEncryptData
 	case "reEncryptDatakeyTo":
 		return state.GrantReEncryptTo | state.GrantEncryptDataKey
+	default:
+		return 0
+	}
+}
+
+// grantsOfAction is [neededGrant] where only the action is known: of a command,
+// and of who asks for an explanation.
+func grantsOfAction(action string) state.GrantedOps {
+	switch action {
+	case policy.ActionCreateGrant:
+		return state.GrantCreateGrant
+	case policy.ActionGetKey:
+		return state.GrantDescribeKey
+	case policy.ActionCreateDEK:
+		return state.GrantCreateDataKey | state.GrantCreateDataKeyWithoutPlaintext | state.GrantCreateDataKeyPair | state.GrantCreateDataKeyPairWithoutPlaintext
+	case policy.ActionCryptoDEK:
+		return state.GrantEncryptDataKey | state.GrantDecryptDataKey | state.GrantReEncryptFrom | state.GrantReEncryptTo
+	case policy.ActionCryptoData:
+		return state.GrantEncryptData | state.GrantDecryptData | state.GrantReEncryptFrom | state.GrantReEncryptTo
+	case policy.ActionSign:
+		return state.GrantSign
+	case policy.ActionVerify:
+		return state.GrantVerify
+	case policy.ActionGetPublicKey:
+		return state.GrantGetPublicKey
+	case policy.ActionGenerateMAC:
+		return state.GrantGenerateMAC
+	case policy.ActionVerifyMAC:
+		return state.GrantVerifyMAC
+	case policy.ActionDeriveSecret:
+		return state.GrantDeriveSharedSecret
 	default:
 		return 0
 	}

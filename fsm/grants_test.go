@@ -220,6 +220,23 @@ func TestRevocationsAreFenced(t *testing.T) {
 	}
 }
 
+// An explanation, which knows only the action, names the grant as the ground.
+func TestExplainedByGrant(t *testing.T) {
+	m, actors := theater(t)
+	m.Must(fsmtest.CreateGrant("g", "a", fsmtest.ID("eve"), state.GrantCreateDataKeyWithoutPlaintext))
+	f := func(action string, want bool) {
+		t.Helper()
+		key, _ := m.State().Key(fsmtest.KeyID("a"))
+		e := fsm.Explain(m.State(), fsmtest.ID("eve"), "", false, fsm.Request{Action: action, ProjectID: actors["eve"].caller.ProjectID, Key: key})
+		if e.Granted != want || (e.Refusal == nil) != want {
+			t.Errorf("%s: %+v", action, e)
+		}
+	}
+	f(policy.ActionCreateDEK, true)
+	f(policy.ActionCryptoDEK, false)
+	f(policy.ActionDisableKey, false)
+}
+
 func TestAuthorizeByGrantAllocatesNothing(t *testing.T) {
 	m, actors := theater(t)
 	for _, name := range []string{"1", "2", "3"} {
