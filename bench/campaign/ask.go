@@ -41,6 +41,7 @@ func (d *direct) ask(ctx context.Context, key string, c *history.Call) verdict {
 		var reply wire.CreateDataKeyReply
 		v := d.do(ctx, string(c.Op), wire.CreateDataKeyRequest{KeyID: key}, &reply)
 		c.KeyID, c.Ciphertext = reply.KeyID, reply.CipherText
+		d.secrets.add("a data key", reply.PlainText)
 		return digested(v, c, reply.PlainText)
 	case history.OpenKey:
 		var reply wire.DecryptDataKeyReply
@@ -52,6 +53,7 @@ func (d *direct) ask(ctx context.Context, key string, c *history.Call) verdict {
 		return digested(v, c, reply.DataKey)
 	case history.Encrypt:
 		var reply wire.EncryptDataReply
+		d.secrets.add("a plaintext", plaintext(c))
 		v := d.do(ctx, string(c.Op), wire.EncryptDataRequest{KeyID: key, PlainText: plaintext(c)}, &reply)
 		c.KeyID, c.Ciphertext = reply.KeyID, reply.CipherText
 		return digested(v, c, plaintext(c))

@@ -66,7 +66,7 @@ func Run(ctx context.Context, cfg Config) (*Report, error) {
 		return nil, err
 	}
 	defer c.close()
-	r := &run{cfg: cfg, cluster: c, recorder: history.NewRecorder()}
+	r := &run{cfg: cfg, cluster: c, recorder: history.NewRecorder(), secrets: new(secrets)}
 	defer r.closeAskers()
 	if err := r.openAskers(); err != nil {
 		return nil, err
@@ -95,19 +95,21 @@ type run struct {
 	nodes     []*direct // patient ones
 	hasty     []*direct
 	roaming   roaming
+	secrets   *secrets
 	strangers int64 // connections of the processes that kmsd dev had started
 	problems  []error
 }
 
 func (r *run) openAskers() error {
 	file := r.cluster.file
+	r.secrets.add("the administrator's secret key", []byte(file.SecretKey))
 	ca, err := client.ReadCA(file.CAFile)
 	if err != nil {
 		return err
 	}
 	for i := range file.Nodes {
-		r.nodes = append(r.nodes, newDirect(file, i, ca, patient))
-		r.hasty = append(r.hasty, newDirect(file, i, ca, hasty))
+		r.nodes = append(r.nodes, newDirect(file, i, ca, patient, r.secrets))
+		r.hasty = append(r.hasty, newDirect(file, i, ca, hasty, r.secrets))
 	}
 	own, err := client.New(client.Config{
 		Endpoints: file.URLs(), CA: ca, AccessKey: file.AccessKey, SecretKey: file.SecretKey, ProjectID: file.ProjectID,
@@ -160,7 +162,14 @@ func (r *run) drive(ctx context.Context) {
 		}
 		return
 	}
+	metrics := r.metrics()
 	r.problems = append(r.problems, errorsOf(r.cluster.stop())...)
+	r.say("%8s looking through the files of every node", r.recorder.Now().Round(time.Millisecond))
+	for _, err := range []error{r.collectTraces(), r.seek(metrics)} {
+		if err != nil {
+			r.problems = append(r.problems, fmt.Errorf("%w: %w", ErrUnfinished, err))
+		}
+	}
 }
 
 func (r *run) say(format string, args ...any) {

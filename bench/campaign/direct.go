@@ -35,14 +35,15 @@ type direct struct {
 	patience                 time.Duration
 	signer                   *aksk.Signer
 	http                     *http.Client
+	secrets                  *secrets // what it has sent or got in confidence
 }
 
 // newDirect makes a caller for node number i of a cluster.
-func newDirect(file *devfile.File, i int, ca *x509.CertPool, patience time.Duration) *direct {
+func newDirect(file *devfile.File, i int, ca *x509.CertPool, patience time.Duration, known *secrets) *direct {
 	url := file.Nodes[i].URL
 	return &direct{
-		patience: patience,
-		node:     file.Nodes[i].ID, url: url, host: strings.TrimPrefix(url, "https://"), project: file.ProjectID,
+		patience: patience, secrets: known,
+		node: file.Nodes[i].ID, url: url, host: strings.TrimPrefix(url, "https://"), project: file.ProjectID,
 		signer: aksk.NewSigner(file.AccessKey, file.SecretKey),
 		http: &http.Client{Transport: &http.Transport{
 			TLSClientConfig:     &tls.Config{RootCAs: ca, MinVersion: tls.VersionTLS12},
@@ -87,14 +88,17 @@ func (d *direct) do(ctx context.Context, verb string, request, reply any) verdic
 	if err != nil {
 		return verdict{outcome: history.Unknown, err: err}
 	}
-	return answered(answer.StatusCode, text)
+	v := answered(answer.StatusCode, text)
+	v.request = answer.Header.Get("X-Request-Id")
+	return v
 }
 
 // verdict is how a call ended.
 type verdict struct {
 	outcome history.Outcome
 	code    string
-	err     error // in words
+	err     error  // in words
+	request string // the service's id of the request, where its answer came
 }
 
 // unanswered judges a call without an answer: if no connection was made,

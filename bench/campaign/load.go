@@ -188,7 +188,7 @@ func record(ctx context.Context, r *history.Recorder, a asker, key string, c *hi
 	c.Begin = r.Now()
 	v := a.ask(ctx, key, c)
 	c.End = r.Now()
-	c.Outcome, c.Code = v.outcome, v.code
+	c.Outcome, c.Code, c.Request = v.outcome, v.code, v.request
 	if v.err != nil {
 		c.Error = v.err.Error()
 	}

@@ -100,6 +100,9 @@ type Call struct {
 	Digest string `json:"digest,omitempty"`
 	Wanted string `json:"wanted,omitempty"`
 
+	// Request is the id that the service gave the request, where its answer came.
+	Request string `json:"request,omitempty"`
+
 	// Final marks calls made after the last fault was healed.
 	Final bool `json:"final,omitempty"`
 }
@@ -201,6 +204,8 @@ type History struct {
 	Listings []Listing
 	Statuses []Status
 	Faults   []Fault
+	Traces   []Trace
+	Leaks    []Leak
 }
 
 // sort puts everything in order of time.

@@ -15,6 +15,8 @@ type line struct {
 	Listing *Listing `json:"listing,omitempty"`
 	Status  *Status  `json:"status,omitempty"`
 	Fault   *Fault   `json:"fault,omitempty"`
+	Trace   *Trace   `json:"trace,omitempty"`
+	Leak    *Leak    `json:"leak,omitempty"`
 }
 
 // Write writes the history as lines of JSON.
@@ -39,6 +41,12 @@ func (h *History) Write(w io.Writer) error {
 	}
 	for i := range h.Faults {
 		err = errors.Join(err, put(line{Fault: &h.Faults[i]}))
+	}
+	for i := range h.Traces {
+		err = errors.Join(err, put(line{Trace: &h.Traces[i]}))
+	}
+	for i := range h.Leaks {
+		err = errors.Join(err, put(line{Leak: &h.Leaks[i]}))
 	}
 	if err != nil {
 		return err
@@ -71,6 +79,10 @@ func Read(r io.Reader) (*History, error) {
 			h.Statuses = append(h.Statuses, *l.Status)
 		case l.Fault != nil:
 			h.Faults = append(h.Faults, *l.Fault)
+		case l.Trace != nil:
+			h.Traces = append(h.Traces, *l.Trace)
+		case l.Leak != nil:
+			h.Leaks = append(h.Leaks, *l.Leak)
 		default:
 			return nil, fmt.Errorf("reading record %d of the history: it is empty", n)
 		}

@@ -50,12 +50,30 @@ func (r *Recorder) Fault(f Fault) {
 	r.h.Faults = append(r.h.Faults, f)
 }
 
+// At is a time of the system's clock on the recorder's.
+func (r *Recorder) At(t time.Time) time.Duration { return t.Sub(r.start) }
+
+// Trace records what a node has traced.
+func (r *Recorder) Trace(t Trace) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.h.Traces = append(r.h.Traces, t)
+}
+
+// Leak records where a secret was found.
+func (r *Recorder) Leak(l Leak) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.h.Leaks = append(r.h.Leaks, l)
+}
+
 // History returns what was recorded so far, in order of time.
 func (r *Recorder) History() *History {
 	r.mu.Lock()
 	h := &History{
 		Calls: slices.Clone(r.h.Calls), Listings: slices.Clone(r.h.Listings),
 		Statuses: slices.Clone(r.h.Statuses), Faults: slices.Clone(r.h.Faults),
+		Traces: slices.Clone(r.h.Traces), Leaks: slices.Clone(r.h.Leaks),
 	}
 	r.mu.Unlock()
 	h.sort()
