@@ -39,6 +39,7 @@ type how struct {
 	method string
 	verb   string // behind the project in the path
 	v3     bool   // of the services under /v3, not of the key service
+	path   string // decoded; of what is about no project, instead of the two
 	query  url.Values
 	// longest bounds one try; 0: the client's AttemptTimeout.
 	longest time.Duration
@@ -47,6 +48,9 @@ type how struct {
 // callBy is call for what is not asked with POST.
 func (c *Client) callBy(ctx context.Context, h how, kind repeatable, request, reply any) error {
 	verb := h.verb
+	if verb == "" {
+		verb = h.method + " " + h.path
+	}
 	body, err := json.Marshal(request)
 	if err != nil {
 		return fmt.Errorf("encoding the request: %w", err)
@@ -117,7 +121,10 @@ func (c *Client) attempt(ctx context.Context, n *node, h how, kind repeatable, b
 	if h.v3 {
 		path = "/v3/" + c.project + "/" + h.verb
 	}
-	address := n.url + path
+	if h.path != "" {
+		path = h.path
+	}
+	address := n.url + (&url.URL{Path: path}).EscapedPath()
 	if len(h.query) > 0 {
 		address += "?" + h.query.Encode()
 	}

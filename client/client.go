@@ -121,6 +121,9 @@ func ReadCA(path string) (*x509.CertPool, error) {
 	return pool, nil
 }
 
+// ProjectID is the project whose keys are used.
+func (c *Client) ProjectID() string { return c.project }
+
 // Close drops idle connections.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 

@@ -32,7 +32,7 @@ const (
 
 const manual = `kmsctl sets up raftkms clusters and uses their keys.
 
-Commands of the cluster and of root keys speak to a node's admin socket (--socket, or --config with the
+Commands of the cluster, of root keys and of who vouches for users speak to a node's admin socket (--socket, or --config with the
 node's kmsd.yaml, or RAFTKMS_SOCKET). All others speak to the API with an access key: --dev with the
 dev.json of kmsd dev, or --url, --ca-file, --access-key, --secret-key-file and --project; each has an
 environment variable (RAFTKMS_DEV, RAFTKMS_URL, RAFTKMS_CA_FILE, ...).
@@ -111,7 +111,7 @@ func newRoot() *cobra.Command {
 	a.addFlags(root.PersistentFlags())
 	root.AddCommand(a.clusterCommands(), a.rootCommands(), a.hsmCommands(), a.auditCommands(), a.keyCommands(), a.dataKeyCommands(),
 		a.encryptCommand(), a.decryptCommand(), a.fileCommands(), a.randomCommand(), a.quotaCommands(),
-		group("iam", "Say who may prove how who they are (admin socket)", a.clientCACommands(), a.oidcCommands()))
+		a.iamCommands())
 	return root
 }
 

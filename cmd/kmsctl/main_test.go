@@ -41,7 +41,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"node": writeNode, "await": await, "setenv": setenv, "credentials": useCredentials, "status": wantStatus,
-			"alter": alter, "shorten": shorten, "moduleof": moduleOf,
+			"secret": writeSecret, "alter": alter, "shorten": shorten, "moduleof": moduleOf,
 		},
 		RequireExplicitExec: true,
 	})
@@ -103,6 +103,11 @@ func useCredentials(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Setenv("RAFTKMS_SECRET_KEY_FILE", ts.MkAbs("secret-key"))
 	ts.Setenv("RAFTKMS_ACCESS_KEY", reply.AccessKey)
 	ts.Setenv("RAFTKMS_PROJECT", reply.ProjectID)
+}
+
+// writeSecret (secret FILE TEXT) writes a file that its owner alone reads.
+func writeSecret(ts *testscript.TestScript, _ bool, args []string) {
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(args[1]), 0o600))
 }
 
 // wantStatus (status N COMMAND...) wants an exit status.

@@ -1,5 +1,7 @@
 package wire
 
+import "encoding/json"
+
 // The messages of the administration of accounts: /v3 and the paths of the
 // vendor's IAM beside it.
 
@@ -25,6 +27,14 @@ type UserReply struct {
 type NewNamed struct {
 	Name        string `json:"name"`
 	Description string `json:"description"`
+}
+
+// NewUser is a user to be made.
+type NewUser struct {
+	NewNamed
+	Password SecretString `json:"password,omitempty"` // empty: none
+	Service  string       `json:"service,omitempty"`  // obs …: it is that service's own
+	Enabled  *bool        `json:"enabled,omitempty"`  // nil: yes
 }
 
 // Changes are what is to change; what is absent stays.
@@ -150,4 +160,30 @@ type Explanation struct {
 // ExplainReply is an explanation.
 type ExplainReply struct {
 	Explanation Explanation `json:"explanation"`
+}
+
+// Policy is a policy of the system or of the account.
+type Policy struct {
+	PolicyBody
+	ID       string `json:"id"`                  // of a system policy: its name
+	Name     string `json:"name"`                // the same as its display name
+	DomainID string `json:"domain_id,omitempty"` // of a policy of the account
+}
+
+// PolicyBody is what is said of a policy.
+type PolicyBody struct {
+	DisplayName string          `json:"display_name"`
+	Type        string          `json:"type"` // AX: holds in the account or in a project, as it is assigned
+	Description string          `json:"description"`
+	Policy      json.RawMessage `json:"policy"` // Version and Statement
+}
+
+// PolicyRequest makes or replaces a policy.
+type PolicyRequest struct {
+	Role PolicyBody `json:"role"`
+}
+
+// PolicyReply is one policy.
+type PolicyReply struct {
+	Role Policy `json:"role"`
 }
