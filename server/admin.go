@@ -108,7 +108,7 @@ func (s *Server) serveAdmin() adminServer {
 	})
 	handleAdmin(mux, wire.AdminPathConsistency, s.setConsistency)
 	s.handleProviders(mux)
-	server := &http.Server{Handler: mux, ReadTimeout: 10 * time.Second, IdleTimeout: time.Minute}
+	server := &http.Server{Handler: s.tracedAdmin(mux), ReadTimeout: 10 * time.Second, IdleTimeout: time.Minute}
 	s.tasks.Go(func() {
 		if err := server.Serve(s.adminListener); !errors.Is(err, http.ErrServerClosed) {
 			s.fail(fmt.Errorf("serving the admin socket: %w", err))

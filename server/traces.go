@@ -15,6 +15,7 @@ type watchedTraces struct {
 
 // Append implements [kms.Traces].
 func (w watchedTraces) Append(ctx context.Context, record *audit.Record) error {
+	markTraced(ctx, record)
 	return w.watch(w.server.traces.Append(ctx, record))
 }
 
@@ -26,6 +27,7 @@ func (w watchedTraces) Reserve(ctx context.Context) (*audit.Room, error) {
 
 // AppendTo implements [kms.Traces].
 func (w watchedTraces) AppendTo(ctx context.Context, room *audit.Room, record *audit.Record) error {
+	markTraced(ctx, record)
 	return w.watch(room.Append(ctx, record))
 }
 

@@ -34,6 +34,17 @@ var (
 	OpSetConsistency                = Operation{"setConsistency", policy.ActionUpdateCluster, "cluster"}
 	OpBootstrap                     = Operation{"bootstrapCluster", "cluster:bootstrap", "cluster"}
 
+	// What an operator asks of a node, besides.
+	OpJoinCluster        = Operation{"joinCluster", "", "cluster"}
+	OpExamineModule      = Operation{"examineModule", "", "cluster"}
+	OpTransferLeadership = Operation{"transferLeadership", "", "cluster"}
+	OpCheckBackup        = Operation{"checkBackup", "", "cluster"}
+	OpVerifyErasure      = Operation{"verifyErasure", "", "cmk"}
+	OpVerifyTraces       = Operation{"verifyTraces", "", "trace"}
+	OpShowTraceKeys      = Operation{"showTraceKeys", "", "trace"}
+	OpShowConsistency    = Operation{"showConsistency", "", "cluster"}
+	OpListProviders      = Operation{"listIdentityProviders", "", "provider"}
+
 	// The life of a key.
 	OpUpdateKeyAlias            = Operation{"updateKeyAlias", policy.ActionUpdateKey, "cmk"}
 	OpUpdateKeyDescription      = Operation{"updateKeyDescription", policy.ActionUpdateKey, "cmk"}
