@@ -42,6 +42,9 @@ type Scenario struct {
 	Longest time.Duration
 	// Successes are how many calls must succeed meanwhile.
 	Successes int
+	// Revokers take rights away; 0: nobody does. Revocations of every kind must
+	// be acknowledged and seen, so many of each.
+	Revokers, Revocations int
 }
 
 // Config is one run of a scenario.
@@ -140,6 +143,12 @@ func (r *run) drive(ctx context.Context) {
 	var workers sync.WaitGroup
 	for _, w := range r.workers() {
 		workers.Go(func() { w.work(loading) })
+	}
+	for i := range r.cfg.Scenario.Revokers {
+		v := &revoker{
+			random: rand.New(rand.NewPCG(r.cfg.Seed, uint64(1000+i))), prefix: fmt.Sprintf("r%d-%d", r.cfg.Seed, i), nodes: r.nodes, recorder: r.recorder,
+		}
+		workers.Go(func() { v.work(loading) })
 	}
 	time.Sleep(calm)
 	err := r.breakThings(ctx)

@@ -75,6 +75,12 @@ func TestMixedFaults(t *testing.T) {
 	}
 }
 
+// TestRevocations runs a campaign in which rights of every kind are taken away
+// while leaders are paused and cut off.
+func TestRevocations(t *testing.T) {
+	run(t, campaign.Scenarios()["rights"], rand.Uint64N(1_000_000))
+}
+
 // run runs one campaign. Its directory stays where it failed.
 func run(t *testing.T, s campaign.Scenario, seed uint64) {
 	t.Helper()

@@ -22,6 +22,9 @@ type Report struct {
 	// at work.
 	Successes int
 	Faults    map[string]int // injected, by kind
+	// Revoked are the rights that were seen to be there, taken away and seen to
+	// be gone, by kind.
+	Revoked map[history.Right]int
 	// Recoveries are, fault by fault, from its healing to the first success of
 	// a write that began after it.
 	Recoveries []time.Duration
@@ -46,6 +49,10 @@ func (r *Report) fill(h *history.History) {
 			r.Successes++
 		}
 	}
+	r.Revoked = make(map[history.Right]int)
+	for _, right := range history.Rights() {
+		r.Revoked[right] = h.Revoked(right)
+	}
 	r.Faults = make(map[string]int)
 	for _, f := range h.Faults {
 		r.Faults[f.Kind]++
@@ -68,6 +75,11 @@ func (r *Report) tooLittle() error {
 	for _, kind := range r.Scenario.Kinds {
 		if r.Faults[string(kind)] == 0 {
 			missing++
+		}
+	}
+	for _, right := range history.Rights() {
+		if r.Revoked[right] < r.Scenario.Revocations {
+			return fmt.Errorf("%w: of the kind %s %d revocations were seen through, of %d", ErrTooLittle, right, r.Revoked[right], r.Scenario.Revocations)
 		}
 	}
 	if missing == 0 && len(r.Faults) > 0 && r.Successes >= r.Scenario.Successes && r.Compared > 0 {
@@ -109,6 +121,13 @@ func (r *Report) String() string {
 	for _, op := range slices.Sorted(maps.Keys(r.Calls)) {
 		by := r.Calls[op]
 		fmt.Fprintf(&b, "%-16s %7d %8d %9d %8d\n", op, by[history.OK], by[history.Refused], by[history.NotDone], by[history.Unknown])
+	}
+	if r.Scenario.Revokers > 0 {
+		b.WriteString("revoked:")
+		for _, right := range history.Rights() {
+			fmt.Fprintf(&b, " %s %d", right, r.Revoked[right])
+		}
+		b.WriteString("\n")
 	}
 	b.WriteString("faults:")
 	for _, kind := range slices.Sorted(maps.Keys(r.Faults)) {

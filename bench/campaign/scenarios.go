@@ -14,16 +14,20 @@ func Scenarios() map[string]Scenario {
 	all := make(map[string]Scenario)
 	for _, s := range []Scenario{
 		{
-			Name: "short", Nodes: 3, Workers: 8, Load: 10 * time.Second, Longest: 2 * time.Second, Successes: 50,
+			Name: "short", Nodes: 3, Workers: 8, Load: 10 * time.Second, Longest: 2 * time.Second, Successes: 50, Revokers: 1,
 			Kinds: []nemesis.Kind{nemesis.KillLeader, nemesis.PauseLeader, nemesis.IsolateLeader, nemesis.KillAll, nemesis.StopDeaf},
 		},
 		{
-			Name: "long", Nodes: 3, Workers: 12, Load: 45 * time.Second, Longest: 5 * time.Second, Successes: 500,
+			Name: "long", Nodes: 3, Workers: 12, Load: 45 * time.Second, Longest: 5 * time.Second, Successes: 500, Revokers: 2, Revocations: 1,
 			Kinds: slices.Concat(nemesis.ProcessKinds(), nemesis.NetworkKinds()),
 		},
 		{
 			Name: "deaf", Nodes: 3, Workers: 12, Load: 40 * time.Second, Longest: time.Second, Successes: 500,
 			Kinds: []nemesis.Kind{nemesis.StopDeaf},
+		},
+		{
+			Name: "rights", Nodes: 3, Workers: 2, Load: 20 * time.Second, Longest: 2 * time.Second, Successes: 50, Revokers: 3, Revocations: 2,
+			Kinds: []nemesis.Kind{nemesis.PauseLeader, nemesis.IsolateLeader},
 		},
 	} {
 		all[s.Name] = s

@@ -201,6 +201,7 @@ type Fault struct {
 // History is what was recorded.
 type History struct {
 	Calls    []Call
+	Entries  []Entry
 	Listings []Listing
 	Statuses []Status
 	Faults   []Fault
@@ -211,6 +212,7 @@ type History struct {
 // sort puts everything in order of time.
 func (h *History) sort() {
 	slices.SortStableFunc(h.Calls, func(a, b Call) int { return cmp.Compare(a.Begin, b.Begin) })
+	sortEntries(h.Entries)
 	slices.SortStableFunc(h.Listings, func(a, b Listing) int { return cmp.Compare(a.Begin, b.Begin) })
 	slices.SortStableFunc(h.Statuses, func(a, b Status) int { return cmp.Compare(a.Begin, b.Begin) })
 	slices.SortStableFunc(h.Faults, func(a, b Fault) int { return cmp.Compare(a.Begin, b.Begin) })

@@ -12,6 +12,7 @@ import (
 // line is one line of a history's file; one of its fields is set.
 type line struct {
 	Call    *Call    `json:"call,omitempty"`
+	Entry   *Entry   `json:"entry,omitempty"`
 	Listing *Listing `json:"listing,omitempty"`
 	Status  *Status  `json:"status,omitempty"`
 	Fault   *Fault   `json:"fault,omitempty"`
@@ -32,6 +33,9 @@ func (h *History) Write(w io.Writer) error {
 	var err error
 	for i := range h.Calls {
 		err = errors.Join(err, put(line{Call: &h.Calls[i]}))
+	}
+	for i := range h.Entries {
+		err = errors.Join(err, put(line{Entry: &h.Entries[i]}))
 	}
 	for i := range h.Listings {
 		err = errors.Join(err, put(line{Listing: &h.Listings[i]}))
@@ -73,6 +77,8 @@ func Read(r io.Reader) (*History, error) {
 			return nil, fmt.Errorf("reading record %d of the history: %w", n, err)
 		case l.Call != nil:
 			h.Calls = append(h.Calls, *l.Call)
+		case l.Entry != nil:
+			h.Entries = append(h.Entries, *l.Entry)
 		case l.Listing != nil:
 			h.Listings = append(h.Listings, *l.Listing)
 		case l.Status != nil:

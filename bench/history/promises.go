@@ -76,6 +76,7 @@ func Checkers() []Checker {
 		{ErrWentBack, wentBack},
 		{ErrLeaked, leaked},
 		{ErrNotTraced, notTraced},
+		{ErrUsedWhileRevoked, usedWhileRevoked},
 	}
 }
 

@@ -71,7 +71,7 @@ func (r *Recorder) Leak(l Leak) {
 func (r *Recorder) History() *History {
 	r.mu.Lock()
 	h := &History{
-		Calls: slices.Clone(r.h.Calls), Listings: slices.Clone(r.h.Listings),
+		Calls: slices.Clone(r.h.Calls), Entries: slices.Clone(r.h.Entries), Listings: slices.Clone(r.h.Listings),
 		Statuses: slices.Clone(r.h.Statuses), Faults: slices.Clone(r.h.Faults),
 		Traces: slices.Clone(r.h.Traces), Leaks: slices.Clone(r.h.Leaks),
 	}
