@@ -13,8 +13,6 @@ import (
 	"net/url"
 	"sync/atomic"
 	"time"
-
-	"github.com/raftkms/raftkms/client/aksk"
 )
 
 // maxReplyBytes bounds what is read of a reply; the largest is a page of 1,000 keys.
@@ -132,12 +130,10 @@ func (c *Client) attempt(ctx context.Context, n *node, h how, kind repeatable, b
 	if err != nil {
 		return nil, fmt.Errorf("preparing the request: %w", err)
 	}
-	date := aksk.FormatDate(time.Now())
 	r.Header.Set("Content-Type", "application/json")
-	r.Header.Set(aksk.DateHeader, date)
-	r.Header.Set("Authorization", c.signer.Authorization(aksk.Request{
-		Method: r.Method, Path: path, Query: h.query, Headers: map[string]string{"host": n.host}, Body: body, Date: date,
-	}))
+	if err := c.proof(ctx, r, path, h.query, body); err != nil {
+		return nil, err
+	}
 	answer, err := c.http.Do(r)
 	if err != nil {
 		if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {

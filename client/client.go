@@ -1,6 +1,7 @@
 package client
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -13,7 +14,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/raftkms/raftkms/client/aksk"
 	"github.com/raftkms/raftkms/client/devfile"
 )
 
@@ -23,8 +23,17 @@ type Config struct {
 	Endpoints []string
 	// CA verifies the nodes' certificates; nil: the system's certificates.
 	CA *x509.CertPool
-	// AccessKey and SecretKey sign every call.
+	// AccessKey and SecretKey sign every call. Who has none proves who they are
+	// by exactly one of the following.
 	AccessKey, SecretKey string
+	// Token returns a token of the identity service for the project, and Bearer a
+	// token of an OIDC issuer that the cluster believes. They are asked at every
+	// try, so they keep what they have got until it is about to end.
+	Token, Bearer func(ctx context.Context) (string, error)
+	// Certificate is a client's certificate, of a CA that the cluster believes,
+	// with its private key. It may go with an access key, too: then a proxy in
+	// between asks for it, and the access key counts.
+	Certificate *tls.Certificate
 	// ProjectID is the project whose keys are used.
 	ProjectID string
 	// AttemptTimeout bounds one try on one node where the call may be repeated
@@ -42,7 +51,7 @@ type Client struct {
 	nodes   []*node
 	turn    turn
 	http    *http.Client
-	signer  *aksk.Signer
+	proof   proof
 	project string
 
 	attemptTimeout, patience time.Duration
@@ -50,8 +59,9 @@ type Client struct {
 
 // New checks the configuration; nothing is dialled yet.
 func New(cfg Config) (*Client, error) {
-	if cfg.AccessKey == "" || cfg.SecretKey == "" {
-		return nil, errors.New("the access key and its secret key are needed")
+	proof, err := cfg.proof()
+	if err != nil {
+		return nil, err
 	}
 	if cfg.ProjectID == "" || strings.Contains(cfg.ProjectID, "/") {
 		return nil, errors.New("the project id is needed")
@@ -72,7 +82,7 @@ func New(cfg Config) (*Client, error) {
 	}
 	return &Client{
 		nodes:          nodes,
-		signer:         aksk.NewSigner(cfg.AccessKey, cfg.SecretKey),
+		proof:          proof,
 		project:        cfg.ProjectID,
 		attemptTimeout: cfg.AttemptTimeout,
 		patience:       cfg.Patience,
@@ -82,7 +92,7 @@ func New(cfg Config) (*Client, error) {
 			},
 			Transport: &http.Transport{
 				DialContext:         (&net.Dialer{Timeout: 3 * time.Second, KeepAlive: 15 * time.Second}).DialContext,
-				TLSClientConfig:     &tls.Config{RootCAs: cfg.CA, MinVersion: tls.VersionTLS12},
+				TLSClientConfig:     cfg.tls(),
 				TLSHandshakeTimeout: 5 * time.Second,
 				MaxIdleConnsPerHost: cfg.Connections,
 				IdleConnTimeout:     90 * time.Second,

@@ -168,7 +168,7 @@ func checkProvider(c *call, b command.AddProvider) *Refusal {
 		return refuse(CodeQuotaExceeded, "there are %d client CAs and OIDC issuers already", maxProviders)
 	case b.Kind == state.ProviderCA && isBlob(b.Certificate) && !issuer:
 		return nil
-	case b.Kind == state.ProviderOIDC && len(b.Certificate) == 0 && isAddress(b.Issuer) && isAddress(b.Audience) &&
+	case b.Kind == state.ProviderOIDC && (len(b.Certificate) == 0 || isBlob(b.Certificate)) && isAddress(b.Issuer) && isAddress(b.Audience) &&
 		isAddress(b.UserClaim) && len(b.KeySet) <= maxKeySet:
 		return nil
 	default:

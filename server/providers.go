@@ -56,21 +56,21 @@ func addProvider(root *state.Root, req wire.Provider) (command.Body, error) {
 	b := command.AddProvider{ID: req.ID, DomainID: domain.ID, ByName: req.ByName}
 	switch req.Kind {
 	case wire.ProviderClientCA:
-		block, rest := pem.Decode([]byte(req.Certificate))
-		if block == nil || block.Type != "CERTIFICATE" || len(rest) > 0 {
-			return nil, errors.New("the client CA is not one certificate in PEM")
-		}
-		authority, err := x509.ParseCertificate(block.Bytes)
+		authority, err := parseCA(req.Certificate)
 		if err != nil {
-			return nil, fmt.Errorf("reading the client CA's certificate: %w", err)
+			return nil, err
 		}
-		if !authority.IsCA {
-			return nil, errors.New("the certificate is not a CA's")
-		}
-		b.Kind, b.Certificate = state.ProviderCA, block.Bytes
+		b.Kind, b.Certificate = state.ProviderCA, authority
 	case wire.ProviderOIDC:
 		if u, err := url.Parse(req.Issuer); err != nil || u.Scheme != "https" || u.Host == "" {
 			return nil, fmt.Errorf("the issuer %q is not an https URL", req.Issuer)
+		}
+		if req.Certificate != "" {
+			authority, err := parseCA(req.Certificate)
+			if err != nil {
+				return nil, err
+			}
+			b.Certificate = authority
 		}
 		if req.KeySet != "" {
 			if _, err := iam.ParseKeySet([]byte(req.KeySet)); err != nil {
@@ -82,6 +82,22 @@ func addProvider(root *state.Root, req wire.Provider) (command.Body, error) {
 		return nil, fmt.Errorf("the kind %q is neither %s nor %s", req.Kind, wire.ProviderClientCA, wire.ProviderOIDC)
 	}
 	return b, nil
+}
+
+// parseCA reads one certificate of a CA in PEM.
+func parseCA(text string) (der []byte, err error) {
+	block, rest := pem.Decode([]byte(text))
+	if block == nil || block.Type != "CERTIFICATE" || len(rest) > 0 {
+		return nil, errors.New("the CA is not one certificate in PEM")
+	}
+	authority, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		return nil, fmt.Errorf("reading the CA's certificate: %w", err)
+	}
+	if !authority.IsCA {
+		return nil, errors.New("the certificate is not a CA's")
+	}
+	return block.Bytes, nil
 }
 
 func bindIdentity(root *state.Root, req wire.Binding) (command.Body, error) {
@@ -109,6 +125,8 @@ func (s *Server) listProviders() (*wire.ProvidersReply, error) {
 		}
 		if p.Kind == state.ProviderCA {
 			one.Kind = wire.ProviderClientCA
+		}
+		if len(p.Certificate) > 0 {
 			one.Certificate = string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: p.Certificate}))
 		}
 		if domain, ok := root.Domain(p.DomainID); ok {

@@ -93,8 +93,15 @@ func (a *app) clientCACommands() *cobra.Command {
 
 func (a *app) oidcCommands() *cobra.Command {
 	p := wire.Provider{Kind: wire.ProviderOIDC}
-	var file string
+	var file, ca string
 	add := a.addProviderCommand(&p, "Believe an OIDC issuer about an account's users", func(cmd *cobra.Command) error {
+		if ca != "" {
+			certificate, err := readInput(cmd, ca)
+			if err != nil {
+				return err
+			}
+			p.Certificate = string(certificate)
+		}
 		if file == "" {
 			return nil
 		}
@@ -105,6 +112,7 @@ func (a *app) oidcCommands() *cobra.Command {
 	add.Flags().StringVar(&p.Issuer, "issuer", "", "https URL of the issuer, as its tokens say it.")
 	add.Flags().StringVar(&p.Audience, "audience", "", "Audience that its tokens must be for.")
 	add.Flags().StringVar(&p.UserClaim, "user-claim", "sub", "Claim that names the user.")
+	add.Flags().StringVar(&ca, "ca-file", "", "PEM file of the CA of the issuer's own certificate, where the system does not know it.")
 	add.Flags().StringVar(&file, "jwks-file", "", "JWKS file of its keys, for clusters that cannot reach it; fetched from the issuer when absent.")
 	return a.providerCommands(wire.ProviderOIDC, "OIDC issuers whose bearer tokens stand for users (admin socket)", add)
 }

@@ -74,7 +74,7 @@ type AddProvider struct {
 	Kind        uint8  `cbor:"2,keyasint"` // state.ProviderCA or state.ProviderOIDC
 	DomainID    string `cbor:"3,keyasint"` // the account of its users
 	ByName      bool   `cbor:"4,keyasint"` // a name without a binding is the user's of that name
-	Certificate []byte `cbor:"5,keyasint"` // DER; client CA
+	Certificate []byte `cbor:"5,keyasint"` // DER; the client CA, or what an OIDC issuer's own certificate is verified with, empty: the system's CAs
 	Issuer      string `cbor:"6,keyasint"` // https URL; OIDC
 	Audience    string `cbor:"7,keyasint"`
 	UserClaim   string `cbor:"8,keyasint"`

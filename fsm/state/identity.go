@@ -27,7 +27,7 @@ type Provider struct {
 	Kind        uint8  `cbor:"2,keyasint"`
 	DomainID    string `cbor:"3,keyasint"`
 	ByName      bool   `cbor:"4,keyasint"` // a name without a binding is the user's of that name
-	Certificate []byte `cbor:"5,keyasint"` // DER; ProviderCA
+	Certificate []byte `cbor:"5,keyasint"` // DER; ProviderCA: it signs clients'; ProviderOIDC: it signs the issuer's, empty: the system's CAs do
 	Issuer      string `cbor:"6,keyasint"` // ProviderOIDC, like the rest
 	Audience    string `cbor:"7,keyasint"`
 	UserClaim   string `cbor:"8,keyasint"`

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"crypto"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -15,6 +17,7 @@ import (
 
 	"github.com/coreos/go-oidc/v3/oidc"
 	"github.com/go-jose/go-jose/v4"
+	"golang.org/x/time/rate"
 
 	"github.com/raftkms/raftkms/fsm/state"
 )
@@ -25,6 +28,8 @@ const (
 	issuerTimeout = 5 * time.Second  // one question to an issuer
 	issuerPause   = 10 * time.Second // after an issuer that did not answer
 	nbfLeeway     = time.Minute
+	fetchRate     = 0.2 // questions a second to issuers
+	fetchBurst    = 8
 )
 
 // algorithms are those by which a bearer token may be signed: none with a
@@ -43,6 +48,7 @@ type issuers struct {
 // issuer is a verifier, made from one record.
 type issuer struct {
 	record *state.Provider
+	http   *http.Client
 
 	mu       sync.Mutex
 	verifier *oidc.IDTokenVerifier
@@ -52,19 +58,45 @@ type issuer struct {
 func newIssuers(clock func() time.Time) *issuers {
 	return &issuers{
 		clock: clock, kept: make(map[string]*issuer),
-		http: &http.Client{Timeout: issuerTimeout, Transport: bounded{http.DefaultTransport}, CheckRedirect: refuseRedirect},
+		http: newIssuerClient(http.DefaultTransport),
 	}
+}
+
+func newIssuerClient(over http.RoundTripper) *http.Client {
+	return &http.Client{Timeout: issuerTimeout, Transport: &bounded{over, rate.NewLimiter(fetchRate, fetchBurst)}, CheckRedirect: refuseRedirect}
+}
+
+// clientFor asks an issuer whose own certificate is of a CA that the system
+// does not know.
+func clientFor(ca []byte) (*http.Client, error) {
+	authority, err := x509.ParseCertificate(ca)
+	if err != nil {
+		return nil, fmt.Errorf("reading the certificate of the issuer's CA: %w", err)
+	}
+	roots := x509.NewCertPool()
+	roots.AddCert(authority)
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.TLSClientConfig = &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
+	transport.DisableKeepAlives = true // it is asked once in a long while, and then nobody closes it
+	return newIssuerClient(transport), nil
 }
 
 func refuseRedirect(*http.Request, []*http.Request) error {
 	return errors.New("an issuer's redirect is not followed")
 }
 
-// bounded cuts off an answer that is too long.
-type bounded struct{ http.RoundTripper }
+// bounded cuts off an answer that is too long, and does not let whoever makes
+// up tokens, of keys that nobody knows, have an issuer asked all the time.
+type bounded struct {
+	http.RoundTripper
+	pace *rate.Limiter
+}
 
 // RoundTrip implements [http.RoundTripper].
-func (b bounded) RoundTrip(r *http.Request) (*http.Response, error) {
+func (b *bounded) RoundTrip(r *http.Request) (*http.Response, error) {
+	if !b.pace.Allow() {
+		return nil, errors.New("the issuer is asked too often")
+	}
 	response, err := b.RoundTripper.RoundTrip(r)
 	if err == nil {
 		response.Body = struct {
@@ -147,7 +179,15 @@ func (s *issuers) verifier(ctx context.Context, provider *state.Provider) (*oidc
 	s.mu.Lock()
 	one := s.kept[provider.ID]
 	if one == nil || one.record != provider {
-		one = &issuer{record: provider}
+		one = &issuer{record: provider, http: s.http}
+		if len(provider.Certificate) > 0 {
+			own, err := clientFor(provider.Certificate)
+			if err != nil {
+				s.mu.Unlock()
+				return nil, err
+			}
+			one.http = own
+		}
 		s.kept[provider.ID] = one
 	}
 	s.mu.Unlock()
@@ -168,7 +208,7 @@ func (s *issuers) verifier(ctx context.Context, provider *state.Provider) (*oidc
 	default:
 		// The issuer's keys are fetched again, when they change, under the same
 		// client but not under this request's context.
-		found, err := oidc.NewProvider(oidc.ClientContext(context.WithoutCancel(ctx), s.http), provider.Issuer)
+		found, err := oidc.NewProvider(oidc.ClientContext(context.WithoutCancel(ctx), one.http), provider.Issuer)
 		if err != nil {
 			one.retry = s.clock().Add(issuerPause)
 			return nil, fmt.Errorf("asking the OIDC issuer %s for its keys: %w", provider.ID, errors.Join(err, context.DeadlineExceeded))

@@ -22,7 +22,7 @@ type Provider struct {
 	Kind        string    `json:"kind"`
 	Domain      string    `json:"domain"`      // name of the account
 	ByName      bool      `json:"by_name"`     // a name without a binding is the user's of that name
-	Certificate string    `json:"certificate"` // PEM; client-ca
+	Certificate string    `json:"certificate"` // PEM; client-ca, and oidc: the CA of the issuer's own certificate
 	Issuer      string    `json:"issuer"`      // https URL; oidc, like the rest
 	Audience    string    `json:"audience"`
 	UserClaim   string    `json:"user_claim"`
