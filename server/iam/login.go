@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
@@ -44,6 +45,7 @@ type Passwords struct {
 	clock func() time.Time
 	slots chan struct{} // one a hash under way: each takes 19 MiB
 	dummy string
+	done  atomic.Int64 // hashes made to check a password
 
 	mu      sync.Mutex
 	watched *lru.Cache[string, *failures] // by user id, or by account and name where there is no such user
@@ -104,8 +106,13 @@ func (p *Passwords) matches(ctx context.Context, hash, password string) (bool, e
 		return false, ErrBusy
 	}
 	defer func() { <-p.slots }()
+	p.done.Add(1)
 	return verifyPassword(hash, password)
 }
+
+// Checked returns how many hashes were made to check passwords: one an
+// attempt, whoever was named.
+func (p *Passwords) Checked() int64 { return p.done.Load() }
 
 func (p *Passwords) isLocked(name string) bool {
 	p.mu.Lock()
