@@ -1,0 +1,164 @@
+package huawei_test
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/huaweicloud/huaweicloud-sdk-go-v3/core/auth/signer"
+	"github.com/huaweicloud/huaweicloud-sdk-go-v3/core/request"
+	"github.com/valyala/fasthttp"
+	"golang.org/x/sys/unix"
+
+	"github.com/raftkms/raftkms/fsm/fsmtest"
+	"github.com/raftkms/raftkms/server/audit"
+	"github.com/raftkms/raftkms/server/huawei"
+)
+
+// BenchmarkTracedDataKey asks for data keys over HTTP, by turns with every trace
+// on disk before its answer and without any, and prints the medians of both:
+// what tracing costs. It takes 64 connections, and 256 where the disk's
+// fdatasync takes more than 1 ms.
+func BenchmarkTracedDataKey(b *testing.B) {
+	const rounds, turn = 9, time.Second
+	w := newWorld(b)
+	body := `{"key_id":"` + w.createKey("orders") + `","datakey_length":"256"}`
+	log, err := audit.Open(b.TempDir(), fsmtest.NodeID, nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer log.Close()
+	var traced atomic.Bool
+	w.traces.through = func(ctx context.Context, r *audit.Record) error {
+		if traced.Load() {
+			return log.Append(ctx, r)
+		}
+		return nil
+	}
+	disk := fdatasync(b)
+	connections := 64
+	if disk > time.Millisecond {
+		connections = 256
+	}
+	d := driveKeys(b, w, body, connections)
+	var with, without []float64
+	for range rounds {
+		traced.Store(true)
+		with = append(with, d.turn(turn))
+		traced.Store(false)
+		without = append(without, d.turn(turn))
+	}
+	slices.Sort(with)
+	slices.Sort(without)
+	b.ReportMetric(float64(disk.Microseconds()), "fsync-p50-µs")
+	b.ReportMetric(float64(connections), "connections")
+	b.ReportMetric(with[rounds/2], "traced/s")
+	b.ReportMetric(without[rounds/2], "untraced/s")
+	b.ReportMetric(with[rounds/2]/without[rounds/2], "traced/untraced")
+	b.ReportMetric(0, "ns/op")
+}
+
+// fdatasync is the median time of one, after writing a few KiB.
+func fdatasync(b *testing.B) time.Duration {
+	b.Helper()
+	f, err := os.Create(filepath.Join(b.TempDir(), "probe"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer f.Close()
+	space := make([]byte, 4<<10)
+	var took []time.Duration
+	for range 51 {
+		began := time.Now()
+		if _, err := f.WriteAt(space, 0); err != nil {
+			b.Fatal(err)
+		}
+		if err := unix.Fdatasync(int(f.Fd())); err != nil {
+			b.Fatal(err)
+		}
+		took = append(took, time.Since(began))
+	}
+	slices.Sort(took)
+	return took[len(took)/2]
+}
+
+// driver asks for data keys over as many connections.
+type driver struct {
+	b           *testing.B
+	client      *fasthttp.HostClient
+	request     *fasthttp.Request
+	connections int
+}
+
+func driveKeys(b *testing.B, w *world, body string, connections int) *driver {
+	b.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	server := &fasthttp.Server{Handler: func(rc *fasthttp.RequestCtx) {
+		huawei.CreateDataKey.Serve(rc, w.dialect, rc, uuid.NewString(), huawei.Path{Project: fsmtest.ProjectID})
+	}}
+	done := make(chan error, 1)
+	go func() { done <- server.Serve(listener) }()
+	d := &driver{b: b, connections: connections, request: new(fasthttp.Request),
+		client: &fasthttp.HostClient{Addr: listener.Addr().String(), MaxConns: connections}}
+	b.Cleanup(func() {
+		d.client.CloseIdleConnections()
+		if err := server.Shutdown(); err != nil {
+			b.Error(err)
+		}
+		if err := <-done; err != nil {
+			b.Error(err)
+		}
+	})
+	path := "/v1.0/" + fsmtest.ProjectID + "/kms/create-datakey"
+	signed := request.NewHttpRequestBuilder().WithEndpoint(endpoint).WithMethod(http.MethodPost).WithPath(path).
+		AddHeaderParam("Content-Type", "application/json").AddHeaderParam("X-Sdk-Date", time.Now().UTC().Format("20060102T150405Z")).
+		WithBody("body", body).Build()
+	headers, err := signer.Sign(signed, fsmtest.AccessKeyID, secretKey)
+	if err != nil {
+		b.Fatal(err)
+	}
+	d.request.Header.SetMethod(http.MethodPost)
+	d.request.SetRequestURI(endpoint + path)
+	d.request.Header.SetContentType("application/json")
+	for name, value := range headers {
+		d.request.Header.Set(name, value)
+	}
+	d.request.SetBodyString(body)
+	return d
+}
+
+// turn returns how many data keys a second there were.
+func (d *driver) turn(length time.Duration) float64 {
+	var keys atomic.Int64
+	var all sync.WaitGroup
+	began := time.Now()
+	for range d.connections {
+		all.Go(func() {
+			own := fasthttp.AcquireRequest()
+			reply := fasthttp.AcquireResponse()
+			defer fasthttp.ReleaseRequest(own)
+			defer fasthttp.ReleaseResponse(reply)
+			d.request.CopyTo(own)
+			for time.Since(began) < length {
+				if err := d.client.Do(own, reply); err != nil || reply.StatusCode() != fasthttp.StatusOK {
+					d.b.Errorf("status %d, %v: %s", reply.StatusCode(), err, reply.Body())
+					return
+				}
+				keys.Add(1)
+			}
+		})
+	}
+	all.Wait()
+	return float64(keys.Load()) / time.Since(began).Seconds()
+}
