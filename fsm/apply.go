@@ -143,6 +143,11 @@ func apply(x *state.Txn, index uint64, data []byte) (result Result, fence uint64
 	if refusal := authorizeWrite(&x.View, w, cmd, p.about(&x.View, cmd.Caller.ProjectID), p.aboutGrant(&x.View)); refusal != nil {
 		return refused(index, refusal), x.LastFence(), nil
 	}
+	if key := p.leaves(&x.View); key != nil {
+		if refusal := authorizeWrite(&x.View, w, cmd, key, nil); refusal != nil {
+			return refused(index, refusal), x.LastFence(), nil
+		}
+	}
 	if c := x.Cluster(); c != nil && cmd.Level > c.FeatureLevel {
 		return refused(index, refuse(CodeFeatureLevel, "the cluster has not reached feature level %d", cmd.Level)), x.LastFence(), nil
 	}
@@ -208,6 +213,21 @@ func (p prepared) aboutGrant(v *state.View) *state.Grant {
 		return grant
 	}
 	return nil
+}
+
+// leaves returns the key from which the write takes something for the one that
+// it is about, on which the caller must be allowed to do this as well; nil: none.
+func (p prepared) leaves(v *state.View) *state.Key {
+	b, moves := p.body.(command.AssociateAlias)
+	if !moves {
+		return nil
+	}
+	alias, ok := v.Alias(b.ProjectID, b.Name)
+	if !ok || alias.KeyID == b.KeyID {
+		return nil
+	}
+	key, _ := v.Key(alias.KeyID)
+	return key
 }
 
 // call is what a write works with: the state to read and to change, who asks,

@@ -82,6 +82,8 @@ type Config struct {
 	LoadedKeys int
 	// MinDeletionWait is how long a key waits for its deletion at least; 0: 7 days.
 	MinDeletionWait time.Duration
+	// ForbidWeakImport refuses imports wrapped with SHA-1 OAEP or PKCS #1 v1.5.
+	ForbidWeakImport bool
 	// Services have a default master key in every project; nil: obs, evs, ims, sfs, rds, dds.
 	Services []string
 	// ErasurePause is the time from one erasure of the node's files to the next; 0: 10 min.

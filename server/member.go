@@ -164,8 +164,8 @@ func (s *Server) start(ctx context.Context, id identity, creds credentials) erro
 		Logger:   s.cfg.Logger,
 		Untraced: s.untraced,
 
-		MinDeletionWait: s.cfg.MinDeletionWait,
-		Services:        s.cfg.Services,
+		MinDeletionWait: s.cfg.MinDeletionWait, ForbidWeakImport: s.cfg.ForbidWeakImport,
+		Services: s.cfg.Services,
 	})
 	m.secrets = iam.NewSecrets(s.openAccessKey(m))
 	tokens := iam.NewTokens(&tokenSeals{s, m})

@@ -92,7 +92,7 @@ func serveNode(ctx context.Context, c *config.Config) (err error) {
 		ClusterListen: c.Cluster.Listen, ClusterAdvertise: c.Cluster.Advertise,
 		Standby: c.Cluster.Standby, Reads: reads, GossipListen: c.Gossip.Listen, GossipAdvertise: c.Gossip.Advertise,
 		JoinToken: token, Module: module, LoadedKeys: c.Module.LoadedKeys, Logger: logger,
-		MinDeletionWait: c.Keys.DeletionMinimum, ErasurePause: c.Keys.ErasurePause, Services: c.Keys.Services,
+		MinDeletionWait: c.Keys.DeletionMinimum, ErasurePause: c.Keys.ErasurePause, ForbidWeakImport: c.Keys.ForbidWeakImport, Services: c.Keys.Services,
 		DrainDelay: c.DrainDelay, ShutdownTimeout: c.ShutdownTimeout,
 	})
 	if err != nil {

@@ -48,6 +48,11 @@ func (x *Txn) DeleteKey(k *Key) {
 	for _, g := range x.GrantsOn(k.ID, 0, allGrants) {
 		x.DeleteGrant(g)
 	}
+	if p, ok := x.Project(k.ProjectID); ok && k.Sequence == x.newest(k.ProjectID) && k.Sequence > p.LastSequence {
+		project := *p
+		project.LastSequence = k.Sequence
+		x.PutProject(&project)
+	}
 	remove(x, TableKey, &x.keys, []byte(k.ID), k)
 	x.moveTimer(k, nil)
 	x.moveInLists(k, nil)

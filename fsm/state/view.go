@@ -144,15 +144,25 @@ func (v *View) KeysOldestFirst(projectID string, after uint64, limit int, filter
 	return page
 }
 
-// NextSequence returns the place that the next key of a project gets.
+// NextSequence returns the place that the next key of a project gets, which no
+// key has had.
 func (v *View) NextSequence(projectID string) uint64 {
+	last := v.newest(projectID)
+	if p, ok := v.Project(projectID); ok {
+		last = max(last, p.LastSequence)
+	}
+	return last + 1
+}
+
+// newest returns the place of the newest key of a project; 0: it has none.
+func (v *View) newest(projectID string) uint64 {
 	it := v.keyOrder.node().ReverseIterator()
 	it.SeekReverseLowerBound(appendSequenceKey(nil, projectID, ^uint64(0)))
 	place, _, ok := it.Previous()
 	if !ok || !inProject(place, projectID) {
-		return 1
+		return 0
 	}
-	return binary.BigEndian.Uint64(place[len(place)-8:]) + 1
+	return binary.BigEndian.Uint64(place[len(place)-8:])
 }
 
 // inProject tells whether a key of the keyOrder index belongs to a project.

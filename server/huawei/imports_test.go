@@ -18,6 +18,8 @@ import (
 	"github.com/raftkms/raftkms/hsm"
 	"github.com/raftkms/raftkms/hsm/keypair"
 	"github.com/raftkms/raftkms/hsm/kwp"
+	"github.com/raftkms/raftkms/server/audit"
+	"github.com/raftkms/raftkms/server/kms"
 	"github.com/raftkms/raftkms/server/wire"
 )
 
@@ -143,11 +145,17 @@ func TestImportPairs(t *testing.T) {
 			}
 		}
 		f(temporary, "", "KMS.2608")
-		f(temporary, `,"encrypted_privatekey":"`+b64(under[:len(under)-8])+`"`, "KMS.2609")
-		f(temporary, `,"encrypted_privatekey":"`+b64(under)+`","expiration_time":4102444800`, "KMS.2702")
-		if algorithm != "RSAES_PKCS1_V1_5" {
-			f(temporary[:15], `,"encrypted_privatekey":"`+b64(under)+`"`, "KMS.2610")
+		damaged := "KMS.2609"
+		if algorithm == "RSAES_PKCS1_V1_5" {
+			damaged = "KMS.0311" // one error for whatever does not end in a key
 		}
+		f(temporary, `,"encrypted_privatekey":"`+b64(under[:len(under)-8])+`"`, damaged)
+		f(temporary, `,"encrypted_privatekey":"`+b64(under)+`","expiration_time":4102444800`, "KMS.2702")
+		size := "KMS.2610"
+		if algorithm == "RSAES_PKCS1_V1_5" {
+			size = "KMS.0311"
+		}
+		f(temporary[:15], `,"encrypted_privatekey":"`+b64(under)+`"`, size)
 		w.must("import-key-material", importBody(id, token, wrap(t, algorithm, public, temporary), `,"encrypted_privatekey":"`+b64(under)+`"`), nil)
 		if !bytes.Equal(w.publicKey(id), own) {
 			t.Errorf("%s: another public key", spec)
@@ -189,9 +197,10 @@ func TestImportRefusals(t *testing.T) {
 	f(importBody(id, token, good, `,"expiration_time":1893456000000`), "KMS.2602")
 	f(importBody(id, token, wrap(t, algorithm, public, make([]byte, 16)), ""), "KMS.2604")
 	f(importBody(id, token, wrap(t, "RSAES_OAEP_SHA_1", public, make([]byte, 32)), ""), "KMS.0311")
-	for range 9 {
+	for range 8 {
 		f(importBody(id, token, b64(make([]byte, 256)), ""), "KMS.0311")
 	}
+	f(importBody(id, token, b64(make([]byte, 256)), ""), "KMS.2605")
 	f(importBody(id, token, good, ""), "KMS.2605")
 	if a := w.ask("get-parameters-for-import", `{"key_id":"`+id+`","wrapping_algorithm":"SM2_ENCRYPT"}`); a.status != 400 || a.code(t) != "KMS.0308" {
 		t.Errorf("%d %s", a.status, a.body)
@@ -244,4 +253,34 @@ func TestSDKImportExpires(t *testing.T) {
 	if key, _ := w.replica.Root().Key(id); len(key.ImportPairs) != 0 || len(key.Fingerprint) == 0 {
 		t.Errorf("%d pairs are left, a fingerprint of %d bytes", len(key.ImportPairs), len(key.Fingerprint))
 	}
+}
+
+// The weaker wrapping algorithms are traced with a warning, and can be
+// forbidden, also to who has parameters from before.
+func TestWeakImportsCanBeForbidden(t *testing.T) {
+	w := newWorld(t)
+	id := w.external("AES_256")
+	token, public := w.parameters(id, "RSAES_OAEP_SHA_1")
+	w.parameters(id, "RSAES_OAEP_SHA_256")
+	for i, want := range []audit.Rating{audit.RatingWarning, audit.RatingNormal} {
+		if r := w.traces.records[len(w.traces.records)-2+i]; r.Rating != want {
+			t.Errorf("trace %d is rated %s, want %s", i, r.Rating, want)
+		}
+	}
+	w.config.ForbidWeakImport = true
+	strict := kms.New(w.config)
+	t.Cleanup(strict.Close)
+	w.service.Service = strict
+	f := func(call, body, code string) {
+		t.Helper()
+		if a := w.ask(call, body); a.status != 400 || a.code(t) != code {
+			t.Errorf("%s: %d %s, want %s", call, a.status, a.body, code)
+		}
+	}
+	for _, weak := range []string{"RSAES_OAEP_SHA_1", "RSAES_PKCS1_V1_5"} {
+		f("get-parameters-for-import", `{"key_id":"`+id+`","wrapping_algorithm":"`+weak+`"}`, "KMS.0308")
+	}
+	f("import-key-material", importBody(id, token, wrap(t, "RSAES_OAEP_SHA_1", public, make([]byte, 32)), ""), "KMS.2605")
+	token, public = w.parameters(id, "RSAES_OAEP_SHA_256")
+	w.must("import-key-material", importBody(id, token, wrap(t, "RSAES_OAEP_SHA_256", public, make([]byte, 32)), ""), nil)
 }

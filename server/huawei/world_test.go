@@ -211,6 +211,7 @@ func (l *traces) named(name string) (found []*audit.Record) {
 type world struct {
 	t        testing.TB
 	service  *scripted
+	config   kms.Config // of the service
 	traces   *traces
 	search   func(q kms.TraceQuery) (kms.TracePage, error) // of all nodes' traces
 	replica  *single
@@ -268,11 +269,12 @@ func newWorld(t testing.TB) *world {
 		t.Fatal(err)
 	}
 	w := &world{t: t, traces: &traces{}, replica: &single{machine: fsm.New(), now: fsmtest.Start}, listener: fasthttputil.NewInmemoryListener()}
-	w.service = &scripted{Service: kms.New(kms.Config{
+	w.config = kms.Config{
 		NodeID: fsmtest.NodeID, Replica: w.replica, Module: module, Traces: w.traces,
 		Search: func(_ context.Context, q kms.TraceQuery) (kms.TracePage, error) { return w.search(q) },
 		Follow: func(_ context.Context, q kms.TraceQuery) (kms.TracePage, error) { return w.search(q) }, Logger: slog.New(slog.DiscardHandler),
-	})}
+	}
+	w.service = &scripted{Service: kms.New(w.config)}
 	t.Cleanup(w.service.Close)
 	if err := w.service.Bootstrap(t.Context(), fsmtest.Bootstrap(), "test"); err != nil {
 		t.Fatal(err)

@@ -28,6 +28,13 @@ func (s *Service) AssociateAlias(ctx context.Context, c *Call, name, ref string)
 	if err != nil {
 		return nil, err
 	}
+	// Who may not do this to the key that the alias leaves must not take it away.
+	if alias, ok := c.Root.Alias(c.in.Project, name); ok && alias.KeyID != key.ID {
+		if _, err := c.findAuthorised(alias.KeyID); err != nil {
+			return nil, err
+		}
+		c.key = key
+	}
 	return asAlias(s.propose(ctx, c, command.AssociateAlias{ProjectID: key.ProjectID, KeyID: key.ID, Name: name}, key.ID, name))
 }
 

@@ -3,8 +3,6 @@ package kms
 import (
 	"bytes"
 	"context"
-	"crypto/aes"
-	"crypto/rand"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
@@ -18,7 +16,7 @@ import (
 	"github.com/raftkms/raftkms/fsm/state"
 	"github.com/raftkms/raftkms/hsm"
 	"github.com/raftkms/raftkms/hsm/keypair"
-	"github.com/raftkms/raftkms/hsm/kwp"
+	"github.com/raftkms/raftkms/server/audit"
 )
 
 // Bring your own key. The wrapping pair is made in the module and lies wrapped
@@ -32,12 +30,7 @@ var (
 	OpExpireImport           = Operation{"expireImportedKeyMaterial", "", "cmk"}
 )
 
-const (
-	importLife = 24 * time.Hour
-	// pairsAtOnce bounds the wrapping pairs that are made at the same time: an
-	// RSA pair is the most expensive thing that a caller can ask a device for.
-	pairsAtOnce = 2
-)
+const importLife = 24 * time.Hour
 
 // The wrapping algorithms.
 const (
@@ -115,13 +108,15 @@ func (s *Service) GetParametersForImport(ctx context.Context, c *Call, ref, algo
 	if !known {
 		return nil, &Error{Kind: KindUnsupported, Parameter: "wrapping_algorithm", Message: "the wrapping algorithm is " + WrapOAEPSHA256 + ", " + WrapOAEPSHA1 + " or " + WrapPKCS1}
 	}
-	if err := s.pairs.Acquire(ctx, 1); err != nil {
-		return nil, moduleError("waiting for a wrapping pair", err)
+	if number != wrapOAEPSHA256 {
+		if s.forbidWeakImport {
+			return nil, &Error{Kind: KindUnsupported, Parameter: "wrapping_algorithm", Message: "this wrapping algorithm is forbidden here; use " + WrapOAEPSHA256}
+		}
+		c.Remark(audit.RatingWarning, "the material is to be wrapped with "+algorithm+", which is weaker than "+WrapOAEPSHA256)
 	}
-	wrapped, err := s.module.Generate(ctx, s.pairLevel(), hsm.SpecRSA2048)
-	s.pairs.Release(1)
+	wrapped, err := s.pairs.take(ctx, c.Root.Cluster().RootGeneration)
 	if err != nil {
-		return nil, moduleError("making a wrapping pair in the module", err)
+		return nil, err
 	}
 	id, err := uuid.Parse(key.ID)
 	if err != nil {
@@ -175,6 +170,8 @@ func (s *Service) ImportKeyMaterial(ctx context.Context, c *Call, req ImportRequ
 	}
 	spec := hsm.Spec(key.Spec)
 	switch {
+	case s.forbidWeakImport && token.algorithm != wrapOAEPSHA256:
+		return Refuse(KindImportToken, "the wrapping algorithm of this import token is forbidden here; ask for new parameters with "+WrapOAEPSHA256)
 	case spec.Pair() && !req.Expires.IsZero():
 		return Refuse(KindPairMaterial, "the material of an asymmetric key does not expire")
 	case !req.Expires.IsZero() && req.Expires.UnixMilli() <= now:
@@ -184,7 +181,8 @@ func (s *Service) ImportKeyMaterial(ctx context.Context, c *Call, req ImportRequ
 	}
 	material, err := s.unwrapMaterial(ctx, spec, token, pair, req)
 	if err != nil {
-		if kind := KindOf(err); kind == KindImportUnwrap || kind == KindPrivateKeyInvalid {
+		switch KindOf(err) {
+		case KindImportUnwrap, KindPrivateKeyInvalid, KindMaterialSize, KindTemporaryKey:
 			failure := command.CountImportFailure{ProjectID: key.ProjectID, KeyID: key.ID, TokenID: token.id[:]}
 			if _, cerr := s.propose(ctx, c, failure, key.ID, "failure"); cerr != nil {
 				return cerr // a failure that is not counted is not told
@@ -235,75 +233,7 @@ func (s *Service) unwrapMaterial(ctx context.Context, spec hsm.Spec, token impor
 	if !is {
 		return nil, Refuse(KindInternal, "the wrapping pair was loaded as something else")
 	}
-	if !spec.Pair() {
-		material, err := openWrapped(ctx, decrypter, token.algorithm, req.Material, 32)
-		if err == nil && len(material) != 32 {
-			clear(material)
-			err = Refuse(KindMaterialSize, "the material of an AES-256 key has 32 bytes")
-		}
-		return material, err
-	}
-	for _, size := range []int{32, 16} { // only PKCS #1 v1.5 needs to be told
-		temporary, err := openWrapped(ctx, decrypter, token.algorithm, req.Material, size)
-		if err != nil && token.algorithm == wrapPKCS1 && size == 32 && KindOf(err) == KindImportUnwrap {
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
-		defer clear(temporary)
-		return openPrivateKey(spec, temporary, req.PrivateKey)
-	}
-	return nil, Refuse(KindImportUnwrap, "the wrapped key does not open")
-}
-
-// openWrapped opens one RSA block. size is what PKCS #1 v1.5 is asked for.
-func openWrapped(ctx context.Context, d hsm.Decrypter, algorithm byte, ciphertext []byte, size int) ([]byte, error) {
-	var plain []byte
-	var err error
-	if algorithm == wrapPKCS1 {
-		random := make([]byte, size)
-		if _, err := rand.Read(random); err != nil {
-			return nil, &Error{Kind: KindInternal, Message: "drawing random bytes", Err: err}
-		}
-		plain = bytes.Clone(random)
-		if err = d.DecryptPKCS1(ctx, plain, ciphertext); err == nil && bytes.Equal(plain, random) {
-			err = hsm.ErrDecrypt
-		}
-	} else {
-		how := hsm.PaddingOAEPSHA256
-		if algorithm == wrapOAEPSHA1 {
-			how = hsm.PaddingOAEPSHA1
-		}
-		plain, err = d.Decrypt(ctx, how, nil, ciphertext)
-	}
-	switch {
-	case errors.Is(err, hsm.ErrDecrypt):
-		return nil, &Error{Kind: KindImportUnwrap, Message: "the wrapped key does not open", Err: err}
-	case err != nil:
-		return nil, moduleError("opening the wrapped key", err)
-	}
-	return plain, nil
-}
-
-// openPrivateKey opens PKCS#8 under the temporary key.
-func openPrivateKey(spec hsm.Spec, temporary, wrapped []byte) ([]byte, error) {
-	if len(temporary) != 16 && len(temporary) != 32 {
-		return nil, Refuse(KindTemporaryKey, "the temporary key has 16 or 32 bytes")
-	}
-	block, err := aes.NewCipher(temporary)
-	if err != nil {
-		return nil, &Error{Kind: KindInternal, Message: "using a temporary key", Err: err}
-	}
-	private, err := kwp.Unwrap(block, wrapped)
-	if err == nil {
-		_, err = keypair.Public(spec, private)
-	}
-	if err != nil {
-		clear(private)
-		return nil, &Error{Kind: KindPrivateKeyInvalid, Message: "the private key does not open, or is none of the spec " + string(spec), Err: err}
-	}
-	return private, nil
+	return openMaterial(ctx, decrypter, token.algorithm, spec, req)
 }
 
 // bringMaterial has the module wrap the material and replicates it.

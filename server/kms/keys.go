@@ -59,6 +59,9 @@ func (s *Service) CreateKey(ctx context.Context, c *Call, req CreateKeyRequest) 
 	}
 	c.key = key
 	c.answered.Text("key_id", key.ID)
+	if key.Origin == OriginExternal {
+		s.pairs.expect() // parameters for the import are what is asked for next
+	}
 	return key, nil
 }
 

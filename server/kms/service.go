@@ -6,8 +6,6 @@ import (
 	"log/slog"
 	"time"
 
-	"golang.org/x/sync/semaphore"
-
 	"github.com/raftkms/raftkms/cluster"
 	"github.com/raftkms/raftkms/fsm"
 	"github.com/raftkms/raftkms/fsm/state"
@@ -64,6 +62,8 @@ type Config struct {
 	LoadedKeys int
 	// MinDeletionWait is how long a key waits for its deletion at least; 0 means 7 days.
 	MinDeletionWait time.Duration
+	// ForbidWeakImport refuses imports with RSAES_OAEP_SHA_1 and RSAES_PKCS1_V1_5.
+	ForbidWeakImport bool
 	// Services have a default master key, SERVICE/default; nil means obs, evs, ims, sfs, rds, dds.
 	Services []string
 }
@@ -77,16 +77,17 @@ type Service struct {
 	logger  *slog.Logger
 	keys    *keyring
 	entropy *entropy.Pool
-	pairs   *semaphore.Weighted // wrapping pairs that are being made
+	pairs   *pairPool // wrapping pairs for imports
 	search  TraceSearch
 	follow  TraceSearch
 
 	untraced func(source string, err error) bool
 
-	minDeletionWait time.Duration
-	services        []string
-	warned          warnings
-	accesses        accesses
+	minDeletionWait  time.Duration
+	forbidWeakImport bool
+	services         []string
+	warned           warnings
+	accesses         accesses
 }
 
 // defaultDeletionWait is the shortest wait before a deletion where the
@@ -101,9 +102,10 @@ func New(cfg Config) *Service {
 	if cfg.MinDeletionWait == 0 {
 		cfg.MinDeletionWait = defaultDeletionWait
 	}
-	return &Service{
-		minDeletionWait: cfg.MinDeletionWait,
-		services:        cfg.Services,
+	s := &Service{
+		minDeletionWait:  cfg.MinDeletionWait,
+		forbidWeakImport: cfg.ForbidWeakImport,
+		services:         cfg.Services,
 
 		nodeID:  cfg.NodeID,
 		replica: cfg.Replica,
@@ -112,17 +114,21 @@ func New(cfg Config) *Service {
 		logger:  cfg.Logger,
 		keys:    newKeyring(cfg.Module, cfg.LoadedKeys),
 		entropy: entropy.NewPool(cfg.Module),
-		pairs:   semaphore.NewWeighted(pairsAtOnce),
 		search:  cfg.Search,
 		follow:  cfg.Follow,
 
 		untraced: cfg.Untraced,
 	}
+	s.pairs = newPairPool(func(ctx context.Context) (hsm.Wrapped, error) {
+		return s.module.Generate(ctx, s.pairLevel(), hsm.SpecRSA2048)
+	})
+	return s
 }
 
 // Close unloads every key and wipes what was drawn for data keys. Calls still
 // under way fail; none gets a wrong answer.
 func (s *Service) Close() {
+	s.pairs.close()
 	s.keys.close()
 	s.entropy.Close()
 }

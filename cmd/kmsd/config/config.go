@@ -105,9 +105,10 @@ type Audit struct {
 
 // Keys is how keys end. Every node of a cluster should have the same.
 type Keys struct {
-	DeletionMinimum time.Duration `yaml:"deletion_minimum,omitempty" help:"Shortest time that a key waits for its deletion, 1s to 26304h; below 24h, pending_days 0 means that time; 168h when absent."`
-	ErasurePause    time.Duration `yaml:"erasure_pause,omitempty" help:"Time from one rewriting of the node's files, which erases deleted keys from them, to the next; 10m when absent."`
-	Services        []string      `yaml:"services,omitempty" help:"Services that have a default master key, SERVICE/default, in every project from its first use on; obs, evs, ims, sfs, rds and dds when absent."`
+	DeletionMinimum  time.Duration `yaml:"deletion_minimum,omitempty" help:"Shortest time that a key waits for its deletion, 1s to 26304h; below 24h, pending_days 0 means that time; 168h when absent."`
+	ErasurePause     time.Duration `yaml:"erasure_pause,omitempty" help:"Time from one rewriting of the node's files, which erases deleted keys from them, to the next; 10m when absent."`
+	ForbidWeakImport bool          `yaml:"forbid_weak_import,omitempty" help:"Whether imports wrapped with RSAES_OAEP_SHA_1 or RSAES_PKCS1_V1_5 are refused; they are traced with a warning when false or absent."`
+	Services         []string      `yaml:"services,omitempty" help:"Services that have a default master key, SERVICE/default, in every project from its first use on; obs, evs, ims, sfs, rds and dds when absent."`
 }
 
 // Limits are what one address and one user may ask of the node. An address is
