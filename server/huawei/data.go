@@ -24,7 +24,11 @@ var EncryptData = endpoint(kms.OpEncryptData, func(ctx context.Context, x *excha
 	if err != nil {
 		return reply, err
 	}
-	sealed, err := x.EncryptData(ctx, x.call, kms.EncryptRequest{Key: ref, Plaintext: req.PlainText, Context: bound, Algorithm: req.EncryptionAlgorithm})
+	version, err := keyVersion("key_version", req.KeyVersion)
+	if err != nil {
+		return reply, err
+	}
+	sealed, err := x.EncryptData(ctx, x.call, kms.EncryptRequest{Key: ref, Version: version, Plaintext: req.PlainText, Context: bound, Algorithm: req.EncryptionAlgorithm})
 	if err != nil {
 		return reply, err
 	}
@@ -50,7 +54,11 @@ var DecryptData = endpoint(kms.OpDecryptData, func(ctx context.Context, x *excha
 	if err != nil {
 		return reply, err
 	}
-	opened, err := x.DecryptData(ctx, x.call, kms.DecryptRequest{Key: ref, Ciphertext: req.CipherText, Context: bound, Algorithm: req.EncryptionAlgorithm})
+	version, err := keyVersion("key_version", req.KeyVersion)
+	if err != nil {
+		return reply, err
+	}
+	opened, err := x.DecryptData(ctx, x.call, kms.DecryptRequest{Key: ref, Version: version, Ciphertext: req.CipherText, Context: bound, Algorithm: req.EncryptionAlgorithm})
 	if err != nil {
 		return reply, err
 	}

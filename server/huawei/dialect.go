@@ -35,14 +35,14 @@ type Service interface {
 	ImportKeyMaterial(ctx context.Context, c *kms.Call, req kms.ImportRequest) error
 	DeleteKeyMaterial(ctx context.Context, c *kms.Call, ref string) error
 
-	GetPublicKey(ctx context.Context, c *kms.Call, ref string) (*state.Key, []byte, error)
+	GetPublicKey(ctx context.Context, c *kms.Call, ref string, version uint32) (*state.Key, []byte, error)
 	Sign(ctx context.Context, c *kms.Call, req kms.SignRequest) (keyID string, signature []byte, err error)
 	Verify(ctx context.Context, c *kms.Call, req kms.SignRequest) (keyID string, valid bool, err error)
 	GenerateMAC(ctx context.Context, c *kms.Call, req kms.MACRequest) (keyID string, mac []byte, err error)
 	VerifyMAC(ctx context.Context, c *kms.Call, req kms.MACRequest) (keyID string, valid bool, err error)
 	ReEncrypt(ctx context.Context, c *kms.Call, req kms.ReEncryptRequest) (from, to *kms.Sealed, err error)
 	CreateDataKeyPair(ctx context.Context, c *kms.Call, ref, spec string, about envelope.Context, plaintext bool) (*kms.DataKeyPair, error)
-	DeriveSharedSecret(ctx context.Context, c *kms.Call, ref string, peer []byte) (keyID string, secret []byte, err error)
+	DeriveSharedSecret(ctx context.Context, c *kms.Call, ref string, version uint32, peer []byte) (keyID string, secret []byte, err error)
 
 	RenameKey(ctx context.Context, c *kms.Call, ref, name string) (*state.Key, error)
 	UpdateDescription(ctx context.Context, c *kms.Call, ref, description string) (*state.Key, error)

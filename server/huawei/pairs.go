@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/pem"
+	"math"
 	"strconv"
 
 	"github.com/raftkms/raftkms/server/kms"
@@ -11,17 +12,29 @@ import (
 )
 
 // GetPublicKey is get-publickey.
-var GetPublicKey = endpoint(kms.OpGetPublicKey, func(ctx context.Context, x *exchange, req *wire.KeyRequest) (reply wire.PublicKeyReply, err error) {
+var GetPublicKey = endpoint(kms.OpGetPublicKey, func(ctx context.Context, x *exchange, req *wire.PublicKeyRequest) (reply wire.PublicKeyReply, err error) {
 	ref, err := x.keyRef(req.KeyID)
 	if err != nil {
 		return reply, err
 	}
-	key, public, err := x.GetPublicKey(ctx, x.call, ref)
+	version, err := keyVersion("key_version", req.KeyVersion)
+	if err != nil {
+		return reply, err
+	}
+	key, public, err := x.GetPublicKey(ctx, x.call, ref, version)
 	if err != nil {
 		return reply, err
 	}
 	return wire.PublicKeyReply{KeyID: key.ID, PublicKey: pemCRLF(public)}, nil
 }).with(map[kms.Kind]string{kms.KindSymmetricKey: "KMS.0331"}, nil)
+
+// keyVersion reads the version of an asymmetric key; 0 stands for none.
+func keyVersion(member string, v wire.FlexInt) (uint32, error) {
+	if v.Set && (v.Value < 1 || v.Value > math.MaxUint32) {
+		return 0, invalid(member, "must be the number of a version, from 1")
+	}
+	return uint32(v.Value), nil
+}
 
 // pemCRLF is PEM as the vendor writes it: each line ends with CR and LF.
 func pemCRLF(public []byte) string {
@@ -81,7 +94,8 @@ func (x *exchange) signRequest(req *wire.SignRequest) (asked kms.SignRequest, er
 	default:
 		return asked, invalid("message_type", "must be DIGEST or RAW")
 	}
-	return asked, nil
+	asked.Version, err = keyVersion("key_version", req.KeyVersion)
+	return asked, err
 }
 
 // GenerateMAC is generate-mac.
@@ -143,7 +157,11 @@ var DeriveSharedSecret = endpoint(kms.OpDeriveSharedSecret, func(ctx context.Con
 	case len(req.PublicKey) == 0:
 		return reply, missing("public_key")
 	}
-	keyID, secret, err := x.DeriveSharedSecret(ctx, x.call, ref, req.PublicKey)
+	version, err := keyVersion("key_version", req.KeyVersion)
+	if err != nil {
+		return reply, err
+	}
+	keyID, secret, err := x.DeriveSharedSecret(ctx, x.call, ref, version, req.PublicKey)
 	if err != nil {
 		return reply, err
 	}

@@ -76,8 +76,16 @@ func (x *exchange) reEncryptRequest(req *wire.ReEncryptRequest) (asked kms.ReEnc
 	if err != nil {
 		return asked, err
 	}
-	asked.Source = kms.DecryptRequest{Key: source, Ciphertext: ciphertext, Context: from, Algorithm: req.SourceEncryptionAlgorithm}
-	asked.Destination = kms.EncryptRequest{Key: destination, Context: to, Algorithm: req.DestinationEncryptionAlgorithm}
+	sourceVersion, err := keyVersion("source_key_version", req.SourceKeyVersion)
+	if err != nil {
+		return asked, err
+	}
+	destinationVersion, err := keyVersion("destination_key_version", req.DestinationKeyVersion)
+	if err != nil {
+		return asked, err
+	}
+	asked.Source = kms.DecryptRequest{Key: source, Version: sourceVersion, Ciphertext: ciphertext, Context: from, Algorithm: req.SourceEncryptionAlgorithm}
+	asked.Destination = kms.EncryptRequest{Key: destination, Version: destinationVersion, Context: to, Algorithm: req.DestinationEncryptionAlgorithm}
 	return asked, nil
 }
 

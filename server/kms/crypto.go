@@ -69,6 +69,9 @@ func (s *Service) sealUnder(ctx context.Context, c *Call, key *state.Key, purpos
 	if err := checkSymmetric(req.Algorithm); err != nil {
 		return nil, err
 	}
+	if err := unversioned(req.Version); err != nil {
+		return nil, err
+	}
 	return s.seal(ctx, c, key, purpose, req.Plaintext, req.Context)
 }
 
@@ -126,6 +129,9 @@ func (s *Service) decrypt(ctx context.Context, c *Call, req DecryptRequest, purp
 		return nil, err
 	}
 	if err := checkSymmetric(req.Algorithm); err != nil {
+		return nil, err
+	}
+	if err := unversioned(req.Version); err != nil {
 		return nil, err
 	}
 	if err := mayDo(key, UsageEncryptDecrypt); err != nil {

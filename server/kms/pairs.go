@@ -25,23 +25,42 @@ const MaxMessageBytes = 4096
 // SignRequest asks for a signature, or with Signature for its verification.
 type SignRequest struct {
 	Key       string
+	Version   uint32 // 0: the first
 	Scheme    string
 	Message   []byte
 	Digest    bool // whether Message is the digest already
 	Signature []byte
 }
 
-// pairVersion is the version of a pair that is used where none is named.
-func (c *Call) pairVersion(key *state.Key) (*state.Version, error) {
-	version, ok := c.Root.Version(key.ID, 1)
-	if !ok {
-		return nil, Refuse(KindInternal, "the key's first version is missing")
+// pairVersion is the version of a pair that a call names; 0, which names none,
+// is the first. A pair has no primary version: what it signed or encrypted does
+// not say which one did, and a public key that was given away must stay the key's.
+func (c *Call) pairVersion(key *state.Key, number uint32) (*state.Version, error) {
+	if number != 0 {
+		c.asked.Number("key_version", int64(number))
 	}
-	return version, nil
+	version, ok := c.Root.Version(key.ID, max(number, 1))
+	switch {
+	case ok:
+		return version, nil
+	case number <= 1:
+		return nil, Refuse(KindInternal, "the key's first version is missing")
+	default:
+		return nil, &Error{Kind: KindInvalid, Parameter: "key_version", Message: "the key has no such version"}
+	}
 }
 
-// GetPublicKey returns the public half of a pair as DER SubjectPublicKeyInfo.
-func (s *Service) GetPublicKey(ctx context.Context, c *Call, ref string) (*state.Key, []byte, error) {
+// unversioned refuses to name the version of a key that finds it by itself.
+func unversioned(number uint32) error {
+	if number == 0 {
+		return nil
+	}
+	return &Error{Kind: KindInvalid, Parameter: "key_version", Message: "only versions of an asymmetric key are named: a symmetric key encrypts with the primary one, and a ciphertext names its own"}
+}
+
+// GetPublicKey returns the public half of a version of a pair as DER
+// SubjectPublicKeyInfo; 0: of the first.
+func (s *Service) GetPublicKey(ctx context.Context, c *Call, ref string, number uint32) (*state.Key, []byte, error) {
 	c.asked.Text("key_id", ref)
 	key, err := c.findAuthorised(ref)
 	if err != nil {
@@ -53,7 +72,7 @@ func (s *Service) GetPublicKey(ctx context.Context, c *Call, ref string) (*state
 	if err := mayDo(key, key.Usage); err != nil {
 		return nil, nil, err
 	}
-	version, err := c.pairVersion(key)
+	version, err := c.pairVersion(key, number)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -121,7 +140,7 @@ func (s *Service) signing(_ context.Context, c *Call, req SignRequest) (*state.K
 	if len(req.Message) > MaxMessageBytes {
 		return fail(&Error{Kind: KindInvalid, Parameter: "message", Message: "a message has at most 4096 bytes; sign the digest of a longer one"})
 	}
-	version, err := c.pairVersion(key)
+	version, err := c.pairVersion(key, req.Version)
 	if err != nil {
 		return fail(err)
 	}
@@ -141,15 +160,15 @@ func (s *Service) signing(_ context.Context, c *Call, req SignRequest) (*state.K
 	return key, version, req.Message, nil
 }
 
-// DeriveSharedSecret agrees with a peer by elliptic curve Diffie-Hellman. The
-// secret is the caller's to wipe.
-func (s *Service) DeriveSharedSecret(ctx context.Context, c *Call, ref string, peer []byte) (keyID string, secret []byte, err error) {
+// DeriveSharedSecret agrees with a peer by elliptic curve Diffie-Hellman, with a
+// version of the key (0: the first). The secret is the caller's to wipe.
+func (s *Service) DeriveSharedSecret(ctx context.Context, c *Call, ref string, number uint32, peer []byte) (keyID string, secret []byte, err error) {
 	c.asked.Text("key_id", ref)
 	key, err := c.usableFor(ref, UsageKeyAgreement)
 	if err != nil {
 		return "", nil, err
 	}
-	version, err := c.pairVersion(key)
+	version, err := c.pairVersion(key, number)
 	if err != nil {
 		return "", nil, err
 	}
@@ -201,7 +220,7 @@ func (s *Service) sealToPair(ctx context.Context, c *Call, key *state.Key, purpo
 	if most := keypair.MaxPlaintext(spec, padding); len(req.Plaintext) > most {
 		return nil, Refuse(KindTooLong, "a key of the spec %s encrypts at most %d bytes with %s", key.Spec, most, padding)
 	}
-	version, err := c.pairVersion(key)
+	version, err := c.pairVersion(key, req.Version)
 	if err != nil {
 		return nil, err
 	}
@@ -235,7 +254,7 @@ func (s *Service) openWithPair(ctx context.Context, c *Call, key *state.Key, pur
 	if !req.Context.IsNone() {
 		return nil, errPairContext()
 	}
-	version, err := c.pairVersion(key)
+	version, err := c.pairVersion(key, req.Version)
 	if err != nil {
 		return nil, err
 	}

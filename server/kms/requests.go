@@ -49,6 +49,7 @@ type CreateDataKeyRequest struct {
 // EncryptRequest asks for the encryption of a data key or of data.
 type EncryptRequest struct {
 	Key       string
+	Version   uint32 // of a pair; 0: the first
 	Plaintext []byte // the caller wipes it
 	Context   envelope.Context
 	Algorithm string // of data; empty: that of symmetric keys
@@ -59,6 +60,7 @@ type EncryptRequest struct {
 // The ciphertext of a pair is a bare block, so that Key must be given.
 type DecryptRequest struct {
 	Key        string
+	Version    uint32 // of a pair; 0: the first
 	Ciphertext []byte
 	Context    envelope.Context
 	Algorithm  string // of data; empty: that of symmetric keys

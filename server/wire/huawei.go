@@ -196,6 +196,7 @@ func (r *DecryptDataKeyRequest) member(name, raw []byte) error {
 type EncryptDataRequest struct {
 	Sequenced
 	Associated
+	Versioned
 	KeyID               string `json:"key_id"`
 	PlainText           Text   `json:"plain_text"` // 1 to 4096 bytes of UTF-8
 	EncryptionAlgorithm string `json:"encryption_algorithm,omitempty"`
@@ -213,6 +214,9 @@ func (r *EncryptDataRequest) member(name, raw []byte) error {
 	if mine, err := r.Associated.member(name, raw); mine {
 		return err
 	}
+	if mine, err := r.Versioned.member(name, raw); mine {
+		return err
+	}
 	return r.Sequenced.member(name, raw)
 }
 
@@ -220,6 +224,7 @@ func (r *EncryptDataRequest) member(name, raw []byte) error {
 type DecryptDataRequest struct {
 	Sequenced
 	Associated
+	Versioned
 	KeyID               string `json:"key_id,omitempty"` // the ciphertext names its key; given, it must be that one
 	CipherText          Base64 `json:"cipher_text"`
 	EncryptionAlgorithm string `json:"encryption_algorithm,omitempty"`
@@ -235,6 +240,9 @@ func (r *DecryptDataRequest) member(name, raw []byte) error {
 		return setText(&r.EncryptionAlgorithm, name, raw)
 	}
 	if mine, err := r.Associated.member(name, raw); mine {
+		return err
+	}
+	if mine, err := r.Versioned.member(name, raw); mine {
 		return err
 	}
 	return r.Sequenced.member(name, raw)

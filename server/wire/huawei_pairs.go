@@ -2,9 +2,39 @@ package wire
 
 // Requests about pairs, MAC keys and re-encryption.
 
+// Versioned names the version of an asymmetric key, an extension; absent: the first.
+type Versioned struct {
+	KeyVersion FlexInt `json:"key_version,omitzero"`
+}
+
+func (v *Versioned) member(name, raw []byte) (mine bool, err error) {
+	if string(name) != "key_version" {
+		return false, nil
+	}
+	return true, v.KeyVersion.set(name, raw)
+}
+
+// PublicKeyRequest is the body of get-publickey.
+type PublicKeyRequest struct {
+	Sequenced
+	Versioned
+	KeyID string `json:"key_id"`
+}
+
+func (r *PublicKeyRequest) member(name, raw []byte) error {
+	if string(name) == "key_id" {
+		return setText(&r.KeyID, name, raw)
+	}
+	if mine, err := r.Versioned.member(name, raw); mine {
+		return err
+	}
+	return r.Sequenced.member(name, raw)
+}
+
 // SignRequest is the body of sign and, with Signature, of verify.
 type SignRequest struct {
 	Sequenced
+	Versioned
 	KeyID            string `json:"key_id"`
 	Message          Base64 `json:"message"` // fewer than 4096 bytes
 	SigningAlgorithm string `json:"signing_algorithm"`
@@ -24,6 +54,9 @@ func (r *SignRequest) member(name, raw []byte) error {
 		return setText(&r.MessageType, name, raw)
 	case "signature":
 		return r.Signature.set(name, raw)
+	}
+	if mine, err := r.Versioned.member(name, raw); mine {
+		return err
 	}
 	return r.Sequenced.member(name, raw)
 }
@@ -63,6 +96,9 @@ type ReEncryptRequest struct {
 	DestinationEncryptionAlgorithm         string  `json:"destination_encryption_algorithm,omitempty"`
 	DatakeyCipherLength                    FlexInt `json:"datakey_cipher_length,omitzero"`
 	CipherText                             string  `json:"cipher_text"`
+	// Extensions: the versions of asymmetric keys; absent: the first.
+	SourceKeyVersion      FlexInt `json:"source_key_version,omitzero"`
+	DestinationKeyVersion FlexInt `json:"destination_key_version,omitzero"`
 }
 
 func (r *ReEncryptRequest) member(name, raw []byte) error {
@@ -81,6 +117,10 @@ func (r *ReEncryptRequest) member(name, raw []byte) error {
 		return setText(&r.DestinationEncryptionAlgorithm, name, raw)
 	case "datakey_cipher_length":
 		return r.DatakeyCipherLength.set(name, raw)
+	case "source_key_version":
+		return r.SourceKeyVersion.set(name, raw)
+	case "destination_key_version":
+		return r.DestinationKeyVersion.set(name, raw)
 	case "cipher_text":
 		return setText(&r.CipherText, name, raw)
 	}
@@ -119,6 +159,7 @@ func (r *DataKeyPairRequest) member(name, raw []byte) error {
 // DeriveSharedSecretRequest is the body of derive-shared-secret.
 type DeriveSharedSecretRequest struct {
 	Sequenced
+	Versioned
 	KeyID                 string `json:"key_id"`
 	KeyAgreementAlgorithm string `json:"key_agreement_algorithm"` // ECDH
 	PublicKey             Base64 `json:"public_key"`              // DER SubjectPublicKeyInfo
@@ -132,6 +173,9 @@ func (r *DeriveSharedSecretRequest) member(name, raw []byte) error {
 		return setText(&r.KeyAgreementAlgorithm, name, raw)
 	case "public_key":
 		return r.PublicKey.set(name, raw)
+	}
+	if mine, err := r.Versioned.member(name, raw); mine {
+		return err
 	}
 	return r.Sequenced.member(name, raw)
 }
