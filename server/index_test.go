@@ -27,6 +27,11 @@ POST P/decrypt-data
 POST P/get-parameters-for-import
 POST P/import-key-material
 POST P/delete-imported-key-material
+POST P/create-grant
+POST P/revoke-grant
+POST P/retire-grant
+POST P/list-grants
+POST P/list-retirable-grants
 POST P/enable-key-rotation
 POST P/disable-key-rotation
 POST P/update-key-rotation-interval

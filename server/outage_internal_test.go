@@ -132,12 +132,7 @@ func newTrio(t *testing.T) *trio {
 	c.founded, err = c.nodes[0].found(t.Context(), wire.InitRequest{Region: "r-1", DomainName: "d", UserName: "u"})
 	must(t, err)
 	for _, s := range c.nodes[1:] {
-		token, err := c.nodes[0].createJoinToken(t.Context(), wire.JoinTokenRequest{})
-		must(t, err)
-		must(t, s.join(t.Context(), token.Token))
-		m := s.member.Load()
-		await(t, "the joiner's fingerprint", func() bool { return m.roots.fingerprint() != "" })
-		must(t, c.nodes[0].approveRoots(t.Context(), "r", wire.ApproveRootsRequest{NodeID: s.cfg.NodeID, Fingerprint: m.roots.fingerprint()}))
+		c.admit(s)
 	}
 	await(t, "three voters that are ready", func() bool {
 		members, err := c.nodes[0].member.Load().node.Members(t.Context())
@@ -170,7 +165,19 @@ func await(t *testing.T, what string, so func() bool) {
 	}
 }
 
-func (c *trio) add(id string) {
+// admit has a node join and gives it the root keys.
+func (c *trio) admit(s *Server) {
+	c.t.Helper()
+	token, err := c.nodes[0].createJoinToken(c.t.Context(), wire.JoinTokenRequest{})
+	must(c.t, err)
+	must(c.t, s.join(c.t.Context(), token.Token))
+	m := s.member.Load()
+	await(c.t, "the joiner's fingerprint", func() bool { return m.roots.fingerprint() != "" })
+	must(c.t, c.nodes[0].approveRoots(c.t.Context(), "r", wire.ApproveRootsRequest{NodeID: s.cfg.NodeID, Fingerprint: m.roots.fingerprint()}))
+}
+
+// add starts a node that belongs to no cluster yet.
+func (c *trio) add(id string, change ...func(cfg *Config)) {
 	c.t.Helper()
 	dir := c.t.TempDir()
 	module, err := soft.Open(c.t.Context(), soft.Config{
@@ -178,10 +185,14 @@ func (c *trio) add(id string) {
 	})
 	must(c.t, err)
 	b := &breakable{Module: module, over: make(chan struct{})}
-	s, err := Open(c.t.Context(), Config{
+	cfg := Config{
 		NodeID: id, DataDir: filepath.Join(dir, "data"), AdminSocket: filepath.Join(dir, "s"), Version: "test", Module: b,
 		APIListen: freeAddress(c.t), ClusterListen: freeAddress(c.t), GossipListen: freeAddress(c.t), ShutdownTimeout: 5 * time.Second,
-	})
+	}
+	for _, f := range change {
+		f(&cfg)
+	}
+	s, err := Open(c.t.Context(), cfg)
 	must(c.t, err)
 	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan error, 1)

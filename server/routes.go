@@ -34,9 +34,10 @@ func (s *Server) routes(m *member) []route {
 		{"GET", "/leader", noBody, s.leader(m)},
 		{"GET", "/metrics", noBody, s.scrape},
 
-		// Huawei-style dialect: versions.
+		// Huawei-style dialect: versions, and its description.
 		{"GET", "/", noBody, plain(huawei.Versions)},
 		{"GET", "/v1.0", noBody, plain(huawei.Version)},
+		{"GET", "/openapi.yaml", noBody, plain(huawei.Document)},
 
 		// Identity, as clients of Keystone v3 know it: tokens and look-ups.
 		{"GET", "/v3", noBody, func(_ context.Context, in incoming) string { m.keystone.Version(in.rc); return "version" }},

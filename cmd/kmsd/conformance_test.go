@@ -19,11 +19,15 @@ func everyMethod(t *testing.T, c *cluster) {
 	}
 	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}}
 	t.Cleanup(transport.CloseIdleConnections)
+	document := huaweitest.NewDocument(t)
 	calls := map[string]int{}
 	target := huaweitest.Target{
 		Name: "sdk", AccessKey: c.file.AccessKey, SecretKey: c.file.SecretKey, Project: c.file.ProjectID,
 		Domain: c.file.DomainID, User: c.file.UserID, Region: c.file.Region,
-		Watch: func(e huaweitest.Exchange) { calls[e.Node]++ }, // the SDK makes one call at a time
+		Watch: func(e huaweitest.Exchange) { // the SDK makes one call at a time
+			calls[e.Node]++
+			document.Check(e)
+		},
 	}
 	for _, node := range c.file.Nodes {
 		target.Nodes = append(target.Nodes, huaweitest.Node{

@@ -2,6 +2,7 @@ package huawei
 
 import (
 	"context"
+	"reflect"
 	"sync"
 
 	"github.com/valyala/fasthttp"
@@ -105,6 +106,8 @@ type Endpoint struct {
 	members map[string]string
 	// status is that of a success; 0: 200.
 	status int
+	// request and reply are the types of what is decoded and encoded.
+	request, reply reflect.Type
 
 	// perform decodes the request of a caller who is known, does the operation,
 	// and appends the reply to dst.
@@ -155,7 +158,7 @@ func endpoint[Q any, R interface {
 		}
 		return dst, nil
 	}
-	return Endpoint{Operation: op, perform: perform}
+	return Endpoint{Operation: op, request: reflect.TypeFor[Q](), reply: reflect.TypeFor[A](), perform: perform}
 }
 
 // with sets the codes of an operation that differ from those of all.

@@ -1,7 +1,6 @@
 package huawei_test
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -407,24 +406,7 @@ func TestRefusedByTheFrontEnd(t *testing.T) {
 	f("POST", "/v1.0/p/kms/"+strings.Repeat("x", 8192), nil, 431, "KMS.0203")
 
 	// What is no HTTP at all.
-	conn, err := w.listener.Dial()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	if _, err := io.WriteString(conn, "POST /v1.0/p/kms/create-key HTTP/1.1\r\nHost: a\r\nContent-Length: many\r\n\r\n"); err != nil {
-		t.Fatal(err)
-	}
-	response, err := http.ReadResponse(bufio.NewReader(conn), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer response.Body.Close()
-	text, err := io.ReadAll(response.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if a := (answered{response.StatusCode, response.Header, string(text)}); a.status != 400 || a.code(t) != "KMS.0214" {
+	if a := w.raw("POST /v1.0/p/kms/create-key HTTP/1.1\r\nHost: a\r\nContent-Length: many\r\n\r\n"); a.status != 400 || a.code(t) != "KMS.0214" {
 		t.Errorf("%d %s", a.status, a.body)
 	}
 }

@@ -313,6 +313,8 @@ func (w *world) serve(d *huawei.Dialect) {
 				huawei.Versions(rc)
 			case string(rc.Path()) == "/v1.0":
 				huawei.Version(rc)
+			case string(rc.Path()) == "/openapi.yaml":
+				huawei.Document(rc)
 			case string(rc.Path()) == "/panic":
 				huawei.WriteInternal(rc, requestID)
 			case strings.HasSuffix(string(rc.Path()), "/traces"):
