@@ -71,7 +71,7 @@ func Run(ctx context.Context, cfg Config) (*Report, error) {
 	defer c.close()
 	r := &run{cfg: cfg, cluster: c, recorder: history.NewRecorder(), secrets: new(secrets)}
 	defer r.closeAskers()
-	if err := r.openAskers(); err != nil {
+	if err := r.openAskers(ctx); err != nil {
 		return nil, err
 	}
 	r.drive(ctx)
@@ -99,11 +99,12 @@ type run struct {
 	hasty     []*direct
 	roaming   roaming
 	secrets   *secrets
+	granting  *granting
 	strangers int64 // connections of the processes that kmsd dev had started
 	problems  []error
 }
 
-func (r *run) openAskers() error {
+func (r *run) openAskers(ctx context.Context) error {
 	file := r.cluster.file
 	r.secrets.add("the administrator's secret key", []byte(file.SecretKey))
 	ca, err := client.ReadCA(file.CAFile)
@@ -119,12 +120,35 @@ func (r *run) openAskers() error {
 		Patience: roamPatience,
 	})
 	r.roaming = roaming{own}
-	return err
+	if err != nil {
+		return err
+	}
+	theirs, account, err := neighbour(ctx, r.nodes[0], file)
+	if err != nil {
+		return err
+	}
+	r.secrets.add("another administrator's secret key", []byte(theirs.SecretKey))
+	r.granting = &granting{
+		number: r.cfg.Scenario.Workers, owner: r.nodes, account: account, prefix: r.prefix(), recorder: r.recorder,
+		random: rand.New(rand.NewPCG(r.cfg.Seed, uint64(r.cfg.Scenario.Workers))),
+	}
+	for i := range theirs.Nodes {
+		r.granting.grantee = append(r.granting.grantee, newDirect(theirs, i, ca, patient, r.secrets))
+	}
+	return nil
 }
+
+// prefix begins the names of a campaign's keys.
+func (r *run) prefix() string { return "c" + strconv.FormatUint(r.cfg.Seed, 10) }
 
 func (r *run) closeAskers() {
 	for _, d := range slices.Concat(r.nodes, r.hasty) {
 		d.close()
+	}
+	if r.granting != nil {
+		for _, d := range r.granting.grantee {
+			d.close()
+		}
 	}
 	if r.roaming.Client != nil {
 		r.roaming.close()
@@ -150,6 +174,7 @@ func (r *run) drive(ctx context.Context) {
 		}
 		workers.Go(func() { v.work(loading) })
 	}
+	workers.Go(func() { r.granting.work(loading) })
 	time.Sleep(calm)
 	err := r.breakThings(ctx)
 	time.Sleep(calm)
@@ -201,7 +226,7 @@ func (r *run) breakThings(ctx context.Context) error {
 // workers makes the workers. Most choose a node for every call; every fourth
 // leaves that to our client.
 func (r *run) workers() []*worker {
-	b := newBoard("c" + strconv.FormatUint(r.cfg.Seed, 10))
+	b := newBoard(r.prefix())
 	all := make([]*worker, r.cfg.Scenario.Workers)
 	for i := range all {
 		w := &worker{number: i, random: rand.New(rand.NewPCG(r.cfg.Seed, uint64(i))), board: b, recorder: r.recorder}

@@ -2,7 +2,8 @@
 // judges what its clients saw: cluster × load × faults × checks.
 //
 // A campaign founds a cluster of its own, lets workers call every node while
-// the nemesis breaks it, heals it, waits until every node serves, looks at
+// the nemesis breaks it, and an owner share keys with a second account by grants
+// that come and go; it heals it, waits until every node serves, looks at
 // everything that was written and opens everything that was encrypted, on every
 // node, and has every checker of bench/history judge the whole.
 //

@@ -103,12 +103,14 @@ func TestACampaignThatDidTooLittle(t *testing.T) {
 			t.Errorf("%+v: %v", r, err)
 		}
 	}
-	f(Report{Faults: both, Successes: 2, Compared: 1}, false)
-	f(Report{Faults: both, Successes: 1, Compared: 1}, true)
-	f(Report{Faults: both, Successes: 2}, true)
-	f(Report{Faults: map[string]int{"kill-one": 2}, Successes: 2, Compared: 1}, true)
+	f(Report{Faults: both, Successes: 2, Compared: 1, Granted: 1, Ungranted: 1}, false)
+	f(Report{Faults: both, Successes: 2, Compared: 1, Granted: 1}, true)
+	f(Report{Faults: both, Successes: 2, Compared: 1, Ungranted: 1}, true)
+	f(Report{Faults: both, Successes: 1, Compared: 1, Granted: 1, Ungranted: 1}, true)
+	f(Report{Faults: both, Successes: 2, Granted: 1, Ungranted: 1}, true)
+	f(Report{Faults: map[string]int{"kill-one": 2}, Successes: 2, Compared: 1, Granted: 1, Ungranted: 1}, true)
 	scenario.Kinds = nil
-	f(Report{Successes: 2, Compared: 1}, true)
+	f(Report{Successes: 2, Compared: 1, Granted: 1, Ungranted: 1}, true)
 }
 
 func TestAReportSaysWhatFailed(t *testing.T) {

@@ -25,6 +25,9 @@ type Report struct {
 	// Revoked are the rights that were seen to be there, taken away and seen to
 	// be gone, by kind.
 	Revoked map[history.Right]int
+	// Granted are the uses of a key by a grant, Ungranted those that were
+	// refused for want of one.
+	Granted, Ungranted int
 	// Recoveries are, fault by fault, from its healing to the first success of
 	// a write that began after it.
 	Recoveries []time.Duration
@@ -52,6 +55,23 @@ func (r *Report) fill(h *history.History) {
 	r.Revoked = make(map[history.Right]int)
 	for _, right := range history.Rights() {
 		r.Revoked[right] = h.Revoked(right)
+	}
+	for i := range h.Granted {
+		c := &h.Granted[i]
+		op := c.Op
+		if op.Uses() {
+			op = "use by a grant"
+		}
+		if r.Calls[op] == nil {
+			r.Calls[op] = make(map[history.Outcome]int)
+		}
+		r.Calls[op][c.Outcome]++
+		switch {
+		case c.Op.Uses() && c.Outcome == history.OK:
+			r.Granted++
+		case c.Op.Uses() && c.Outcome == history.Refused:
+			r.Ungranted++
+		}
 	}
 	r.Faults = make(map[string]int)
 	for _, f := range h.Faults {
@@ -82,11 +102,11 @@ func (r *Report) tooLittle() error {
 			return fmt.Errorf("%w: of the kind %s %d revocations were seen through, of %d", ErrTooLittle, right, r.Revoked[right], r.Scenario.Revocations)
 		}
 	}
-	if missing == 0 && len(r.Faults) > 0 && r.Successes >= r.Scenario.Successes && r.Compared > 0 {
+	if missing == 0 && len(r.Faults) > 0 && r.Successes >= r.Scenario.Successes && r.Compared > 0 && r.Granted > 0 && r.Ungranted > 0 {
 		return nil
 	}
-	return fmt.Errorf("%w: %d of %d kinds of faults are missing, %d of %d calls succeeded, states were compared at %d indexes",
-		ErrTooLittle, missing, len(r.Scenario.Kinds), r.Successes, r.Scenario.Successes, r.Compared)
+	return fmt.Errorf("%w: %d of %d kinds of faults are missing, %d of %d calls succeeded, states were compared at %d indexes, %d uses by grants succeeded and %d were refused",
+		ErrTooLittle, missing, len(r.Scenario.Kinds), r.Successes, r.Scenario.Successes, r.Compared, r.Granted, r.Ungranted)
 }
 
 // firstWrite is how long after a time the first write succeeded that began

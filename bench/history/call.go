@@ -202,6 +202,7 @@ type Fault struct {
 type History struct {
 	Calls    []Call
 	Entries  []Entry
+	Granted  []Call // about leave to use a key; see grants.go
 	Listings []Listing
 	Statuses []Status
 	Faults   []Fault
@@ -213,6 +214,7 @@ type History struct {
 func (h *History) sort() {
 	slices.SortStableFunc(h.Calls, func(a, b Call) int { return cmp.Compare(a.Begin, b.Begin) })
 	sortEntries(h.Entries)
+	slices.SortStableFunc(h.Granted, func(a, b Call) int { return cmp.Compare(a.Begin, b.Begin) })
 	slices.SortStableFunc(h.Listings, func(a, b Listing) int { return cmp.Compare(a.Begin, b.Begin) })
 	slices.SortStableFunc(h.Statuses, func(a, b Status) int { return cmp.Compare(a.Begin, b.Begin) })
 	slices.SortStableFunc(h.Faults, func(a, b Fault) int { return cmp.Compare(a.Begin, b.Begin) })

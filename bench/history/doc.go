@@ -19,4 +19,7 @@
 // one small history with the states absent, Enabled and Disabled. Every
 // create-key carries a tag of its own in the key's description; whoever sees a
 // key sees which call made it.
+//
+// Calls about grants are a list of their own, partitioned by the key that one
+// grantee uses by grants alone: one small history of the grants that there are.
 package history

@@ -13,6 +13,7 @@ import (
 type line struct {
 	Call    *Call    `json:"call,omitempty"`
 	Entry   *Entry   `json:"entry,omitempty"`
+	Granted *Call    `json:"granted,omitempty"`
 	Listing *Listing `json:"listing,omitempty"`
 	Status  *Status  `json:"status,omitempty"`
 	Fault   *Fault   `json:"fault,omitempty"`
@@ -36,6 +37,9 @@ func (h *History) Write(w io.Writer) error {
 	}
 	for i := range h.Entries {
 		err = errors.Join(err, put(line{Entry: &h.Entries[i]}))
+	}
+	for i := range h.Granted {
+		err = errors.Join(err, put(line{Granted: &h.Granted[i]}))
 	}
 	for i := range h.Listings {
 		err = errors.Join(err, put(line{Listing: &h.Listings[i]}))
@@ -79,6 +83,8 @@ func Read(r io.Reader) (*History, error) {
 			h.Calls = append(h.Calls, *l.Call)
 		case l.Entry != nil:
 			h.Entries = append(h.Entries, *l.Entry)
+		case l.Granted != nil:
+			h.Granted = append(h.Granted, *l.Granted)
 		case l.Listing != nil:
 			h.Listings = append(h.Listings, *l.Listing)
 		case l.Status != nil:

@@ -19,6 +19,9 @@ var (
 	ErrDoneAfterAll = errors.New("P4: what was reported as not done was seen")
 	// ErrUsedWhileDisabled: a key was used after its disabling was acknowledged.
 	ErrUsedWhileDisabled = errors.New("P5: a key was used after its disabling was acknowledged")
+	// ErrUsedAfterRevocation: a key was used by a grant whose end was
+	// acknowledged before, or by none at all.
+	ErrUsedAfterRevocation = errors.New("P5: a key was used by a grant after its revocation was acknowledged")
 	// ErrUnreadable: what was encrypted could not be decrypted, or came out as
 	// something else.
 	ErrUnreadable = errors.New("P6: what was encrypted could not be decrypted")
@@ -71,6 +74,7 @@ func Checkers() []Checker {
 		{ErrTwice, twice},
 		{ErrDoneAfterAll, doneAfterAll},
 		{ErrUsedWhileDisabled, usedWhileDisabled},
+		{ErrUsedAfterRevocation, usedAfterRevocation},
 		{ErrUnreadable, unreadable},
 		{ErrDiverged, diverged},
 		{ErrWentBack, wentBack},

@@ -29,6 +29,13 @@ func (r *Recorder) Call(c Call) {
 	r.h.Calls = append(r.h.Calls, c)
 }
 
+// Leave records a call about leave to use a key that has ended.
+func (r *Recorder) Leave(c Call) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.h.Granted = append(r.h.Granted, c)
+}
+
 // Listing records a listing.
 func (r *Recorder) Listing(l Listing) {
 	r.mu.Lock()
@@ -71,7 +78,7 @@ func (r *Recorder) Leak(l Leak) {
 func (r *Recorder) History() *History {
 	r.mu.Lock()
 	h := &History{
-		Calls: slices.Clone(r.h.Calls), Entries: slices.Clone(r.h.Entries), Listings: slices.Clone(r.h.Listings),
+		Calls: slices.Clone(r.h.Calls), Granted: slices.Clone(r.h.Granted), Entries: slices.Clone(r.h.Entries), Listings: slices.Clone(r.h.Listings),
 		Statuses: slices.Clone(r.h.Statuses), Faults: slices.Clone(r.h.Faults),
 		Traces: slices.Clone(r.h.Traces), Leaks: slices.Clone(r.h.Leaks),
 	}

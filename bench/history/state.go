@@ -9,7 +9,7 @@ import (
 
 // notLinearizable is P2.
 func notLinearizable(h *History) []*Violation {
-	var found []*Violation
+	found := grantsNotLinearizable(h)
 	names, calls := h.byName()
 	for _, name := range names {
 		mine := slices.Concat(calls[name], h.listed(name))

@@ -2,6 +2,7 @@ package history
 
 import (
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -24,6 +25,7 @@ type Leak struct {
 // traceNames are the names of the operations in traces.
 var traceNames = map[Op]string{
 	Create: "createKey", Describe: "describeKey", Enable: "enableKey", Disable: "disableKey",
+	Grant: "createGrant", Revoke: "revokeGrant",
 	MakeKey: "createDataKey", OpenKey: "decryptDatakey", Encrypt: "encryptData", Decrypt: "decryptData",
 }
 
@@ -45,8 +47,7 @@ func notTraced(h *History) (found []*Violation) {
 		t := &h.Traces[i]
 		traces[t.Request] = append(traces[t.Request], t)
 	}
-	for i := range h.Calls {
-		c := &h.Calls[i]
+	for _, c := range slices.Concat(pointers(h.Calls), pointers(h.Granted)) {
 		if c.Request == "" {
 			continue // no answer came, or our client has asked, and does not tell
 		}
@@ -55,6 +56,14 @@ func notTraced(h *History) (found []*Violation) {
 		}
 	}
 	return found
+}
+
+func pointers(calls []Call) []*Call {
+	all := make([]*Call, len(calls))
+	for i := range calls {
+		all[i] = &calls[i]
+	}
+	return all
 }
 
 // untraced says what is wrong with the traces of an answered call; empty:
