@@ -15,6 +15,7 @@ import (
 	"github.com/raftkms/raftkms/cluster"
 	"github.com/raftkms/raftkms/hsm"
 	"github.com/raftkms/raftkms/server/audit"
+	"github.com/raftkms/raftkms/server/audit/export"
 	"github.com/raftkms/raftkms/server/gate"
 )
 
@@ -38,6 +39,8 @@ type Config struct {
 	// CheckpointPause is the time from one checkpoint of the traces to the next;
 	// 0: 10 s. What was traced since the last one is proved by the chain alone.
 	CheckpointPause time.Duration
+	// AuditExport are the places that traces are taken to.
+	AuditExport []export.Config
 	// AdminSocket is the operator's Unix socket; empty: DataDir/admin.sock.
 	AdminSocket string
 	// Version of the program, as status and metrics show it.

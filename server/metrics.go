@@ -10,6 +10,7 @@ import (
 	"github.com/VictoriaMetrics/metrics"
 
 	"github.com/raftkms/raftkms/hsm"
+	"github.com/raftkms/raftkms/server/audit/export"
 )
 
 // nodeMetrics counts what an operator watches. Labels are operation names and
@@ -99,6 +100,23 @@ func (m *nodeMetrics) watchModule(module hsm.Monitored) {
 		},
 	} {
 		m.set.NewGauge(name, func() float64 { return read(module.Health()) })
+	}
+}
+
+// watchExports adds how the exports of traces fare. Their names are those of the
+// configuration.
+func (m *nodeMetrics) watchExports(set *export.Set) {
+	for i, sink := range set.Stats() {
+		for name, read := range map[string]func(s export.Stats) float64{
+			"kmsd_audit_export_lag_records":        func(s export.Stats) float64 { return float64(s.Lag) },
+			"kmsd_audit_export_lag_seconds":        func(s export.Stats) float64 { return s.LagSeconds },
+			"kmsd_audit_export_position":           func(s export.Stats) float64 { return float64(s.Above) },
+			"kmsd_audit_export_records_total":      func(s export.Stats) float64 { return float64(s.Sent) },
+			"kmsd_audit_export_errors_total":       func(s export.Stats) float64 { return float64(s.Errors) },
+			"kmsd_audit_export_records_lost_total": func(s export.Stats) float64 { return float64(s.Lost) },
+		} {
+			m.set.NewGauge(fmt.Sprintf(`%s{sink="%s"}`, name, sink.Name), func() float64 { return read(set.Stats()[i]) })
+		}
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/raftkms/raftkms/fsm"
 	"github.com/raftkms/raftkms/server/audit"
+	"github.com/raftkms/raftkms/server/audit/export"
 	"github.com/raftkms/raftkms/server/gate"
 )
 
@@ -22,6 +24,7 @@ type Server struct {
 	cfg     Config
 	machine *fsm.Machine
 	traces  *audit.Log
+	exports *export.Set
 	metrics *nodeMetrics
 	gate    *gate.Gate
 	events  *events
@@ -71,11 +74,18 @@ func Open(ctx context.Context, cfg Config) (*Server, error) {
 		Dir: cfg.AuditDir, NodeID: cfg.NodeID, Logger: cfg.Logger,
 		Sync: cfg.AuditSync, Interval: cfg.AuditInterval, RetentionAge: cfg.AuditRetention, Full: cfg.AuditFull,
 	})
+	if err == nil {
+		s.exports, err = export.Open(export.Options{Dir: filepath.Join(cfg.DataDir, exportDir), NodeID: cfg.NodeID, Log: s.traces, Logger: cfg.Logger}, cfg.AuditExport)
+		if err != nil {
+			err = errors.Join(err, s.traces.Close())
+		}
+	}
 	if err != nil {
 		s.apiListener.Close()
 		s.adminListener.Close()
 		return nil, err
 	}
+	s.metrics.watchExports(s.exports)
 	return s, nil
 }
 
@@ -102,6 +112,7 @@ func (s *Server) Run(ctx context.Context) error {
 	running, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	s.running = running
+	s.exports.Start()
 	admin := s.serveAdmin()
 
 	err := s.begin(ctx)
@@ -139,6 +150,13 @@ func (s *Server) begin(ctx context.Context) error {
 		return nil
 	}
 }
+
+// exportDir is where, in the data directory, exports of traces keep how far they
+// have come.
+const exportDir = "export"
+
+// ReopenExports has files that traces are exported to opened anew.
+func (s *Server) ReopenExports() { s.exports.Reopen() }
 
 // fail ends the process for a reason; the first one counts.
 func (s *Server) fail(err error) {
@@ -188,6 +206,9 @@ func (s *Server) shutDown(admin adminServer, stop context.CancelFunc, clean bool
 		m.close(ctx)
 	}
 	s.waitForTasks(ctx)
+	if err := s.exports.Stop(ctx); err != nil {
+		s.cfg.Logger.Warn("the node stops while traces are on their way; they are sent again", "error", err)
+	}
 	if err := s.traces.Close(); err != nil {
 		s.cfg.Logger.Error("closing the trace log", "error", err)
 	}

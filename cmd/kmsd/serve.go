@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -80,10 +82,14 @@ func serveNode(ctx context.Context, c *config.Config) (err error) {
 	if err != nil {
 		return err
 	}
+	sinks, err := c.Audit.Sinks(credentialsDirectory())
+	if err != nil {
+		return err
+	}
 	node, err := server.Open(ctx, server.Config{
 		NodeID: c.Node.ID, DataDir: c.Node.DataDir, AdminSocket: c.Node.AdminSocket, Version: version,
 		AuditDir: c.Audit.Dir, AuditSync: audit.Sync(c.Audit.Sync), AuditInterval: c.Audit.Interval,
-		AuditRetention: c.Audit.Retention, AuditFull: audit.Full(c.Audit.Full),
+		AuditRetention: c.Audit.Retention, AuditFull: audit.Full(c.Audit.Full), AuditExport: sinks,
 		APIListen: c.API.Listen, APIURL: c.API.Advertise, CatalogURL: c.API.CatalogURL, APIMinTLS: c.API.MinTLSVersion(),
 		APICertificateFile: c.API.CertificateFile, APIKeyFile: keyFile(c), ProxiesTrusted: proxies,
 		Limits: gate.Config{
@@ -98,6 +104,7 @@ func serveNode(ctx context.Context, c *config.Config) (err error) {
 	if err != nil {
 		return err
 	}
+	defer reopenOnHangup(node)()
 	if err := node.Run(ctx); err != nil {
 		return err
 	}
@@ -105,6 +112,25 @@ func serveNode(ctx context.Context, c *config.Config) (err error) {
 		return cause
 	}
 	return nil
+}
+
+// reopenOnHangup has exports open their files anew on SIGHUP, which is how those
+// who rename files say so. It returns what ends that.
+func reopenOnHangup(node *server.Server) (end func()) {
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for range hangups {
+			node.ReopenExports()
+		}
+	}()
+	return func() {
+		signal.Stop(hangups)
+		close(hangups)
+		<-done
+	}
 }
 
 // endHung ends a node with a call that hangs in its device for good: cleanly

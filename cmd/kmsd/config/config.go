@@ -16,6 +16,8 @@ import (
 	"net/netip"
 	"path/filepath"
 	"time"
+
+	"github.com/raftkms/raftkms/server/audit/export"
 )
 
 // Config is one node's configuration. The help tag of a field is its
@@ -101,6 +103,59 @@ type Audit struct {
 	Interval  time.Duration `yaml:"interval,omitempty" help:"Time between two syncs of sync: interval; 1s when absent."`
 	Retention time.Duration `yaml:"retention,omitempty" help:"How long traces are kept at least, unless they take 80 % of the disk before; 168h when absent."`
 	Full      string        `yaml:"full,omitempty" help:"What happens when the disk is full: refuse (calls are refused, refusals are still traced) or drop-oldest; refuse when absent."`
+	Export    []Export      `yaml:"export,omitempty" help:"Where traces are taken to besides, a list of sinks, in the file only: name, type (lines, syslog, webhook or otlp) and what the type needs."`
+}
+
+// Export is one place that traces are taken to.
+type Export struct {
+	Name              string        `yaml:"name" help:"Name of the sink in metrics, logs and the file of its place: 1 to 32 lower-case letters, digits and inner hyphens."`
+	Type              string        `yaml:"type" help:"lines (JSON lines to a file or standard output), syslog (RFC 5424 over TLS), webhook (signed POST of JSON lines) or otlp (OpenTelemetry logs over HTTP)."`
+	Path              string        `yaml:"path,omitempty" help:"Of lines: the file, or - for standard output. A file that is renamed is begun anew by itself, and on SIGHUP."`
+	MaxSize           int64         `yaml:"max_size,omitempty" help:"Of lines: bytes of a file before it is renamed to PATH.1 and so on; not at all when absent."`
+	Keep              int           `yaml:"keep,omitempty" help:"Of lines: how many renamed files stay; 5 when absent."`
+	Address           string        `yaml:"address,omitempty" help:"Of syslog: HOST:PORT of the receiver, 6514 by custom."`
+	URL               string        `yaml:"url,omitempty" help:"Of webhook and otlp: the https URL; for otlp it ends in /v1/logs. It holds no secret."`
+	SecretFile        string        `yaml:"secret_file,omitempty" help:"Of webhook: file with the secret that signs, or credential:NAME; not signed when absent."`
+	AuthorizationFile string        `yaml:"authorization_file,omitempty" help:"Of webhook and otlp: file with the Authorization header, or credential:NAME; none when absent."`
+	CAFile            string        `yaml:"ca_file,omitempty" help:"PEM file of the authorities of the receiver's certificate; the system's when absent."`
+	CertificateFile   string        `yaml:"certificate_file,omitempty" help:"PEM file of a client certificate; none when absent."`
+	KeyFile           string        `yaml:"key_file,omitempty" help:"PEM file of the client certificate's private key; goes with certificate_file."`
+	Plain             bool          `yaml:"plain,omitempty" help:"Whether traces may travel without TLS (TCP, http); to this machine itself http always may. False when absent."`
+	From              string        `yaml:"from,omitempty" help:"Where a new sink begins: oldest (with all traces that are there) or now; oldest when absent."`
+	Timeout           time.Duration `yaml:"timeout,omitempty" help:"How long one attempt to hand over traces may take; 10s when absent."`
+}
+
+// Sinks are the exports as the server takes them. directory is the process's
+// CREDENTIALS_DIRECTORY; secrets are read from there, and files, when they are needed.
+func (a Audit) Sinks(directory string) ([]export.Config, error) {
+	secret := func(name string) func() ([]byte, error) {
+		if name == "" {
+			return nil
+		}
+		return func() ([]byte, error) { return ReadSecret(name, directory) }
+	}
+	var sinks []export.Config
+	names := make(map[string]bool)
+	for i, e := range a.Export {
+		c := export.Config{
+			Name: e.Name, Kind: export.Kind(e.Type), Path: e.Path, MaxSize: e.MaxSize, Keep: e.Keep, Address: e.Address, URL: e.URL, Plain: e.Plain,
+			CAFile: e.CAFile, CertificateFile: e.CertificateFile, KeyFile: e.KeyFile,
+			Secret: secret(e.SecretFile), Authorization: secret(e.AuthorizationFile), FromNow: e.From == "now", Timeout: e.Timeout,
+		}
+		err := c.Check()
+		switch {
+		case e.From != "" && e.From != "oldest" && e.From != "now":
+			err = fmt.Errorf("from %q must be oldest or now", e.From)
+		case names[e.Name]:
+			err = fmt.Errorf("name %q is there twice", e.Name)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("audit.export[%d]: %w", i, err)
+		}
+		names[e.Name] = true
+		sinks = append(sinks, c)
+	}
+	return sinks, nil
 }
 
 // Keys is how keys end. Every node of a cluster should have the same.

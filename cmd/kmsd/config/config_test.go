@@ -129,6 +129,11 @@ func TestRefusals(t *testing.T) {
 	f("audit: {sync: sometimes}", "audit.sync")
 	f("audit: {full: panic}", "audit.full")
 	f("audit: {sync: interval, interval: 2h}", "audit.interval")
+	f("audit: {export: [{name: a, type: kafka}]}", "audit.export[0]: type \"kafka\"")
+	f("audit: {export: [{name: a, type: lines, path: '-'}, {name: a, type: lines, path: '-'}]}", "audit.export[1]: name \"a\" is there twice")
+	f("audit: {export: [{name: a, type: lines, path: '-', from: then}]}", "audit.export[0]: from")
+	f("audit: {export: [{name: a, type: webhook, url: 'http://siem.example'}]}", "audit.export[0]: url")
+	f("audit: {export: [{name: a, type: webhook, secret: s}]}", "unknown key secret")
 	f("keys: {deletion_minimum: 10ms}", "keys.deletion_minimum")
 	f("keys: {erasure_pause: 48h}", "keys.erasure_pause")
 	f("keys: {services: [OBS]}", "keys.services")
@@ -204,5 +209,39 @@ func TestEveryFieldIsDocumented(t *testing.T) {
 	})
 	if count < 20 {
 		t.Errorf("only %d fields have a flag", count)
+	}
+}
+
+// TestExports: what the file says of a sink is what the server gets; secrets
+// are read when they are asked for.
+func TestExports(t *testing.T) {
+	secret := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(secret, []byte("hush\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	c, err := config.Load(write(t, `
+audit:
+  export:
+    - {name: siem, type: syslog, address: "siem.example:6514", ca_file: /ca, certificate_file: /c, key_file: /k, timeout: 3s, from: now}
+    - {name: hook, type: webhook, url: "https://hook.example/x", secret_file: `+secret+`}
+`), []string{"RAFTKMS_NODE_ID=n1"}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sinks, err := c.Audit.Sinks("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s := sinks[0]; s.Name != "siem" || s.Address != "siem.example:6514" || s.CAFile != "/ca" || s.CertificateFile != "/c" || s.KeyFile != "/k" || s.Timeout != 3*time.Second || !s.FromNow || s.Secret != nil {
+		t.Errorf("%+v", s)
+	}
+	if err := c.CheckSecrets(""); err == nil || !strings.Contains(err.Error(), "audit.export[1].secret_file") {
+		t.Errorf("a secret that all can read: %v", err)
+	}
+	if err := os.Chmod(secret, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := sinks[1].Secret(); err != nil || string(got) != "hush" || sinks[1].Authorization != nil || sinks[1].FromNow {
+		t.Errorf("%q, %v", got, err)
 	}
 }

@@ -114,6 +114,12 @@ func (c *Config) CheckSecrets(directory string) error {
 	case "pkcs11":
 		used = append(used, secret{"module.pkcs11.pin_file", c.Module.PKCS11.PINFile})
 	}
+	for i, e := range c.Audit.Export {
+		used = append(used,
+			secret{fmt.Sprintf("audit.export[%d].secret_file", i), e.SecretFile},
+			secret{fmt.Sprintf("audit.export[%d].authorization_file", i), e.AuthorizationFile},
+			secret{fmt.Sprintf("audit.export[%d].key_file", i), e.KeyFile})
+	}
 	for _, s := range used {
 		if s.name == "" {
 			continue

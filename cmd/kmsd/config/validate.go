@@ -112,6 +112,9 @@ func checkAudit(c *Config) error {
 	if c.Audit.Retention != 0 && c.Audit.Retention < time.Minute {
 		return fmt.Errorf("audit.retention %s must be 1m or more", c.Audit.Retention)
 	}
+	if _, err := c.Audit.Sinks(""); err != nil {
+		return err
+	}
 	return nil
 }
 
