@@ -1,6 +1,7 @@
 package policy_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -50,5 +51,54 @@ func TestSystemPolicies(t *testing.T) {
 	f(policy.RoleAuditor, policy.ActionCryptoDEK, policy.Silent)
 	if _, ok := policy.System("Nobody Knows"); ok {
 		t.Error("a policy that nobody made")
+	}
+}
+
+// The operator, the key administrator, the security administrator and the
+// auditor are roles apart: of what the cluster, its roots and snapshots, the
+// identities and the traces are changed by, each action is of one of them.
+func TestRolesAreApart(t *testing.T) {
+	roles := []string{policy.RoleClusterOperator, policy.RoleKeyAdministrator, policy.RoleSecurityAdministrator, policy.RoleAuditor, policy.RoleKMSCrypto, policy.RoleKMSReadOnly}
+	holders := func(action string) (held []string) {
+		for _, name := range roles {
+			p, _ := policy.System(name)
+			if got, _ := p.Judge(&policy.Request{Action: action}); got == policy.Allowed {
+				held = append(held, name)
+			}
+		}
+		return held
+	}
+	reads := map[string]bool{
+		policy.ActionListTraces: true, policy.ActionListAllTraces: true, policy.ActionExportTraces: true, policy.ActionVerifyTraces: true,
+		policy.ActionGetTracker: true, policy.ActionGetCheckpoint: true,
+	}
+	for _, action := range policy.Actions() {
+		held := holders(action)
+		want := ""
+		switch {
+		case strings.HasPrefix(action, "cluster:"), strings.HasPrefix(action, "root:"):
+			want = policy.RoleClusterOperator
+		case strings.HasPrefix(action, "iam:") && !strings.HasSuffix(action, ":list") && action != policy.ActionExplain:
+			want = policy.RoleSecurityAdministrator
+		case reads[action]:
+			want = policy.RoleAuditor
+		case strings.HasPrefix(action, "cts:"):
+			if len(held) != 0 {
+				t.Errorf("%s, which changes how traces are kept, is of %q", action, held)
+			}
+			continue
+		default:
+			// Of keys: who uses them does not change them.
+			if slices.Contains(held, policy.RoleKeyAdministrator) && slices.Contains(held, policy.RoleKMSCrypto) && action != policy.ActionGetPublicKey {
+				t.Errorf("%s is of who administers keys and of who uses them", action)
+			}
+			if strings.HasPrefix(action, "kms:") && slices.Contains(held, policy.RoleClusterOperator) {
+				t.Errorf("%s is of who runs the cluster", action)
+			}
+			continue
+		}
+		if !slices.Equal(held, []string{want}) {
+			t.Errorf("%s is of %q, want %q alone", action, held, want)
+		}
 	}
 }

@@ -25,14 +25,14 @@ var (
 	OpDecryptData                   = Operation{"decryptData", "kms:cmk:crypto", "cmk"}
 	OpGenerateRandom                = Operation{"genRandom", "kms:cmk:generate", "rng"}
 	OpCreateJoinToken               = Operation{"createJoinToken", "cluster:token:create", "cluster"}
-	OpAdmitNode                     = Operation{"admitNode", "cluster:node:admit", "cluster"}
+	OpAdmitNode                     = Operation{"admitNode", "", "cluster"} // by a join token
 	OpApproveRoots                  = Operation{"approveRoots", "root:node:approve", "cluster"}
 	OpRemoveNode                    = Operation{"removeNode", "cluster:node:remove", "cluster"}
 	OpPromoteNode                   = Operation{"promoteNode", "cluster:node:update", "cluster"}
 	OpDemoteNode                    = Operation{"demoteNode", "cluster:node:update", "cluster"}
-	OpBackup                        = Operation{"backupCluster", "cluster:backup:create", "cluster"}
+	OpBackup                        = Operation{"backupCluster", policy.ActionCreateSnapshot, "cluster"}
 	OpSetConsistency                = Operation{"setConsistency", policy.ActionUpdateCluster, "cluster"}
-	OpBootstrap                     = Operation{"bootstrapCluster", "cluster:bootstrap", "cluster"}
+	OpBootstrap                     = Operation{"bootstrapCluster", "", "cluster"} // before there is anybody
 
 	// What an operator asks of a node, besides.
 	OpJoinCluster        = Operation{"joinCluster", "", "cluster"}
