@@ -49,6 +49,7 @@ func (l *laterError) Unwrap() error { return l.error }
 
 // Set is all sinks of a node. It is safe for concurrent use.
 type Set struct {
+	log       *audit.Log
 	exporters []*exporter
 	tasks     sync.WaitGroup
 	stop      context.CancelFunc
@@ -66,7 +67,7 @@ type Options struct {
 // Open makes the sinks, and reads how far they have come. Nothing is sent before
 // Start. Its errors are about the configuration and the directory.
 func Open(o Options, configs []Config) (*Set, error) {
-	s := new(Set)
+	s := &Set{log: o.Log}
 	if len(configs) == 0 {
 		return s, nil
 	}
@@ -89,8 +90,10 @@ func Open(o Options, configs []Config) (*Set, error) {
 		if err := e.begin(); err != nil {
 			return nil, fmt.Errorf("the export %q: %w", c.Name, err)
 		}
+		e.moved = s.tell
 		s.exporters = append(s.exporters, e)
 	}
+	s.tell()
 	return s, nil
 }
 
@@ -153,6 +156,13 @@ func (s *Set) Exported() (above uint64, any bool) {
 	return above, len(s.exporters) > 0
 }
 
+// tell has the log know what it may not remove because of its age yet.
+func (s *Set) tell() {
+	if above, any := s.Exported(); any {
+		s.log.Exported(above + 1)
+	}
+}
+
 // Stats is how a sink fares.
 type Stats struct {
 	Name       string
@@ -180,6 +190,7 @@ type exporter struct {
 	log    *audit.Log
 	logger *slog.Logger
 	sink   sink
+	moved  func() // is called when a place is on disk
 
 	at    position      // of run alone
 	dirty bool          // at is not on disk yet; of run alone
@@ -367,6 +378,7 @@ func (e *exporter) keep() {
 	}
 	e.dirty = false
 	e.above.Store(e.at.Above)
+	e.moved()
 }
 
 // sleep waits, or until ctx ends.

@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -242,4 +243,36 @@ func TestConfigurationsThatCannotBe(t *testing.T) {
 	f("secret_file", export.Config{Kind: export.OTLP, URL: "https://siem.example/", Secret: secret})
 	f("authorization_file", export.Config{Kind: export.Lines, Path: "-", Authorization: secret})
 	f("timeout", export.Config{Kind: export.Lines, Path: "-", Timeout: time.Hour})
+}
+
+// The log keeps what no sink has taken yet, however old it becomes, and lets it
+// go when all have it.
+func TestRetentionWaitsForExports(t *testing.T) {
+	w := newWorld(t)
+	w.shut()
+	var later atomic.Int64 // how far the clock has been put forward
+	w.openLog(audit.Config{Clock: func() time.Time { return time.Now().Add(time.Duration(later.Load())) }})
+	const month = int64(30 * 24 * time.Hour)
+	out := filepath.Join(w.dir, "out")
+	s, _ := w.start(export.Config{Name: "file", Kind: export.Lines, Path: filepath.Join(out, "traces.jsonl")}) // there is no such directory
+	w.append(200)
+	first := w.lines()[0]
+	for range 2 { // segments of another time, so that retention looks
+		later.Add(month)
+		w.append(1)
+	}
+	if w.lines()[0] != first {
+		t.Fatal("what was not exported is gone")
+	}
+	if err := os.Mkdir(out, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	w.caughtUp(s)
+	for range 2 {
+		later.Add(month)
+		w.append(1)
+	}
+	if w.lines()[0] == first {
+		t.Error("what every sink has is kept for ever")
+	}
 }
