@@ -4,8 +4,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/raftkms/raftkms/client"
 )
 
@@ -13,23 +11,7 @@ import (
 func TestGrants(t *testing.T) {
 	node := newFake(t, nil)
 	c := open(t, configure(node))
-	f := func(sent, answer string, want any, call func() (any, error)) {
-		t.Helper()
-		node.mu.Lock()
-		node.requests, node.answer = nil, reply(answer)
-		node.mu.Unlock()
-		got, err := call()
-		if err != nil {
-			t.Errorf("%s: %v", sent, err)
-			return
-		}
-		if diff := cmp.Diff(node.seen(), []string{sent}); diff != "" {
-			t.Error("sent: -got +want\n" + diff)
-		}
-		if diff := cmp.Diff(got, want); diff != "" {
-			t.Error("result: -got +want\n" + diff)
-		}
-	}
+	f := node.exchange
 	f(`create-grant {"key_id":"k","grantee_principal":"u","operations":["sign"]}`, `{"grant_id":"g"}`, "g",
 		func() (any, error) {
 			return c.CreateGrant(t.Context(), client.NewGrant{Key: "k", Grantee: "u", Operations: []string{"sign"}})

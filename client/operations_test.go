@@ -25,23 +25,7 @@ func TestOperations(t *testing.T) {
 	node := newFake(t, nil)
 	c := open(t, configure(node))
 	ctx := context.Background()
-	f := func(sent, answer string, want any, call func() (any, error)) {
-		t.Helper()
-		node.mu.Lock()
-		node.requests, node.answer = nil, reply(answer)
-		node.mu.Unlock()
-		got, err := call()
-		if err != nil {
-			t.Errorf("%s: %v", sent, err)
-			return
-		}
-		if diff := cmp.Diff(node.seen(), []string{sent}); diff != "" {
-			t.Error("sent: -got +want\n" + diff)
-		}
-		if diff := cmp.Diff(got, want); diff != "" {
-			t.Error("result: -got +want\n" + diff)
-		}
-	}
+	f := node.exchange
 	key := client.Key{
 		ID: keyID, Name: "name", Description: "about", State: client.Enabled, Spec: "AES_256",
 		Usage: "ENCRYPT_DECRYPT", Origin: "kms", Created: time.Date(2020, 9, 13, 12, 26, 40, 0, time.UTC),

@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/raftkms/raftkms/client"
 )
 
@@ -75,6 +77,26 @@ func (f *fake) seen() []string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.requests
+}
+
+// exchange has a call made, answers it, and wants it to have sent that, and
+// nothing else, and to have made that of the answer.
+func (f *fake) exchange(sent, answer string, want any, call func() (any, error)) {
+	f.t.Helper()
+	f.mu.Lock()
+	f.requests, f.answer = nil, reply(answer)
+	f.mu.Unlock()
+	got, err := call()
+	if err != nil {
+		f.t.Errorf("%s: %v", sent, err)
+		return
+	}
+	if diff := cmp.Diff(f.seen(), []string{sent}); diff != "" {
+		f.t.Error("sent: -got +want\n" + diff)
+	}
+	if diff := cmp.Diff(got, want); diff != "" {
+		f.t.Error("result: -got +want\n" + diff)
+	}
 }
 
 var authorization = regexp.MustCompile(`^SDK-HMAC-SHA256 Access=(\w+), SignedHeaders=([a-z0-9;-]+), Signature=([0-9a-f]{64})$`)

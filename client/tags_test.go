@@ -3,8 +3,6 @@ package client_test
 import (
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/raftkms/raftkms/client"
 )
 
@@ -12,23 +10,7 @@ import (
 func TestTagsAndQuotas(t *testing.T) {
 	node := newFake(t, nil)
 	c := open(t, configure(node))
-	f := func(sent, answer string, want any, call func() (any, error)) {
-		t.Helper()
-		node.mu.Lock()
-		node.requests, node.answer = nil, reply(answer)
-		node.mu.Unlock()
-		got, err := call()
-		if err != nil {
-			t.Errorf("%s: %v", sent, err)
-			return
-		}
-		if diff := cmp.Diff(node.seen(), []string{sent}); diff != "" {
-			t.Error("sent: -got +want\n" + diff)
-		}
-		if diff := cmp.Diff(got, want); diff != "" {
-			t.Error("result: -got +want\n" + diff)
-		}
-	}
+	f := node.exchange
 	const quotas = `{"quotas":{"resources":[{"type":"CMK","used":3,"quota":100}]}}`
 	want := []client.Quota{{Type: "CMK", Used: 3, Quota: 100}}
 	f(`GET user-quotas {}`, quotas, want, func() (any, error) { return c.Quotas(t.Context()) })
