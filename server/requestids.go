@@ -2,9 +2,10 @@ package server
 
 import (
 	crypto "crypto/rand"
-	"encoding/hex"
 	"math/rand/v2"
 	"sync"
+
+	"github.com/google/uuid"
 )
 
 // requestIDs makes the ids of requests: UUIDs of version 4 (RFC 9562). They are
@@ -24,17 +25,9 @@ func newRequestIDs() *requestIDs {
 
 func (r *requestIDs) next() string {
 	generator := r.pool.Get().(*rand.ChaCha8)
-	var id [16]byte
+	var id uuid.UUID
 	_, _ = generator.Read(id[:]) // never fails
 	r.pool.Put(generator)
 	id[6], id[8] = id[6]&0x0f|0x40, id[8]&0x3f|0x80
-	text := make([]byte, 0, 36)
-	for i, bound := range [...]int{4, 6, 8, 10, 16} {
-		from := [...]int{0, 4, 6, 8, 10}[i]
-		if i > 0 {
-			text = append(text, '-')
-		}
-		text = hex.AppendEncode(text, id[from:bound])
-	}
-	return string(text)
+	return id.String()
 }
