@@ -42,6 +42,7 @@ const (
 type publisher struct {
 	server *Server
 	member *member
+	events *events // of the server
 	copies *audit.Copies
 
 	next uint64 // what was published last goes up to here
@@ -57,7 +58,7 @@ func newPublisher(s *Server, m *member) (*publisher, error) {
 		return nil, err
 	}
 	s.traces.Published(0) // what nobody else has heard of does not leave because of its age
-	return &publisher{server: s, member: m, copies: copies, kept: make(map[string]time.Time)}, nil
+	return &publisher{server: s, member: m, events: s.events, copies: copies, kept: make(map[string]time.Time)}, nil
 }
 
 // traceOrigin names the trace log of a node in its checkpoints.
@@ -164,7 +165,7 @@ func (p *publisher) compare(own audit.Checkpoint) {
 	message := fmt.Sprintf("the trace log is not the one whose checkpoint of %s the cluster knows: that one went to sequence %d, this one goes to %d",
 		time.UnixMilli(newest.Time).UTC().Format(time.RFC3339), newest.Next()-1, own.Next()-1)
 	p.server.cfg.Logger.Error(message + "; see kmsctl audit verify")
-	p.server.events.note(kms.OpLoseTraces, func(c *kms.Call) {
+	p.events.note(kms.OpLoseTraces, func(c *kms.Call) {
 		c.AboutResource(p.server.cfg.NodeID, "")
 		c.Remark(audit.RatingIncident, message)
 	})
