@@ -34,6 +34,11 @@ type Config struct {
 	AuditInterval time.Duration
 	// AuditRetention is how long traces are kept at least; 0: 7 days.
 	AuditRetention time.Duration
+	// AuditRetentionSize is how many bytes of traces are kept at most; 0: 80 % of the disk.
+	AuditRetentionSize int64
+	// RefusalAlarm is how many refusals of one user or address, or about one key,
+	// within a minute are an incident; 0: 30, less than 0: none are.
+	RefusalAlarm int
 	// AuditFull says what happens on a full disk; empty: calls are refused.
 	AuditFull audit.Full
 	// CheckpointPause is the time from one checkpoint of the traces to the next;

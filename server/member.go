@@ -164,6 +164,8 @@ func (s *Server) start(ctx context.Context, id identity, creds credentials) erro
 		Logger:   s.cfg.Logger,
 		Untraced: s.untraced,
 
+		RefusalAlarm: s.cfg.RefusalAlarm,
+
 		MinDeletionWait: s.cfg.MinDeletionWait, ForbidWeakImport: s.cfg.ForbidWeakImport,
 		Services: s.cfg.Services,
 	})

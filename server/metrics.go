@@ -18,6 +18,7 @@ import (
 type nodeMetrics struct {
 	set    *metrics.Set
 	fences *metrics.PrometheusHistogram
+	traces traceCounts
 
 	mu         sync.Mutex
 	operations map[operationStatus]*metrics.Counter
@@ -32,6 +33,7 @@ type operationStatus struct {
 func newMetrics(version string) *nodeMetrics {
 	m := &nodeMetrics{set: metrics.NewSet(), operations: make(map[operationStatus]*metrics.Counter), durations: make(map[string]*metrics.PrometheusHistogram)}
 	m.fences = newFenceHistogram(m.set)
+	m.traces = newTraceCounts(m.set)
 	version = strings.Map(func(r rune) rune {
 		if r == '"' || r == '\\' || r < ' ' {
 			return '_'
@@ -69,6 +71,7 @@ func (m *nodeMetrics) watch(s *Server, member *member) {
 	gauge("kmsd_applied_index", func() float64 { return float64(s.machine.State().Applied()) })
 	gauge("kmsd_ready", func() float64 { return truth(member.ready.now() == nil) })
 	m.watchLeases(s, member)
+	m.watchRefusals(member.service)
 	gauge("kmsd_hsm_calls_total", func() float64 { return float64(member.service.Batches().Calls) })
 	gauge("kmsd_hsm_derivations_total", func() float64 { return float64(member.service.Batches().Requests) })
 	gauge("kmsd_hsm_waiting", func() float64 { return float64(member.service.Batches().Waiting) })

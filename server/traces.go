@@ -16,7 +16,9 @@ type watchedTraces struct {
 // Append implements [kms.Traces].
 func (w watchedTraces) Append(ctx context.Context, record *audit.Record) error {
 	markTraced(ctx, record)
-	return w.watch(w.server.traces.Append(ctx, record))
+	err := w.server.traces.Append(ctx, record)
+	w.server.metrics.traced(record.Rating, err)
+	return w.watch(err)
 }
 
 // Reserve implements [kms.Traces].
@@ -28,7 +30,9 @@ func (w watchedTraces) Reserve(ctx context.Context) (*audit.Room, error) {
 // AppendTo implements [kms.Traces].
 func (w watchedTraces) AppendTo(ctx context.Context, room *audit.Room, record *audit.Record) error {
 	markTraced(ctx, record)
-	return w.watch(room.Append(ctx, record))
+	err := room.Append(ctx, record)
+	w.server.metrics.traced(record.Rating, err)
+	return w.watch(err)
 }
 
 func (w watchedTraces) watch(err error) error {

@@ -90,6 +90,7 @@ func serveNode(ctx context.Context, c *config.Config) (err error) {
 		NodeID: c.Node.ID, DataDir: c.Node.DataDir, AdminSocket: c.Node.AdminSocket, Version: version,
 		AuditDir: c.Audit.Dir, AuditSync: audit.Sync(c.Audit.Sync), AuditInterval: c.Audit.Interval,
 		AuditRetention: c.Audit.Retention, AuditFull: audit.Full(c.Audit.Full), AuditExport: sinks,
+		AuditRetentionSize: c.Audit.RetentionSize, CheckpointPause: c.Audit.CheckpointPause, RefusalAlarm: c.Audit.RefusalAlarm,
 		APIListen: c.API.Listen, APIURL: c.API.Advertise, CatalogURL: c.API.CatalogURL, APIMinTLS: c.API.MinTLSVersion(),
 		APICertificateFile: c.API.CertificateFile, APIKeyFile: keyFile(c), ProxiesTrusted: proxies,
 		Limits: gate.Config{

@@ -37,6 +37,19 @@ const (
 	fieldTraceID field = 32 // of the hash; not among the members
 )
 
+// String is what the trace service calls a condition on the field.
+func (f field) String() string {
+	if f == fieldTraceID {
+		return "trace_id"
+	}
+	return [fieldCount]string{
+		fieldTraceName: "trace_name", fieldRating: "trace_rating", fieldTraceType: "trace_type", fieldService: "service_type",
+		fieldResourceType: "resource_type", fieldResourceID: "resource_id", fieldResourceName: "resource_name",
+		fieldSourceIP: "source_ip", fieldRequestID: "request_id", fieldProjectID: "project_id", fieldUserID: "user_id",
+		fieldUserName: "user", fieldDomainID: "domain_id", fieldAccessKeyID: "access_key_id", fieldCode: "code",
+	}[f]
+}
+
 // unique says that hardly two traces have the same value.
 func (f field) unique() bool { return f == fieldRequestID || f == fieldTraceID }
 

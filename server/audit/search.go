@@ -35,6 +35,10 @@ type Query struct {
 	Code         string
 	// Except is the name of traces that do not fit.
 	Except string
+	// Names are those of which a trace must have one; none: any.
+	Names []string
+	// EachUser has only the newest trace of every user found, and none of nobody.
+	EachUser bool
 
 	// After and Before bound the time of a trace, both exclusive, in Unix
 	// milliseconds; 0: no bound.
@@ -48,6 +52,30 @@ type Query struct {
 	// Limit is how many traces are returned at most; MaxBytes how many bytes
 	// they may have together (the first one is returned whatever it has).
 	Limit, MaxBytes int
+	// Within is how long the search may take; 0: as long as its caller waits.
+	Within time.Duration
+}
+
+// conditions are the values that members of a trace must have.
+func (q *Query) conditions() [fieldCount]string {
+	return [fieldCount]string{
+		fieldTraceName: q.TraceName, fieldRating: q.Rating, fieldTraceType: q.Type, fieldService: q.Service,
+		fieldResourceType: q.ResourceType, fieldResourceID: q.ResourceID, fieldResourceName: q.ResourceName,
+		fieldSourceIP: q.SourceIP, fieldRequestID: q.RequestID, fieldProjectID: q.ProjectID,
+		fieldUserID: q.UserID, fieldUserName: q.UserName, fieldDomainID: q.DomainID, fieldAccessKeyID: q.AccessKeyID, fieldCode: q.Code,
+	}
+}
+
+// Overlong names the first condition whose value is longer than the log keeps
+// of such values, as the trace service calls it, and the most bytes of one. No
+// trace has such a value: one that began with it was cut when it was written.
+func (q *Query) Overlong() (name string, most int, is bool) {
+	for f, value := range q.conditions() {
+		if most := field(f).limit(); len(value) > most {
+			return field(f).String(), most, true
+		}
+	}
+	return "", 0, false
 }
 
 // Found is a trace that was found.
@@ -56,6 +84,8 @@ type Found struct {
 	TraceID    string
 	RecordTime int64  // Unix milliseconds
 	Body       []byte // members of the line, without sequence and hash
+
+	user string // form of its user's id, where each user counts once
 }
 
 // Answer is what a search has found, the newest first.
@@ -92,6 +122,11 @@ func (l *Log) Search(ctx context.Context, q Query) (Answer, error) {
 	s, err := newSearch(l.cfg.Dir, q)
 	if err != nil {
 		return Answer{}, err
+	}
+	if q.Within > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, q.Within)
+		defer cancel()
 	}
 	defer s.decoder.Close()
 	for i := len(kept) - 1; i >= 0; i-- {
@@ -131,6 +166,8 @@ type search struct {
 	below   uint64
 	want    [fieldCount][]byte // forms; nil: anything
 	except  []byte             // form of a name that does not fit; nil: none
+	names   [][]byte           // forms of names, of which one must fit; nil: any
+	users   map[string]bool    // whose traces were found, where each user counts once
 	terms   []term             // of fields that many traces share
 	unique  []term             // of others
 	decoder *zstd.Decoder
@@ -158,23 +195,26 @@ func newSearch(dir string, q Query) (*search, error) {
 		s.unique = append(s.unique, termOf(fieldTraceID, []byte(q.TraceID)))
 	}
 	q = s.q
-	for f, value := range map[field]string{
-		fieldTraceName: q.TraceName, fieldRating: q.Rating, fieldTraceType: q.Type, fieldService: q.Service,
-		fieldResourceType: q.ResourceType, fieldResourceID: q.ResourceID, fieldResourceName: q.ResourceName,
-		fieldSourceIP: q.SourceIP, fieldRequestID: q.RequestID, fieldProjectID: q.ProjectID,
-		fieldUserID: q.UserID, fieldUserName: q.UserName, fieldDomainID: q.DomainID, fieldAccessKeyID: q.AccessKeyID, fieldCode: q.Code,
-	} {
-		if value != "" {
-			s.want[f] = f.appendTo(nil, value)
-			if t := termOf(f, s.want[f]); f.unique() {
-				s.unique = append(s.unique, t)
-			} else {
-				s.terms = append(s.terms, t)
-			}
+	for i, value := range q.conditions() {
+		if value == "" {
+			continue
+		}
+		f := field(i)
+		s.want[f] = f.appendTo(nil, value)
+		if t := termOf(f, s.want[f]); f.unique() {
+			s.unique = append(s.unique, t)
+		} else {
+			s.terms = append(s.terms, t)
 		}
 	}
 	if q.Except != "" {
 		s.except = fieldTraceName.appendTo(nil, q.Except)
+	}
+	for _, name := range q.Names {
+		s.names = append(s.names, fieldTraceName.appendTo(nil, name))
+	}
+	if q.EachUser {
+		s.users = make(map[string]bool)
 	}
 	if s.q.Limit <= 0 {
 		s.q.Limit = 1
@@ -340,11 +380,18 @@ func (s *search) lines(text []byte, before Hash, file string) (done bool) {
 		}
 		last = l.hash
 		if look && s.fits(&l) {
-			s.batch = append(s.batch, Found{Sequence: l.seq, TraceID: TraceID(l.hash), RecordTime: s.fields.recordTime, Body: l.body})
+			found := Found{Sequence: l.seq, TraceID: TraceID(l.hash), RecordTime: s.fields.recordTime, Body: l.body}
+			if s.users != nil {
+				found.user = string(s.fields.text[fieldUserID])
+			}
+			s.batch = append(s.batch, found)
 		}
 	}
 	for i := len(s.batch) - 1; i >= 0; i-- {
 		found := s.batch[i]
+		if s.users[found.user] {
+			continue
+		}
 		size := len(found.Body)
 		if n := len(s.answer.Found); n >= s.q.Limit || n > 0 && s.q.MaxBytes > 0 && s.bytes+size > s.q.MaxBytes {
 			s.answer.Next = found.Sequence + 1
@@ -352,6 +399,9 @@ func (s *search) lines(text []byte, before Hash, file string) (done bool) {
 		}
 		found.Body = bytes.Clone(found.Body)
 		s.bytes += size
+		if s.users != nil {
+			s.users[found.user] = true
+		}
 		s.answer.Found = append(s.answer.Found, found)
 	}
 	return false
@@ -384,6 +434,12 @@ func (s *search) fits(l *line) bool {
 		return false
 	}
 	if s.except != nil && bytes.Equal(f.text[fieldTraceName], s.except) {
+		return false
+	}
+	if s.names != nil && !slices.ContainsFunc(s.names, func(name []byte) bool { return bytes.Equal(f.text[fieldTraceName], name) }) {
+		return false
+	}
+	if s.users != nil && len(f.text[fieldUserID]) <= len(`""`) {
 		return false
 	}
 	for i, form := range s.want {

@@ -37,7 +37,7 @@ func (l *bounded) Accept() (net.Conn, error) {
 		if !ok {
 			return conn, nil
 		}
-		address := client(from.AddrPort().Addr())
+		address := Client(from.AddrPort().Addr())
 		if !l.gate.connections.take(address) {
 			l.gate.counts[Connections].Add(1)
 			conn.Close()

@@ -111,7 +111,7 @@ func (g *Gate) AdmitAddress(address netip.Addr) bool {
 	if g.cfg.AddressRate == 0 {
 		return true
 	}
-	ok := take(g.addresses, client(address), rate.Limit(g.cfg.AddressRate), g.cfg.AddressRate, g.clock())
+	ok := take(g.addresses, Client(address), rate.Limit(g.cfg.AddressRate), g.cfg.AddressRate, g.clock())
 	return g.admitted(ok, Addresses)
 }
 
@@ -141,7 +141,7 @@ func (g *Gate) MayTry(source string) bool {
 	if err != nil {
 		return true // not from a network
 	}
-	l, ok := g.failures.Get(client(address))
+	l, ok := g.failures.Get(Client(address))
 	return g.admitted(!ok || l.TokensAt(g.clock()) >= 1, Logins)
 }
 
@@ -152,7 +152,7 @@ func (g *Gate) Failed(source string) (untraced bool) {
 	if err != nil {
 		return false
 	}
-	address = client(address)
+	address = Client(address)
 	limit, burst := g.perFailure()
 	if take(g.failures, address, limit, burst, g.clock()) {
 		return false
@@ -192,8 +192,8 @@ func take[K comparable](cache *lru.Cache[K, *rate.Limiter], who K, limit rate.Li
 	return l.AllowN(now, 1)
 }
 
-// client is the part of an address that is not the client's to choose.
-func client(address netip.Addr) netip.Addr {
+// Client is the part of an address that is not the client's to choose.
+func Client(address netip.Addr) netip.Addr {
 	address = address.Unmap().WithZone("")
 	if address.Is4() || !address.IsValid() {
 		return address

@@ -2,6 +2,7 @@ package huawei
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"time"
 
@@ -19,6 +20,8 @@ const (
 	maxTracesLimit = 200
 	tracesWithin   = time.Hour // when the query names no time
 	trackerSystem  = "system"
+	maxTracker     = 64 // characters
+	maxEnterprise  = 36
 
 	// Of the extension that follows traces.
 	maxTraceWait = 10 * time.Second
@@ -73,6 +76,7 @@ var FollowTraces = endpoint(kms.OpFollowTraces, func(ctx context.Context, x *exc
 		return reply, invalid("tracker_name", notForFollowing)
 	}
 	q.After, q.Before = 0, 0
+	q.Nobody = !ofDefaultEnterprise(req.Enterprise)
 	if wait := req.Wait; wait.Set {
 		if wait.Value < 0 || wait.Value > int64(maxTraceWait/time.Second) {
 			return reply, invalid("wait", "must be 0 to 10 seconds")
@@ -104,13 +108,17 @@ func (x *exchange) listTraces(ctx context.Context, req *wire.ListTracesRequest) 
 		return reply, invalid("wait", "is for following")
 	}
 	// There is one tracker, of management; it has everything.
-	q.Nobody = req.TraceType == "data" || req.TrackerName != "" && req.TrackerName != trackerSystem
+	q.Nobody = req.TraceType == "data" || req.TrackerName != "" && req.TrackerName != trackerSystem || !ofDefaultEnterprise(req.Enterprise)
 	page, err := x.SearchTraces(ctx, x.call, q)
 	if err != nil {
 		return reply, err
 	}
 	return tracesReply(page), nil
 }
+
+// ofDefaultEnterprise tells whether traces may be of an enterprise project:
+// everything here is of the default one.
+func ofDefaultEnterprise(id string) bool { return id == "" || id == "0" || id == "all_granted_eps" }
 
 func tracesReply(page kms.TracePage) wire.ListTracesReply {
 	reply := wire.ListTracesReply{Traces: page.Traces, MetaData: wire.TraceMetaData{Count: len(page.Traces), MissingNodes: page.Missing, Damaged: page.Damaged}}
@@ -146,6 +154,19 @@ func traceQuery(req *wire.ListTracesRequest, now time.Time) (q kms.TraceQuery, e
 	}
 	if !slices.Contains([]string{"", "normal", "warning", "incident"}, req.TraceRating) {
 		return q, invalid("trace_rating", "must be normal, warning or incident")
+	}
+	if req.TraceID != "" && !isUUID(req.TraceID, isAlphanumeric) {
+		return q, invalid("trace_id", "must have the shape of a UUID")
+	}
+	// No trace has what is longer: nothing is cut here until something fits.
+	if name, most, is := q.Overlong(); is {
+		return q, invalid(name, fmt.Sprintf("must have at most %d bytes: traces keep no more", most))
+	}
+	if len(req.TrackerName) > maxTracker {
+		return q, invalid("tracker_name", fmt.Sprintf("must have at most %d characters", maxTracker))
+	}
+	if len(req.Enterprise) > maxEnterprise {
+		return q, invalid("enterprise_project_id", fmt.Sprintf("must have at most %d characters", maxEnterprise))
 	}
 	if req.From.Set != req.To.Set {
 		return q, invalid("from", "and to are given together or not at all")

@@ -180,14 +180,14 @@ func TestTracesThatAreFollowed(t *testing.T) {
 		}
 	}
 	f("", 200, `"meta_data":{"count":1,"marker":"on","missing_nodes":["n2"]}`)
-	if want := (kms.TraceQuery{Query: audit.Query{ProjectID: fsmtest.ProjectID, Except: "followTraces", Limit: 10}}); asked != want {
+	if want := (kms.TraceQuery{Query: audit.Query{ProjectID: fsmtest.ProjectID, Except: "followTraces", Limit: 10}}); cmp.Diff(asked, want) != "" {
 		t.Errorf("asked %+v", asked)
 	}
 	if r := w.traces.last(t); r.TraceName != "followTraces" || r.Service != "CTS" || !r.ReadOnly {
 		t.Errorf("traced as %s of %s", r.TraceName, r.Service)
 	}
 	f("next=m&wait=10&node_id=n1&scope=all&trace_name=followTraces&source_ip=192.0.2.1&code=403&user_id=u", 200, `"createKey"`)
-	if want := (kms.TraceQuery{Marker: "m", Node: "n1", AllProjects: true, Wait: 10 * time.Second, Query: audit.Query{TraceName: "followTraces", SourceIP: "192.0.2.1", Code: "403", UserID: "u", Limit: 10}}); asked != want {
+	if want := (kms.TraceQuery{Marker: "m", Node: "n1", AllProjects: true, Wait: 10 * time.Second, Query: audit.Query{TraceName: "followTraces", SourceIP: "192.0.2.1", Code: "403", UserID: "u", Limit: 10}}); cmp.Diff(asked, want) != "" {
 		t.Errorf("asked %+v", asked)
 	}
 	for _, query := range []string{"wait=11", "wait=-1", "wait=x", "limit=0", "limit=201", "scope=every", "from=1700000000000&to=1700000000001", "trace_id=x", "trace_type=system", "tracker_name=system", "trace_rating=bad"} {

@@ -403,7 +403,7 @@ func TestRefusedByTheFrontEnd(t *testing.T) {
 	f("GET", "/v1.0/p/kms/create-key", nil, 405, "KMS.0215")
 	f("GET", "/panic", nil, 500, "KMS.0101")
 	f("POST", "/v1.0/p/kms/create-key", strings.NewReader(strings.Repeat("x", bodyLimit+1)), 400, "KMS.0203")
-	f("POST", "/v1.0/p/kms/"+strings.Repeat("x", 8192), nil, 431, "KMS.0203")
+	f("POST", "/v1.0/p/kms/"+strings.Repeat("x", 20_000), nil, 431, "KMS.0203")
 
 	// What is no HTTP at all.
 	if a := w.raw("POST /v1.0/p/kms/create-key HTTP/1.1\r\nHost: a\r\nContent-Length: many\r\n\r\n"); a.status != 400 || a.code(t) != "KMS.0214" {

@@ -273,7 +273,9 @@ func newWorld(t testing.TB) *world {
 		NodeID: fsmtest.NodeID, Replica: w.replica, Module: module, Traces: w.traces,
 		Search: func(_ context.Context, q kms.TraceQuery) (kms.TracePage, error) { return w.search(q) },
 		Follow: func(_ context.Context, q kms.TraceQuery) (kms.TracePage, error) { return w.search(q) }, Logger: slog.New(slog.DiscardHandler),
+		RefusalAlarm: -1, // tests refuse more than anybody would
 	}
+	w.search = func(kms.TraceQuery) (kms.TracePage, error) { return kms.TracePage{}, nil }
 	w.service = &scripted{Service: kms.New(w.config)}
 	t.Cleanup(w.service.Close)
 	if err := w.service.Bootstrap(t.Context(), fsmtest.Bootstrap(), "test"); err != nil {
@@ -295,6 +297,7 @@ func (w *world) serve(d *huawei.Dialect) {
 	server := &fasthttp.Server{
 		ErrorHandler:       huawei.WriteProtocolError,
 		MaxRequestBodySize: bodyLimit,
+		ReadBufferSize:     16 << 10,
 		ReadTimeout:        10 * time.Second,
 		Logger:             slog.NewLogLogger(slog.DiscardHandler, slog.LevelInfo),
 		Handler: func(rc *fasthttp.RequestCtx) {

@@ -8,7 +8,6 @@ import (
 
 	"github.com/raftkms/raftkms/fsm/command"
 	"github.com/raftkms/raftkms/fsm/state"
-	"github.com/raftkms/raftkms/server/audit"
 )
 
 // maxDeletionDays is the longest wait before a deletion.
@@ -115,44 +114,4 @@ func (s *Service) changeKey(ctx context.Context, c *Call, ref string, body func(
 	changed := *key
 	done(&changed)
 	return &changed, nil
-}
-
-// tellRisks traces what is lost when a key is deleted, for whoever watches the
-// traces: when it was last used, which names stop to mean anything, and whether
-// others use it by grants.
-func (s *Service) tellRisks(ctx context.Context, key *state.Key) error {
-	root := s.replica.Root()
-	return s.Note(ctx, OpDeleteKeyRiskTips, nil, func(c *Call) {
-		c.About(key)
-		c.in.Project = key.ProjectID
-		c.asked.Text("key_id", key.ID)
-		c.answered.Text("deletion", isoTime(key.Deletion))
-		last := LastUse(root, key)
-		if last != 0 {
-			c.answered.Text("last_used", isoTime(last))
-		}
-		c.answered.Number("versions", int64(key.Versions))
-		c.answered.Number("aliases", int64(key.Aliases))
-		c.answered.Number("grants", int64(key.Grants))
-		message := fmt.Sprintf("the key is deleted at %s; what it has encrypted is lost then", isoTime(key.Deletion))
-		if root.Now()-last < (7 * 24 * time.Hour).Milliseconds() {
-			message += "; it was used within the last seven days"
-		}
-		if key.Grants > 0 {
-			message += fmt.Sprintf("; grants that let others use it: %d", key.Grants)
-		}
-		c.Remark(audit.RatingWarning, message)
-	})
-}
-
-// LastUse returns when any version of a key was last used, as far as the nodes
-// have reported; 0: never.
-func LastUse(root *state.Root, key *state.Key) int64 {
-	last := int64(0)
-	for number := key.Versions; number > 0; number-- {
-		if use, used := root.Use(key.ID, number); used {
-			last = max(last, use.Last)
-		}
-	}
-	return last
 }

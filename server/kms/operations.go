@@ -1,6 +1,10 @@
 package kms
 
-import "github.com/raftkms/raftkms/fsm/policy"
+import (
+	"slices"
+
+	"github.com/raftkms/raftkms/fsm/policy"
+)
 
 // Operation is one row of what can be asked: the name in traces and metrics,
 // and the permission it needs.
@@ -83,15 +87,19 @@ var (
 	OpLoseTraces      = Operation{"loseTraces", "", "cluster"}
 )
 
+// usesOfKeys are the operations that do something with a key's material, or
+// hand it out. Asked twice they change nothing that asking once does not.
+func usesOfKeys() []Operation {
+	return []Operation{
+		OpCreateDataKey, OpCreateDataKeyWithoutPlaintext, OpEncryptDataKey, OpDecryptDataKey, OpEncryptData, OpDecryptData,
+		OpGetPublicKey, OpSign, OpVerify, OpGenerateMAC, OpVerifyMAC, OpReEncrypt,
+		OpCreateRSADataKeyPair, OpCreateECDataKeyPair, OpDeriveSharedSecret,
+	}
+}
+
+// usesKey tells whether the operation is one of those.
+func (o Operation) usesKey() bool { return slices.Contains(usesOfKeys(), o) }
+
 // Repeatable says that asking twice changes nothing that asking once does not.
 // What is not known to be is not.
-func (o Operation) Repeatable() bool {
-	switch o.Name {
-	case OpCreateDataKey.Name, OpCreateDataKeyWithoutPlaintext.Name, OpEncryptDataKey.Name, OpDecryptDataKey.Name,
-		OpEncryptData.Name, OpDecryptData.Name, OpGenerateRandom.Name,
-		OpGetPublicKey.Name, OpSign.Name, OpVerify.Name, OpGenerateMAC.Name, OpVerifyMAC.Name, OpReEncrypt.Name,
-		OpCreateRSADataKeyPair.Name, OpCreateECDataKeyPair.Name, OpDeriveSharedSecret.Name:
-		return true
-	}
-	return false
-}
+func (o Operation) Repeatable() bool { return o == OpGenerateRandom || o.usesKey() }

@@ -58,6 +58,9 @@ type Config struct {
 	// nothing of the state, is told of together with others rather than by a
 	// trace of its own; nil: never.
 	Untraced func(source string, err error) bool
+	// RefusalAlarm is how many refusals of one user or address, or about one key,
+	// within a minute are an incident; 0 means 30, less than 0 that none are.
+	RefusalAlarm int
 	// LoadedKeys is how many key versions are kept loaded; 0 means 4096.
 	LoadedKeys int
 	// MinDeletionWait is how long a key waits for its deletion at least; 0 means 7 days.
@@ -88,6 +91,7 @@ type Service struct {
 	services         []string
 	warned           warnings
 	accesses         accesses
+	alarms           *alarms
 }
 
 // defaultDeletionWait is the shortest wait before a deletion where the
@@ -118,6 +122,7 @@ func New(cfg Config) *Service {
 		follow:  cfg.Follow,
 
 		untraced: cfg.Untraced,
+		alarms:   newAlarms(cfg.RefusalAlarm),
 	}
 	s.pairs = newPairPool(func(ctx context.Context) (hsm.Wrapped, error) {
 		return s.module.Generate(ctx, s.pairLevel(), hsm.SpecRSA2048)
@@ -175,6 +180,7 @@ func (s *Service) end(ctx context.Context, c *Call, err error) error {
 		return err
 	}
 	if err != nil && !c.proposed && s.untraced != nil && s.untraced(in.Source, err) {
+		s.watchRefusal(ctx, c, err)
 		return err
 	}
 	if traceErr := s.writeTrace(ctx, c, err); traceErr != nil {
@@ -184,6 +190,7 @@ func (s *Service) end(ctx context.Context, c *Call, err error) error {
 		}
 		return untraced("this call is not answered", traceErr)
 	}
+	s.watchRefusal(ctx, c, err)
 	if err != nil && in.Status != nil {
 		// The client is told no detail of what went wrong here; the log is.
 		if status, code := in.Status(err); status >= 500 {

@@ -199,6 +199,14 @@ func (w *world) createKey(name string) *state.Key {
 	return key
 }
 
+// encrypting is a call that encrypts a byte.
+func (w *world) encrypting(key string, bound envelope.Context) func(ctx context.Context, c *kms.Call) error {
+	return func(ctx context.Context, c *kms.Call) error {
+		_, err := w.service.EncryptData(ctx, c, kms.EncryptRequest{Key: key, Plaintext: []byte("x"), Context: bound})
+		return err
+	}
+}
+
 func (w *world) encrypt(key string, plaintext []byte, encContext envelope.Context) (sealed *kms.Sealed, err error) {
 	err = w.call(kms.OpEncryptData, func(ctx context.Context, c *kms.Call) (err error) {
 		sealed, err = w.service.EncryptData(ctx, c, kms.EncryptRequest{Key: key, Plaintext: plaintext, Context: encContext})

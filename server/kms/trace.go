@@ -119,7 +119,7 @@ func (c *Call) traceError(err error) {
 	if failed, ok := errors.AsType[*Error](err); ok {
 		message = failed.Message
 	}
-	c.Remark(audit.RatingWarning, message)
+	c.Remark(c.pendingRating(err), message)
 	if r.Message == "" {
 		r.Message = message
 	}

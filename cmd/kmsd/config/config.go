@@ -98,12 +98,15 @@ type PKCS11 struct {
 
 // Audit is the trace log.
 type Audit struct {
-	Dir       string        `yaml:"dir,omitempty" help:"Directory of the trace files; audit in the data directory when absent."`
-	Sync      string        `yaml:"sync,omitempty" help:"When a trace counts as written: always (on disk before the response) or interval (a power failure may lose the traces of one interval); always when absent."`
-	Interval  time.Duration `yaml:"interval,omitempty" help:"Time between two syncs of sync: interval; 1s when absent."`
-	Retention time.Duration `yaml:"retention,omitempty" help:"How long traces are kept at least, unless they take 80 % of the disk before; 168h when absent."`
-	Full      string        `yaml:"full,omitempty" help:"What happens when the disk is full: refuse (calls are refused, refusals are still traced) or drop-oldest; refuse when absent."`
-	Export    []Export      `yaml:"export,omitempty" help:"Where traces are taken to besides, a list of sinks, in the file only: name, type (lines, syslog, webhook or otlp) and what the type needs."`
+	Dir             string        `yaml:"dir,omitempty" help:"Directory of the trace files; audit in the data directory when absent."`
+	Sync            string        `yaml:"sync,omitempty" help:"When a trace counts as written: always (on disk before the response) or interval (a power failure may lose the traces of one interval); always when absent."`
+	Interval        time.Duration `yaml:"interval,omitempty" help:"Time between two syncs of sync: interval; 1s when absent."`
+	Retention       time.Duration `yaml:"retention,omitempty" help:"How long traces are kept at least, unless they take 80 % of the disk before; 168h when absent."`
+	RetentionSize   int64         `yaml:"retention_size,omitempty" help:"How many bytes of traces are kept at most; 80 % of the disk when absent."`
+	CheckpointPause time.Duration `yaml:"checkpoint_pause,omitempty" help:"Time from one signed checkpoint of the traces to the next, 1s to 1h; what was traced since the last one is proved by the chain alone. 10s when absent."`
+	RefusalAlarm    int           `yaml:"refusal_alarm,omitempty" help:"How many refusals within a minute of one user, of one address that nobody is known from, or about one key are traced as an incident; 30 when absent, -1 for never."`
+	Full            string        `yaml:"full,omitempty" help:"What happens when the disk is full: refuse (calls are refused, refusals are still traced) or drop-oldest; refuse when absent."`
+	Export          []Export      `yaml:"export,omitempty" help:"Where traces are taken to besides, a list of sinks, in the file only: name, type (lines, syslog, webhook or otlp) and what the type needs."`
 }
 
 // Export is one place that traces are taken to.

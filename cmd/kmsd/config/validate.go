@@ -112,6 +112,15 @@ func checkAudit(c *Config) error {
 	if c.Audit.Retention != 0 && c.Audit.Retention < time.Minute {
 		return fmt.Errorf("audit.retention %s must be 1m or more", c.Audit.Retention)
 	}
+	if c.Audit.RetentionSize != 0 && c.Audit.RetentionSize < 64<<20 {
+		return fmt.Errorf("audit.retention_size %d must be %d (64 MiB) or more", c.Audit.RetentionSize, 64<<20)
+	}
+	if c.Audit.CheckpointPause != 0 && (c.Audit.CheckpointPause < time.Second || c.Audit.CheckpointPause > time.Hour) {
+		return fmt.Errorf("audit.checkpoint_pause %s must lie between 1s and 1h", c.Audit.CheckpointPause)
+	}
+	if c.Audit.RefusalAlarm < -1 || c.Audit.RefusalAlarm > 1_000_000 {
+		return fmt.Errorf("audit.refusal_alarm %d must lie between 1 and 1000000, or be -1", c.Audit.RefusalAlarm)
+	}
 	if _, err := c.Audit.Sinks(""); err != nil {
 		return err
 	}
