@@ -142,6 +142,7 @@ func newWalk(t *testing.T) *walk {
 	w := &walk{t: t, replica: &alone{machine: fsm.New()}, traces: &kept{}}
 	w.service = kms.New(kms.Config{
 		NodeID: fsmtest.NodeID, Replica: w.replica, Module: module, Traces: w.traces, Logger: slog.New(slog.DiscardHandler), Search: none, Follow: none,
+		RefusalAlarm: -1, // everything is refused here, and each request has one trace
 	})
 	t.Cleanup(w.service.Close)
 	bootstrap := fsmtest.Bootstrap()
