@@ -41,6 +41,8 @@ type how struct {
 	query  url.Values
 	// longest bounds one try; 0: the client's AttemptTimeout.
 	longest time.Duration
+	// seen is given the headers of a success; nil: nobody looks at them.
+	seen func(http.Header)
 }
 
 // callBy is call for what is not asked with POST.
@@ -148,6 +150,9 @@ func (c *Client) attempt(ctx context.Context, n *node, h how, kind repeatable, b
 	}
 	switch answer.StatusCode {
 	case http.StatusOK, http.StatusCreated, http.StatusNoContent:
+		if h.seen != nil {
+			h.seen(answer.Header)
+		}
 		return text, nil
 	}
 	refused := refusal(n.url, answer.Header, answer.StatusCode, text)

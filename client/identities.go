@@ -24,6 +24,8 @@ type (
 	NewAccount = wire.CreateAccountReply
 	// AccessKey is an access key; its secret is told once, when it is made.
 	AccessKey = wire.Credential
+	// MFADevice is a user's second factor; its seed is told once, when it is handed out.
+	MFADevice = wire.MFADevice
 	// Assignment says where a policy holds, and for whom.
 	Assignment = wire.Assignment
 	// Policy is a policy of the account or of the system.
@@ -54,6 +56,7 @@ const (
 	identityRoot   = "v3"
 	policyRoot     = "v3.0/OS-ROLE/roles"
 	credentialRoot = "v3.0/OS-CREDENTIAL/credentials"
+	mfaRoot        = "v3.0/OS-MFA"
 )
 
 func (i Identities) ask(ctx context.Context, path string, query url.Values, reply any) error {
@@ -149,6 +152,41 @@ func (i Identities) ChangePassword(ctx context.Context, id, old, password string
 // UnlockUser ends a lock after too many wrong passwords.
 func (i Identities) UnlockUser(ctx context.Context, id string) error {
 	return i.change(ctx, http.MethodPost, at(identityRoot, "users", id, "unlock"), nil, nil)
+}
+
+// EnrolMFA hands the caller a second factor, which counts once it is bound. It
+// takes a token that was got by a password.
+func (i Identities) EnrolMFA(ctx context.Context, userID, name string) (MFADevice, error) {
+	var r wire.MFADeviceRequest
+	r.Device.Name, r.Device.UserID = name, userID
+	var reply wire.MFADeviceReply
+	err := i.change(ctx, http.MethodPost, at(mfaRoot, "virtual-mfa-devices"), r, &reply)
+	return reply.Device, err
+}
+
+// BindMFA has the caller's second factor count, by a code of it: from then on
+// the password alone gets no token.
+func (i Identities) BindMFA(ctx context.Context, userID, serial, code string) error {
+	return i.change(ctx, http.MethodPut, at(mfaRoot, "mfa-devices", "bind"), wire.MFABinding{UserID: userID, SerialNumber: serial, First: wire.SecretString(code)}, nil)
+}
+
+// UnbindMFA takes the caller's own second factor away, by a code of it. Every
+// token of the caller ends.
+func (i Identities) UnbindMFA(ctx context.Context, userID, code string) error {
+	return i.change(ctx, http.MethodPut, at(mfaRoot, "mfa-devices", "unbind"), wire.MFABinding{UserID: userID, Code: wire.SecretString(code)}, nil)
+}
+
+// MFA returns a user's second factor.
+func (i Identities) MFA(ctx context.Context, userID string) (MFADevice, error) {
+	var reply wire.MFADeviceReply
+	err := i.ask(ctx, at(mfaRoot, "users", userID, "virtual-mfa-device"), nil, &reply)
+	return reply.Device, err
+}
+
+// ResetMFA takes a second factor away that a user has lost. Every token of the
+// user ends.
+func (i Identities) ResetMFA(ctx context.Context, userID string) error {
+	return i.c.callBy(ctx, how{method: http.MethodDelete, path: at(mfaRoot, "virtual-mfa-devices"), query: url.Values{"user_id": {userID}}}, once, struct{}{}, nil)
 }
 
 // DeleteUser removes a user with its access keys.

@@ -61,6 +61,11 @@ var writes = map[command.Type]write{
 	command.TypeRecordAccess:   {command.CallerSystem, "", of(recordAccess)},
 	command.TypeForgetRevoked:  {command.CallerSystem, "", of(forgetEnded)},
 
+	command.TypeEnrolAuthenticator:   {command.CallerUser, "", of(enrolAuthenticator)},
+	command.TypeConfirmAuthenticator: {command.CallerUser, "", of(confirmAuthenticator)},
+	command.TypeSpendCode:            {command.CallerSystem, "", of(spendCode)},
+	command.TypeRemoveAuthenticator:  {command.CallerUser, "", of(removeAuthenticator)},
+
 	command.TypeCreateAccount:   {command.CallerUser, policy.ActionCreateAccount, of(createAccount)},
 	command.TypeUpdateAccount:   {command.CallerUser, policy.ActionUpdateAccount, of(updateAccount)},
 	command.TypeDeleteAccount:   {command.CallerUser, policy.ActionDeleteAccount, of(deleteAccount)},

@@ -101,7 +101,8 @@ func setPassword(c *call, b command.SetPassword) (any, *Refusal) {
 		return nil, refuse(CodeInvalid, "the password hash is too large or of another kind")
 	}
 	user := *old
-	user.PasswordHash, user.LockedUntil = b.Hash, 0
+	user.PasswordHash = b.Hash
+	endLock(&user, c.index)
 	endSessions(&user, c.index)
 	c.PutUser(&user)
 	return IdentityResult{b.UserID}, nil

@@ -48,7 +48,7 @@ func unlockUser(c *call, b command.UnlockUser) (any, *Refusal) {
 		return nil, refusal
 	}
 	user := *old
-	user.LockedUntil = 0
+	endLock(&user, c.index)
 	c.PutUser(&user)
 	return UserResult{UserID: user.ID}, nil
 }
@@ -79,11 +79,15 @@ func changePassword(c *call, b command.ChangePassword) (any, *Refusal) {
 		return nil, refuse(CodeInvalid, "the password hash is missing, too large or of another kind")
 	}
 	user := *old
-	user.PasswordHash, user.LockedUntil = b.PasswordHash, 0
+	user.PasswordHash = b.PasswordHash
+	endLock(&user, c.index)
 	endSessions(&user, c.index)
 	c.PutUser(&user)
 	return UserResult{UserID: user.ID}, nil
 }
+
+// endLock ends a lock, and the failures that nodes have counted towards one.
+func endLock(user *state.User, index uint64) { user.LockedUntil, user.Unlocked = 0, index }
 
 // endSessions ends every token that was given to the user before.
 func endSessions(user *state.User, index uint64) { user.Epoch, user.Fence = index, index }

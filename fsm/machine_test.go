@@ -105,7 +105,12 @@ func TestEveryTypeIsApplied(t *testing.T) {
 	m.Must(command.ExpireImport{KeyID: external.KeyID, Due: m.Now})
 	m.Must(command.LockUser{UserID: fsmtest.UserID, Until: m.Now + 1000})
 	m.Must(command.UnlockUser{UserID: fsmtest.UserID})
-	m.Must(command.ChangePassword{UserID: fsmtest.UserID, PasswordHash: fsmtest.PasswordHash})
+	step := m.Now / 30_000
+	m.Must(command.EnrolAuthenticator{UserID: fsmtest.UserID, ID: fsmtest.ID("phone"), Sealed: []byte("sealed secret")})
+	m.Must(command.ConfirmAuthenticator{UserID: fsmtest.UserID, ID: fsmtest.ID("phone"), Step: step})
+	m.Must(command.SpendCode{UserID: fsmtest.UserID, ID: fsmtest.ID("phone"), Step: step + 1})
+	m.Must(command.RemoveAuthenticator{UserID: fsmtest.UserID, ID: fsmtest.ID("phone"), Step: step + 2})
+	m.Must(command.ChangePassword{UserID: fsmtest.UserID, PasswordHash: fsmtest.PasswordHash, Epoch: m.State().Applied()})
 	m.Must(fsmtest.RevokeToken("a"))
 	m.Must(fsmtest.AddCA("ca"))
 	m.Must(command.BindIdentity{ProviderID: "ca", Name: "dns:a.test", UserID: fsmtest.UserID})

@@ -27,7 +27,7 @@ var (
 // drawIdentity draws a command about who may do what.
 func drawIdentity(t *rapid.T) command.Body {
 	user, group, p := someUsers.Draw(t, "user"), someGroups.Draw(t, "group"), somePolicies.Draw(t, "policy")
-	switch rapid.IntRange(0, 27).Draw(t, "identity") {
+	switch rapid.IntRange(0, 30).Draw(t, "identity") {
 	case 0, 1, 2:
 		return fsmtest.CreateUser(user)
 	case 3, 4, 5:
@@ -63,6 +63,17 @@ func drawIdentity(t *rapid.T) command.Body {
 		return b
 	case 26:
 		return command.ForgetRevoked{Through: fsmtest.Start + rapid.SampledFrom([]int64{1000, 3_600_000}).Draw(t, "through")}
+	case 28, 29:
+		return command.EnrolAuthenticator{UserID: fsmtest.UserID, ID: fsmtest.ID(user), Sealed: []byte("sealed secret")}
+	case 30:
+		step := fsmtest.Start/30_000 + rapid.Int64Range(0, 4).Draw(t, "step")
+		switch rapid.IntRange(0, 2).Draw(t, "factor") {
+		case 0:
+			return command.ConfirmAuthenticator{UserID: fsmtest.UserID, ID: fsmtest.ID(user), Step: step}
+		case 1:
+			return command.SpendCode{UserID: fsmtest.UserID, ID: fsmtest.ID(user), Step: step}
+		}
+		return command.RemoveAuthenticator{UserID: fsmtest.UserID}
 	case 23:
 		return command.DeleteGroup{ID: fsmtest.ID(group)}
 	default:

@@ -176,7 +176,7 @@ func (s *Server) start(ctx context.Context, id identity, creds credentials) erro
 	m.dialect = huawei.New(m.service, door)
 	m.keystone = keystone.New(keystone.Config{
 		Service: m.service, Door: door, Tokens: tokens, Passwords: iam.NewPasswords(runtime.GOMAXPROCS(0), time.Now),
-		URL: s.cfg.CatalogURL, Clock: time.Now, SealSecret: m.seal.sealAccessKey,
+		URL: s.cfg.CatalogURL, Clock: time.Now, SealSecret: m.seal.sealAccessKey, SealFactor: m.seal.sealFactor, OpenFactor: m.seal.openFactor,
 		MayTry: s.gate.MayTry, Failed: func(source string) { s.gate.Failed(source) },
 	})
 	m.dialect.SetElsewhere(s.elsewhere(m))
@@ -297,10 +297,21 @@ func (s *sealer) sealAccessKey(ctx context.Context, root *state.Root, accessKeyI
 	return s.seal(ctx, hsm.RootGeneration(root.Cluster().RootGeneration), sealAccessKey, accessKeyID, secret)
 }
 
+// sealFactor seals the secret of a second factor.
+func (s *sealer) sealFactor(ctx context.Context, root *state.Root, factorID string, secret []byte) ([]byte, error) {
+	return s.seal(ctx, hsm.RootGeneration(root.Cluster().RootGeneration), sealFactor, factorID, secret)
+}
+
+// openFactor returns the secret of a second factor; the caller wipes it.
+func (s *sealer) openFactor(ctx context.Context, factorID string, sealed []byte) ([]byte, error) {
+	return s.open(ctx, sealFactor, factorID, sealed)
+}
+
 // The purposes of seals.
 const (
 	sealToken     = "token"
 	sealAccessKey = "access-key"
+	sealFactor    = "second-factor"
 	sealCAKey     = "ca-key"
 	sealGossipKey = "gossip-key"
 )

@@ -92,6 +92,12 @@ func (s *Server) routes(m *member) []route {
 		{"PUT", "/v3.0/OS-CREDENTIAL/credentials/{access_key}", smallBody, identity(keystone.UpdateAccessKey)},
 		{"DELETE", "/v3.0/OS-CREDENTIAL/credentials/{access_key}", noBody, identity(keystone.DeleteAccessKey)},
 
+		{"POST", "/v3.0/OS-MFA/virtual-mfa-devices", smallBody, identity(keystone.EnrolMFA)},
+		{"DELETE", "/v3.0/OS-MFA/virtual-mfa-devices", noBody, identity(keystone.ResetMFA)},
+		{"PUT", "/v3.0/OS-MFA/mfa-devices/bind", smallBody, identity(keystone.BindMFA)},
+		{"PUT", "/v3.0/OS-MFA/mfa-devices/unbind", smallBody, identity(keystone.UnbindMFA)},
+		{"GET", "/v3.0/OS-MFA/users/{user_id}/virtual-mfa-device", noBody, identity(keystone.ShowMFA)},
+
 		// Identity service: where policies hold. An assignment to an account holds
 		// in all of its projects; the paths of OS-INHERIT say the same.
 		{"GET", "/v3/role_assignments", noBody, identity(keystone.ListAssignments)},

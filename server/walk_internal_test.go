@@ -162,7 +162,7 @@ func newWalk(t *testing.T) *walk {
 	m.dialect = huawei.New(w.service, door)
 	m.keystone = keystone.New(keystone.Config{
 		Service: w.service, Door: door, Tokens: tokens, Passwords: iam.NewPasswords(1, time.Now), URL: "https://kms.test", Clock: time.Now,
-		SealSecret: m.seal.sealAccessKey,
+		SealSecret: m.seal.sealAccessKey, SealFactor: m.seal.sealFactor, OpenFactor: m.seal.openFactor,
 	})
 	w.routes = (&Server{gate: gate.New(gate.Config{}, time.Now)}).routes(m)
 	w.table = newRouteTable(w.routes)

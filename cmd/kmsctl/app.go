@@ -82,13 +82,28 @@ func (a *app) client() (*client.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	cfg := client.Config{Endpoints: a.urls, AccessKey: a.accessKey, SecretKey: string(secretKey), ProjectID: a.project}
-	if a.ca != "" {
-		if cfg.CA, err = client.ReadCA(a.ca); err != nil {
-			return nil, err
-		}
+	cfg, err := a.reach()
+	if err != nil {
+		return nil, err
 	}
+	cfg.AccessKey, cfg.SecretKey = a.accessKey, string(secretKey)
 	return client.New(cfg)
+}
+
+// reach is where the flags say that the cluster is, without who is calling.
+func (a *app) reach() (client.Config, error) {
+	if len(a.urls) == 0 || a.project == "" {
+		return client.Config{}, misuse("which cluster? Give --url and --project")
+	}
+	cfg := client.Config{Endpoints: a.urls, ProjectID: a.project}
+	if a.ca != "" {
+		pool, err := client.ReadCA(a.ca)
+		if err != nil {
+			return client.Config{}, err
+		}
+		cfg.CA = pool
+	}
+	return cfg, nil
 }
 
 // print shows a result: as JSON, or as rows of a table, the first one its head.

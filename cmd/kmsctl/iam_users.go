@@ -14,7 +14,7 @@ func (a *app) userCommands() *cobra.Command {
 	one := []string{"USER"}
 	password := a.passwordCommand()
 	return group("user", "Users of the account", a.createUserCommand(), a.listUsersCommand(), a.showUserCommand(), a.updateUserCommand(), password,
-		a.ownPasswordCommand(),
+		a.ownPasswordCommand(), a.totpCommands(),
 		a.doCommand("unlock", "End a lock after too many wrong passwords", "unlocked", one, func(ctx context.Context, i client.Identities, args []string) error {
 			id, err := userID(ctx, i, args[0])
 			if err != nil {
@@ -106,7 +106,7 @@ func (a *app) showUserCommand() *cobra.Command {
 				}
 				rows := [][]string{
 					{"ID", u.ID}, {"NAME", u.Name}, {"DESCRIPTION", u.Description}, {"SERVICE", u.Service}, {"STATE", onState(u.Enabled)},
-					{"PASSWORD", strconv.FormatBool(u.HasPassword)}, {"LOCKED UNTIL", u.LockedUntil},
+					{"PASSWORD", strconv.FormatBool(u.HasPassword)}, {"SECOND FACTOR", strconv.FormatBool(u.HasMFA)}, {"LOCKED UNTIL", u.LockedUntil},
 				}
 				for _, g := range groups {
 					rows = append(rows, []string{"GROUP", g.Name})

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"encoding/base32"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -19,6 +20,7 @@ import (
 
 	"github.com/raftkms/raftkms/client"
 	"github.com/raftkms/raftkms/client/devfile"
+	"github.com/raftkms/raftkms/server/iam"
 	"github.com/raftkms/raftkms/server/wire"
 )
 
@@ -41,7 +43,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"node": writeNode, "await": await, "setenv": setenv, "credentials": useCredentials, "status": wantStatus,
-			"secret": writeSecret, "alter": alter, "shorten": shorten, "moduleof": moduleOf,
+			"secret": writeSecret, "alter": alter, "shorten": shorten, "moduleof": moduleOf, "passcode": writePasscode,
 		},
 		RequireExplicitExec: true,
 	})
@@ -108,6 +110,14 @@ func useCredentials(ts *testscript.TestScript, _ bool, args []string) {
 // writeSecret (secret FILE TEXT) writes a file that its owner alone reads.
 func writeSecret(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(args[1]), 0o600))
+}
+
+// writePasscode (passcode NAME SECRET) keeps the one-time code of a second
+// factor's secret, as it is now, in the environment.
+func writePasscode(ts *testscript.TestScript, _ bool, args []string) {
+	secret, err := base32.StdEncoding.WithPadding(base32.NoPadding).DecodeString(args[1])
+	ts.Check(err)
+	ts.Setenv(args[0], iam.TOTPCode(secret, time.Now().UnixMilli()))
 }
 
 // wantStatus (status N COMMAND...) wants an exit status.

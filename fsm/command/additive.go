@@ -21,6 +21,8 @@ func (t Type) Fenced() bool {
 		TypeCreateAccount, TypeCreateProject, TypeCreateUser, TypeCreateGroup, TypeCreatePolicy, TypeCreateAccessKey, // new, and bound nowhere
 		TypeUpdateGroup,                                    // a name
 		TypePublishCheckpoint,                              // what traces say is asked of no call
+		TypeEnrolAuthenticator,                             // counts for nothing yet
+		TypeSpendCode,                                      // a code is good for this command alone, and once
 		TypeForgetRevoked,                                  // of tokens that count for nothing any more
 		TypeReportErasure, TypeRecordUse, TypeRecordAccess: // what has happened, not what may
 		return false

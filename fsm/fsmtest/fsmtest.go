@@ -130,11 +130,19 @@ func CallerFor(t command.Type) command.Caller {
 	case command.TypeAdmitNode:
 		return command.Caller{Kind: command.CallerNode, NodeID: NodeID}
 	case command.TypeRotateDueKey, command.TypeDeleteDueKey, command.TypeReportErasure, command.TypeRecordUse, command.TypeExpireImport,
-		command.TypeLockUser, command.TypeRecordAccess, command.TypeForgetRevoked, command.TypePublishCheckpoint:
+		command.TypeLockUser, command.TypeSpendCode, command.TypeRecordAccess, command.TypeForgetRevoked, command.TypePublishCheckpoint:
 		return command.Caller{Kind: command.CallerSystem, NodeID: NodeID}
+	case command.TypeEnrolAuthenticator, command.TypeConfirmAuthenticator:
+		return ByToken(Caller())
 	default:
 		return Caller()
 	}
+}
+
+// ByToken is a caller who has shown a token instead of an access key.
+func ByToken(c command.Caller) command.Caller {
+	c.Via, c.CredentialID = command.ViaToken, TokenID("token of " + c.UserID)[:32]
+	return c
 }
 
 // Bootstrap is the body that makes what the constants say.

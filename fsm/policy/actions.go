@@ -93,6 +93,7 @@ const (
 	ActionListCredentials  = "iam:credentials:list"
 	ActionRevokeTokens     = "iam:tokens:revoke"
 	ActionUnlockUser       = "iam:users:unlock"
+	ActionResetMFA         = "iam:users:resetMFA"           // takes a second factor away
 	ActionUpdateProviders  = "iam:identityProviders:update" // OIDC issuers and client CAs
 	ActionListProviders    = "iam:identityProviders:list"
 
@@ -144,7 +145,7 @@ func Actions() []string {
 		ActionCreatePolicy, ActionUpdatePolicy, ActionDeletePolicy, ActionListPolicies,
 		ActionAttachPolicy, ActionDetachPolicy, ActionListAttachments, ActionExplain,
 		ActionCreateCredential, ActionUpdateCredential, ActionDeleteCredential, ActionListCredentials,
-		ActionRevokeTokens, ActionUnlockUser, ActionUpdateProviders, ActionListProviders,
+		ActionRevokeTokens, ActionUnlockUser, ActionResetMFA, ActionUpdateProviders, ActionListProviders,
 
 		ActionListTraces, ActionListAllTraces, ActionExportTraces, ActionVerifyTraces, ActionGetTracker,
 		ActionUpdateTracker, ActionGetCheckpoint, ActionWriteCheckpoint,

@@ -75,8 +75,11 @@ func (x *Txn) PutUser(u *User) {
 	}
 }
 
-// DeleteUser removes a user with its access keys.
+// DeleteUser removes a user with its access keys and its second factor.
 func (x *Txn) DeleteUser(u *User) {
+	if a, ok := x.Authenticator(u.ID); ok {
+		x.DeleteAuthenticator(a)
+	}
 	for _, a := range x.AccessKeysOf(u.ID) {
 		x.DeleteAccessKey(a)
 	}

@@ -40,6 +40,7 @@ func (r *Root) Records() iter.Seq2[Table, []byte] {
 			yieldTable(yield, TableAccess, &r.accesses) &&
 			yieldTable(yield, TableProvider, &r.providers) &&
 			yieldTable(yield, TableBinding, &r.bindings) &&
+			yieldTable(yield, TableAuthenticator, &r.authenticators) &&
 			yieldTable(yield, TableTraceLog, &r.traceLogs)
 	}
 }
@@ -132,6 +133,8 @@ func (l *Loader) load(number Table, data []byte) (key []byte, err error) {
 		return loadOne(data, x.PutProvider, func(p *Provider) []byte { return []byte(p.ID) })
 	case TableBinding:
 		return loadOne(data, x.PutBinding, func(b *Binding) []byte { return appendNameKey(nil, b.ProviderID, b.Name) })
+	case TableAuthenticator:
+		return loadOne(data, x.PutAuthenticator, func(a *Authenticator) []byte { return []byte(a.UserID) })
 	case TableTraceLog:
 		return loadOne(data, x.PutTraceLog, func(t *TraceLog) []byte { return []byte(t.NodeID) })
 	default:

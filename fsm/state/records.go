@@ -118,6 +118,9 @@ type User struct {
 	// proved: a password change, a loss. A token of an older epoch is nobody's.
 	Epoch       uint64 `cbor:"20,keyasint,omitempty"`
 	LockedUntil int64  `cbor:"21,keyasint,omitempty"` // the password is refused until then
+	// Unlocked is the log index of the command that last ended a lock, or gave
+	// another password: what nodes have counted before it counts no more.
+	Unlocked uint64 `cbor:"22,keyasint,omitempty"`
 }
 
 // RoleBinding has a policy hold for a user, or for all of a group, in one

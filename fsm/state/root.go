@@ -35,6 +35,8 @@ type View struct {
 	providers table[*Provider]
 	bindings  table[*Binding] // provider, name → binding
 
+	authenticators table[*Authenticator] // by user
+
 	// Indexes: made from the records, neither hashed nor stored.
 	domainNames  table[string] // name → id
 	projectNames table[string] // domain, name → id
@@ -71,53 +73,54 @@ type View struct {
 // NewRoot returns the state of a cluster in which nothing has happened.
 func NewRoot() *Root {
 	return &Root{View{
-		domains:      newTable[*Domain](),
-		projects:     newTable[*Project](),
-		users:        newTable[*User](),
-		accessKeys:   newTable[*AccessKey](),
-		keys:         newTable[*Key](),
-		versions:     newTable[*Version](),
-		joinTokens:   newTable[*JoinToken](),
-		nodes:        newTable[*Node](),
-		replies:      newTable[*Reply](),
-		aliases:      newTable[*Alias](),
-		tombstones:   newTable[*Tombstone](),
-		erasures:     newTable[*Erasure](),
-		traceLogs:    newTable[*TraceLog](),
-		uses:         newTable[*Use](),
-		discards:     newTable[*Discard](),
-		groups:       newTable[*Group](),
-		policies:     newTable[*Policy](),
-		grants:       newTable[*Grant](),
-		revoked:      newTable[*RevokedToken](),
-		accesses:     newTable[*Access](),
-		providers:    newTable[*Provider](),
-		bindings:     newTable[*Binding](),
-		revokedOrder: newTable[string](),
-		domainNames:  newTable[string](),
-		projectNames: newTable[string](),
-		userNames:    newTable[string](),
-		groupNames:   newTable[string](),
-		policyNames:  newTable[string](),
-		userKeys:     newTable[string](),
-		members:      newTable[string](),
-		compiled:     newTable[*policy.Policy](),
-		keyNames:     newTable[string](),
-		keyOrder:     newTable[string](),
-		keyCounts:    newTable[int](),
-		keyAliases:   newTable[string](),
-		keyLists:     newTable[string](),
-		listCounts:   newTable[int](),
-		blockCounts:  newTable[int](),
-		timers:       newTable[string](),
-		deletions:    newTable[string](),
-		tagPlaces:    newTable[string](),
-		tagCounts:    newTable[int](),
-		loads:        newTable[int](),
-		grantPlaces:  newTable[*Grant](),
-		grantCounts:  newTable[int](),
-		replyOrder:   newTable[string](),
-		fences:       fences{by: newTable[uint64](), age: newTable[string]()},
+		domains:        newTable[*Domain](),
+		projects:       newTable[*Project](),
+		users:          newTable[*User](),
+		accessKeys:     newTable[*AccessKey](),
+		keys:           newTable[*Key](),
+		versions:       newTable[*Version](),
+		joinTokens:     newTable[*JoinToken](),
+		nodes:          newTable[*Node](),
+		replies:        newTable[*Reply](),
+		aliases:        newTable[*Alias](),
+		tombstones:     newTable[*Tombstone](),
+		erasures:       newTable[*Erasure](),
+		traceLogs:      newTable[*TraceLog](),
+		uses:           newTable[*Use](),
+		discards:       newTable[*Discard](),
+		groups:         newTable[*Group](),
+		policies:       newTable[*Policy](),
+		grants:         newTable[*Grant](),
+		revoked:        newTable[*RevokedToken](),
+		accesses:       newTable[*Access](),
+		providers:      newTable[*Provider](),
+		bindings:       newTable[*Binding](),
+		authenticators: newTable[*Authenticator](),
+		revokedOrder:   newTable[string](),
+		domainNames:    newTable[string](),
+		projectNames:   newTable[string](),
+		userNames:      newTable[string](),
+		groupNames:     newTable[string](),
+		policyNames:    newTable[string](),
+		userKeys:       newTable[string](),
+		members:        newTable[string](),
+		compiled:       newTable[*policy.Policy](),
+		keyNames:       newTable[string](),
+		keyOrder:       newTable[string](),
+		keyCounts:      newTable[int](),
+		keyAliases:     newTable[string](),
+		keyLists:       newTable[string](),
+		listCounts:     newTable[int](),
+		blockCounts:    newTable[int](),
+		timers:         newTable[string](),
+		deletions:      newTable[string](),
+		tagPlaces:      newTable[string](),
+		tagCounts:      newTable[int](),
+		loads:          newTable[int](),
+		grantPlaces:    newTable[*Grant](),
+		grantCounts:    newTable[int](),
+		replyOrder:     newTable[string](),
+		fences:         fences{by: newTable[uint64](), age: newTable[string]()},
 	}}
 }
 
@@ -150,6 +153,7 @@ func (x *Txn) Commit() *Root {
 	v.accesses.commit()
 	v.providers.commit()
 	v.bindings.commit()
+	v.authenticators.commit()
 	v.revokedOrder.commit()
 	v.domainNames.commit()
 	v.projectNames.commit()

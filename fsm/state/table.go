@@ -37,6 +37,8 @@ const (
 	TableProvider     Table = 46
 	TableBinding      Table = 47
 
+	TableAuthenticator Table = 48
+
 	TableTraceLog Table = 54
 )
 

@@ -51,11 +51,14 @@ type Passwords struct {
 	watched *lru.Cache[string, *failures] // by user id, or by account and name where there is no such user
 }
 
-// failures are the wrong passwords of one name.
+// failures are the wrong passwords and codes of one name.
 type failures struct {
 	count  int
 	first  time.Time
 	locked time.Time // until when
+	// since is the user's Unlocked in the state that the newest was counted
+	// from: what was counted before an unlocking counts on no node any more.
+	since uint64
 }
 
 // NewPasswords returns a checker that hashes so many passwords at a time.
@@ -71,9 +74,10 @@ func NewPasswords(concurrency int, clock func() time.Time) *Passwords {
 }
 
 // Check tells whether a password is the user's. user is nil where there is
-// none of that name. lock is true when this attempt has used up the last one:
-// the caller then has the cluster lock the user.
-func (p *Passwords) Check(ctx context.Context, user *state.User, name, password string, now int64) (ok, lock bool, err error) {
+// none of that name; second is whether what else had to be shown is right. lock
+// is true when this attempt has used up the last one: the caller then has the
+// cluster lock the user.
+func (p *Passwords) Check(ctx context.Context, user *state.User, name, password string, second bool, now int64) (ok, lock bool, err error) {
 	if len(password) > maxPassword {
 		password = password[:maxPassword]
 	}
@@ -88,12 +92,49 @@ func (p *Passwords) Check(ctx context.Context, user *state.User, name, password 
 	if err != nil {
 		return false, false, err
 	}
-	locked := p.isLocked(name) || user != nil && user.LockedUntil > now
-	ok = matches && usable && !locked
-	if locked {
-		return false, false, nil
+	ok, lock = p.tried(user, name, matches && usable && second, now)
+	return ok, lock, nil
+}
+
+// CheckCode is [Passwords.Check] for a code alone, of a user who has proved
+// themselves otherwise: guesses at codes and at passwords are counted as one.
+func (p *Passwords) CheckCode(user *state.User, right bool, now int64) (ok, lock bool) {
+	return p.tried(user, user.ID, right, now)
+}
+
+// tried counts an attempt, and tells whether it may succeed.
+func (p *Passwords) tried(user *state.User, name string, right bool, now int64) (ok, lock bool) {
+	since := uint64(0)
+	if user != nil {
+		since = user.Unlocked
+		if user.LockedUntil > now {
+			return false, false
+		}
 	}
-	return ok, p.count(name, ok) && user != nil, nil
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	f, known := p.watched.Get(name)
+	if known && f.since < since {
+		p.watched.Remove(name)
+		known = false
+	}
+	at := p.clock()
+	switch {
+	case known && at.Before(f.locked):
+		return false, false
+	case right:
+		p.watched.Remove(name)
+		return true, false
+	case !known || at.Sub(f.first) > failureWindow:
+		f = &failures{first: at, since: since}
+		p.watched.Add(name, f)
+	}
+	f.count++
+	if f.count < maxFailures {
+		return false, false
+	}
+	f.count, f.locked = 0, at.Add(lockTime)
+	return false, user != nil
 }
 
 // matches hashes the password as the hash says, when it is this one's turn.
@@ -113,35 +154,6 @@ func (p *Passwords) matches(ctx context.Context, hash, password string) (bool, e
 // Checked returns how many hashes were made to check passwords: one an
 // attempt, whoever was named.
 func (p *Passwords) Checked() int64 { return p.done.Load() }
-
-func (p *Passwords) isLocked(name string) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	f, ok := p.watched.Get(name)
-	return ok && p.clock().Before(f.locked)
-}
-
-// count keeps the outcome of an attempt, and tells whether it was one too many.
-func (p *Passwords) count(name string, ok bool) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if ok {
-		p.watched.Remove(name)
-		return false
-	}
-	now := p.clock()
-	f, known := p.watched.Get(name)
-	if !known || now.Sub(f.first) > failureWindow {
-		f = &failures{first: now}
-		p.watched.Add(name, f)
-	}
-	f.count++
-	if f.count < maxFailures {
-		return false
-	}
-	f.count, f.locked = 0, now.Add(lockTime)
-	return true
-}
 
 // LockedUntil is until when a user whom [Passwords.Check] wants locked is.
 func (p *Passwords) LockedUntil(now int64) int64 { return now + lockTime.Milliseconds() }

@@ -44,6 +44,7 @@ const (
 const (
 	MethodPassword uint8 = 1 << iota
 	MethodToken
+	MethodTOTP // a one-time code, beside a password
 )
 
 // Token is what a token says. It is sealed under root-seal, so that any node

@@ -19,7 +19,7 @@ func administration() []keystone.Endpoint {
 	return []keystone.Endpoint{
 		keystone.ListAccounts, keystone.ShowAccount, keystone.CreateAccount, keystone.UpdateAccount, keystone.DeleteAccount,
 		keystone.ShowProject, keystone.CreateProject, keystone.UpdateProject, keystone.DeleteProject,
-		keystone.ListUsers, keystone.ShowUser, keystone.CreateUser, keystone.UpdateUser, keystone.DeleteUser, keystone.SetPassword, keystone.UnlockUser,
+		keystone.ListUsers, keystone.ShowUser, keystone.CreateUser, keystone.UpdateUser, keystone.DeleteUser, keystone.SetPassword, keystone.UnlockUser, keystone.ResetMFA,
 		keystone.ListGroups, keystone.ListGroupsOf, keystone.ShowGroup, keystone.CreateGroup, keystone.UpdateGroup, keystone.DeleteGroup,
 		keystone.ListMembers, keystone.CheckMember, keystone.AddMember, keystone.RemoveMember,
 		keystone.ListPolicies, keystone.ShowPolicy, keystone.CreatePolicy, keystone.UpdatePolicy, keystone.DeletePolicy,

@@ -19,6 +19,8 @@ type Service interface {
 	LockUser(ctx context.Context, userID, userName string, until int64) error
 	RevokeToken(ctx context.Context, c *kms.Call, b command.RevokeToken) error
 	ChangePassword(ctx context.Context, c *kms.Call, b command.ChangePassword) error
+	ChangeFactor(ctx context.Context, c *kms.Call, body command.Body, meaning ...string) error
+	SpendCode(ctx context.Context, c *kms.Call, b command.SpendCode) error
 	Administer(ctx context.Context, c *kms.Call, body command.Body, resource, name string, meaning ...string) error
 	ReadAccount(c *kms.Call) (domainID string, err error)
 }
@@ -39,6 +41,10 @@ type Config struct {
 	Failed func(source string)
 	// SealSecret seals the secret of a new access key.
 	SealSecret func(ctx context.Context, root *state.Root, accessKeyID string, secret []byte) ([]byte, error)
+	// SealFactor seals the secret of a second factor, and OpenFactor opens it;
+	// the caller wipes it.
+	SealFactor func(ctx context.Context, root *state.Root, factorID string, secret []byte) ([]byte, error)
+	OpenFactor func(ctx context.Context, factorID string, sealed []byte) ([]byte, error)
 }
 
 // API answers requests. It is safe for concurrent use.
@@ -76,6 +82,8 @@ type exchange struct {
 	requestID string
 	path      func(name string) string // the values in the path
 	account   string                   // of the caller, in the operations of admin.go
+	// code is to be spent before there is a token; nil: none was shown.
+	code *command.SpendCode
 	// subject goes into the header X-Subject-Token.
 	subject string
 	// after is done once the call is over, whatever became of it.

@@ -54,6 +54,9 @@ func methods(m uint8) []string {
 	if m&iam.MethodToken != 0 {
 		names = append(names, "token")
 	}
+	if m&iam.MethodTOTP != 0 {
+		names = append(names, "totp")
+	}
 	return names
 }
 

@@ -26,9 +26,11 @@ func (r *refusal) Error() string { return r.message }
 // The refusals of this package.
 var (
 	// errLogin is all that is told of why somebody gets no token.
-	errLogin    = &refusal{401, "IAM.0007", "The account, the user, the password or the scope is wrong."}
+	errLogin    = &refusal{401, "IAM.0007", "The account, the user, the password, the one-time code or the scope is wrong, or the user needs a code (methods password and totp)."}
 	errBody     = &refusal{400, "IAM.0011", "The request's body is malformed."}
-	errMethod   = &refusal{400, "IAM.0011", "The method of identity is not supported: there are password and token."}
+	errMethod   = &refusal{400, "IAM.0011", "The method of identity is not supported: there are password, password with totp, and token."}
+	errCode     = &refusal{401, "IAM.0007", "The one-time code is wrong, was taken before, or is of another time."}
+	errSelf     = &refusal{403, "IAM.0003", "A second factor is for oneself alone, and takes a token that was got by a password."}
 	errBusy     = &refusal{503, "IAM.0006", "The node cannot answer now. Try again."}
 	errTries    = &refusal{503, "IAM.0006", "Too many logins and credentials from this address were wrong. Try again in a minute."}
 	errSubject  = &refusal{404, "IAM.0004", "There is no such token."}

@@ -23,6 +23,9 @@ func createToken(ctx context.Context, x *exchange) (any, error) {
 	if err := x.scope(t, domain, req.Auth.Scope); err != nil {
 		return nil, err
 	}
+	if err := x.spend(ctx); err != nil {
+		return nil, err
+	}
 	if x.subject, err = x.Tokens.Make(ctx, x.call.Root, t); err != nil {
 		return nil, err
 	}
@@ -34,14 +37,20 @@ func (x *exchange) prove(ctx context.Context, id *wire.AuthIdentity) (*iam.Token
 	now := x.now()
 	t := &iam.Token{Issued: now, Expires: now + iam.TokenLife.Milliseconds()}
 	switch {
-	case slices.Equal(id.Methods, []string{"password"}) && id.Password != nil:
-		user, domain, err := x.byPassword(ctx, &id.Password.User)
+	case methodsAre(id.Methods, "password") && id.Password != nil, methodsAre(id.Methods, "password", "totp") && id.Password != nil && id.TOTP != nil:
+		var code *wire.AuthCode
+		t.Methods = iam.MethodPassword
+		if len(id.Methods) == 2 {
+			code, t.MFA, t.Methods = &id.TOTP.User, true, t.Methods|iam.MethodTOTP
+		}
+		x.call.Asked().Texts("methods", methods(t.Methods))
+		user, domain, err := x.byPassword(ctx, &id.Password.User, func(user *state.User) (bool, error) { return x.second(ctx, user, code) })
 		if err != nil {
 			return nil, nil, nil, err
 		}
-		t.UserID, t.Epoch, t.Methods = user.ID, user.Epoch, iam.MethodPassword
+		t.UserID, t.Epoch = user.ID, user.Epoch
 		return t, user, domain, nil
-	case slices.Equal(id.Methods, []string{"token"}) && id.Token != nil:
+	case methodsAre(id.Methods, "token") && id.Token != nil:
 		old, err := x.Tokens.Open(ctx, x.call.Root, []byte(id.Token.ID))
 		if err != nil {
 			return nil, nil, nil, err
@@ -60,9 +69,19 @@ func (x *exchange) prove(ctx context.Context, id *wire.AuthIdentity) (*iam.Token
 	}
 }
 
-// byPassword finds the user whose password it is. Every reason not to is one
-// error, after the same work.
-func (x *exchange) byPassword(ctx context.Context, who *wire.AuthUser) (*state.User, *state.Domain, error) {
+// methodsAre tells whether the methods are these, in any order.
+func methodsAre(given []string, want ...string) bool {
+	if len(given) != len(want) {
+		return false
+	}
+	given = slices.Sorted(slices.Values(given))
+	return slices.Equal(given, want) // which is sorted
+}
+
+// byPassword finds the user whose password it is; second says whether what they
+// have to show besides is right, nil where there is no such user. Every reason
+// not to is one error, after the same work.
+func (x *exchange) byPassword(ctx context.Context, who *wire.AuthUser, second func(user *state.User) (bool, error)) (*state.User, *state.Domain, error) {
 	x.call.ClaimedUser(claimed(who))
 	user, domain := x.find(who)
 	name := who.ID
@@ -73,15 +92,16 @@ func (x *exchange) byPassword(ctx context.Context, who *wire.AuthUser) (*state.U
 	if x.MayTry != nil && !x.MayTry(source) {
 		return nil, nil, errTries
 	}
-	ok, lock, err := x.Passwords.Check(ctx, user, name, string(who.Password), now)
+	shown, err := second(user)
+	if err != nil {
+		return nil, nil, err
+	}
+	ok, lock, err := x.Passwords.Check(ctx, user, name, string(who.Password), shown, now)
 	if err != nil {
 		return nil, nil, err
 	}
 	if lock {
-		x.after = func(ctx context.Context) {
-			// That it cannot be replicated now leaves it locked on this node.
-			_ = x.Service.LockUser(ctx, user.ID, user.Name, x.Passwords.LockedUntil(now))
-		}
+		x.lock(user, now)
 	}
 	if !ok || !domain.Enabled {
 		if x.Failed != nil {
@@ -91,6 +111,14 @@ func (x *exchange) byPassword(ctx context.Context, who *wire.AuthUser) (*state.U
 	}
 	x.call.Proved(iam.Principal{UserID: user.ID, UserName: user.Name, DomainID: domain.ID})
 	return user, domain, nil
+}
+
+// lock has a user locked on every node, once the call is over.
+func (x *exchange) lock(user *state.User, now int64) {
+	x.after = func(ctx context.Context) {
+		// That it cannot be replicated now leaves it locked on this node.
+		_ = x.Service.LockUser(ctx, user.ID, user.Name, x.Passwords.LockedUntil(now))
+	}
 }
 
 // claimed is how the trace names who failed to prove who they are.
@@ -219,7 +247,9 @@ func changePassword(ctx context.Context, x *exchange) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	user, _, err := x.byPassword(ctx, &wire.AuthUser{ID: p.UserID, Password: req.User.Original})
+	user, _, err := x.byPassword(ctx, &wire.AuthUser{ID: p.UserID, Password: req.User.Original}, func(user *state.User) (bool, error) {
+		return user != nil && (p.MFA || x.factorOf(user) == nil), nil // a token that was got with a code stands for one
+	})
 	if err != nil {
 		return nil, err
 	}

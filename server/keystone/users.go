@@ -15,6 +15,7 @@ func (x *exchange) userOf(u *state.User) wire.User {
 		ID: u.ID, Name: u.Name, DomainID: u.DomainID, Description: u.Description, Service: u.Service, Enabled: u.Enabled,
 		HasPassword: u.PasswordHash != "", Links: wire.SelfLinks{Self: x.URL + "/v3/users/" + u.ID},
 	}
+	shown.HasMFA = x.factorOf(u) != nil
 	if u.LockedUntil > x.now() {
 		shown.LockedUntil = isoTime(u.LockedUntil)
 	}

@@ -132,6 +132,7 @@ type world struct {
 	values  map[string]string // of the path
 	// proposals counts what was applied past the service.
 	proposals int
+	sealed    int // secrets of second factors that were sealed or opened
 }
 
 func newWorld(t testing.TB) *world {
@@ -154,7 +155,9 @@ func newWorld(t testing.TB) *world {
 	w := &world{t: t, now: time.Now(), traces: &traces{}}
 	clock := func() time.Time { return w.now }
 	w.replica = &single{machine: fsm.New(), clock: clock}
-	w.service = kms.New(kms.Config{NodeID: fsmtest.NodeID, Replica: w.replica, Module: module, Traces: w.traces, Logger: slog.New(slog.DiscardHandler)})
+	w.service = kms.New(kms.Config{NodeID: fsmtest.NodeID, Replica: w.replica, Module: module, Traces: w.traces, Logger: slog.New(slog.DiscardHandler),
+		RefusalAlarm: -1, // tests look at one trace a request
+	})
 	t.Cleanup(w.service.Close)
 	b := fsmtest.Bootstrap()
 	b.PasswordHash = iam.HashPassword(password)
@@ -174,6 +177,24 @@ func newWorld(t testing.TB) *world {
 		Service: w.service, Door: door, Tokens: tokens, Passwords: iam.NewPasswords(2, clock), URL: "https://kms.test", Clock: clock,
 		SealSecret: func(_ context.Context, _ *state.Root, _ string, secret []byte) ([]byte, error) {
 			return []byte("sealed"), nil
+		},
+		SealFactor: func(ctx context.Context, _ *state.Root, id string, secret []byte) ([]byte, error) {
+			w.sealed++
+			key, err := seals{module}.key(ctx)
+			if err != nil {
+				return nil, err
+			}
+			defer key.Close()
+			return envelope.SealSecret(ctx, key, 1, secret, []byte(id))
+		},
+		OpenFactor: func(ctx context.Context, id string, sealed []byte) ([]byte, error) {
+			w.sealed++
+			key, err := seals{module}.key(ctx)
+			if err != nil {
+				return nil, err
+			}
+			defer key.Close()
+			return envelope.OpenSecret(ctx, key, sealed, []byte(id))
 		},
 	})
 	return w

@@ -40,6 +40,22 @@ func (s *Service) ChangePassword(ctx context.Context, c *Call, b command.ChangeP
 	return err
 }
 
+// ChangeFactor changes the caller's own second factor.
+func (s *Service) ChangeFactor(ctx context.Context, c *Call, body command.Body, meaning ...string) error {
+	_, err := s.propose(ctx, c, body, meaning...)
+	return err
+}
+
+// SpendCode has a one-time code of a user who logs in count as taken, on every
+// node: the command that takes it is the one place where it is good. The node
+// does that, in nobody's name; KindStale says that it was taken before.
+func (s *Service) SpendCode(ctx context.Context, c *Call, b command.SpendCode) error {
+	defer func(was command.Caller) { c.caller = was }(c.caller)
+	c.caller = command.Caller{Kind: command.CallerSystem, Source: c.in.Source, RequestID: c.in.RequestID}
+	_, err := s.propose(ctx, c, b, b.UserID, b.ID, c.in.RequestID)
+	return err
+}
+
 // Authorise asks whether the caller may do this call's operation, which is
 // about no key.
 func (c *Call) Authorise() error { return c.authorise() }

@@ -11,6 +11,11 @@ var (
 	OpFindProjects   = Operation{"findProjects", "", "project"}
 	OpFindDomains    = Operation{"findDomains", "", "domain"}
 	OpChangePassword = Operation{"changePassword", "", "user"}
+	OpEnrolMFA       = Operation{"createVirtualMFADevice", "", "user"}
+	OpBindMFA        = Operation{"bindMFADevice", "", "user"}
+	OpUnbindMFA      = Operation{"unbindMFADevice", "", "user"}
+	OpShowMFA        = Operation{"showMFADevice", policy.ActionListUsers, "user"}
+	OpResetMFA       = Operation{"deleteVirtualMFADevice", policy.ActionResetMFA, "user"}
 	OpLockUser       = Operation{"lockUser", "", "user"}
 	OpRefuseMany     = Operation{"refuseManyRequests", "", "address"}
 

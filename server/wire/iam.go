@@ -14,6 +14,7 @@ type User struct {
 	Service     string    `json:"service,omitempty"` // obs …: it is that service's own
 	Enabled     bool      `json:"enabled"`
 	HasPassword bool      `json:"has_password"`
+	HasMFA      bool      `json:"has_mfa"`                // the password alone gets no token
 	LockedUntil string    `json:"locked_until,omitempty"` // after too many wrong passwords
 	Links       SelfLinks `json:"links"`
 }
@@ -186,4 +187,35 @@ type PolicyRequest struct {
 // PolicyReply is one policy.
 type PolicyReply struct {
 	Role Policy `json:"role"`
+}
+
+// MFADeviceRequest asks for a second factor for the caller.
+type MFADeviceRequest struct {
+	Device struct {
+		Name   string `json:"name"` // for the caller's own use
+		UserID string `json:"user_id"`
+	} `json:"virtual_mfa_device"`
+}
+
+// MFADevice is a second factor. The seed is told once, when it is handed out.
+type MFADevice struct {
+	UserID       string       `json:"user_id"`
+	SerialNumber string       `json:"serial_number"`
+	Seed         SecretString `json:"base32_string_seed,omitempty"`
+	URI          SecretString `json:"uri,omitempty"`          // the same, as authenticators read it from a picture
+	ConfirmTime  string       `json:"confirm_time,omitempty"` // since when it counts
+}
+
+// MFADeviceReply is one second factor.
+type MFADeviceReply struct {
+	Device MFADevice `json:"virtual_mfa_device"`
+}
+
+// MFABinding has a second factor count, or not any more.
+type MFABinding struct {
+	UserID       string       `json:"user_id"`
+	SerialNumber string       `json:"serial_number"`
+	First        SecretString `json:"authentication_code_first,omitempty"`
+	Second       SecretString `json:"authentication_code_second,omitempty"` // the one after it; may be absent
+	Code         SecretString `json:"authentication_code,omitempty"`        // to unbind
 }

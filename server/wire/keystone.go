@@ -17,9 +17,21 @@ type AuthIdentity struct {
 	Password *struct {
 		User AuthUser `json:"user"`
 	} `json:"password,omitempty"`
+	TOTP *struct {
+		User AuthCode `json:"user"`
+	} `json:"totp,omitempty"`
 	Token *struct {
 		ID string `json:"id"`
 	} `json:"token,omitempty"`
+}
+
+// AuthCode is a one-time code of a user, who is named as beside a password or
+// not at all.
+type AuthCode struct {
+	ID       string       `json:"id,omitempty"`
+	Name     string       `json:"name,omitempty"`
+	Domain   *NameOrID    `json:"domain,omitempty"`
+	Passcode SecretString `json:"passcode"`
 }
 
 // AuthUser names a user by id, or by name and account.
