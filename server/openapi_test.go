@@ -52,7 +52,7 @@ func ofTheDialect(path string) bool {
 	switch {
 	case slices.Contains([]string{"/livez", "/readyz", "/leader", "/metrics"}, path):
 		return false
-	case path == "/v3/{project_id}/traces":
+	case strings.HasPrefix(path, "/v3/{project_id}/traces"):
 		return true
 	}
 	return path != "/v3" && !strings.HasPrefix(path, "/v3/") && !strings.HasPrefix(path, "/v3.0/")

@@ -134,9 +134,14 @@ func (s *Server) searchTraces(ctx context.Context, m *member, q kms.TraceQuery) 
 	return page, nil
 }
 
-// located adds to a trace where the node is that answered.
+// located adds to a trace where the node is that answered, and the account of
+// the project.
 func (s *Server) located(t wire.Trace) wire.Trace {
-	if node, ok := s.machine.State().Node(t.NodeID); ok {
+	root := s.machine.State()
+	if project, ok := root.Project(t.ProjectID); ok {
+		t.AccountID = project.DomainID
+	}
+	if node, ok := root.Node(t.NodeID); ok {
 		if u, err := url.Parse(node.APIURL); err == nil {
 			t.Endpoint = u.Host
 		}

@@ -42,6 +42,9 @@ type shownUser struct {
 	AccessKeyID string            `json:"access_key_id"`
 }
 
+// defaultEnterprise is the id of the enterprise project that everything is of.
+const defaultEnterprise = "0"
+
 // Show brings a trace into the form of the trace service. What follows from
 // other fields is not in a line, and made here: the ids of trace and operation,
 // the version of the API.
@@ -57,7 +60,7 @@ func (f *Found) Show() (wire.Trace, error) {
 		Request: string(r.Request), Response: string(r.Response), Code: r.Code, ErrorCode: r.ErrorCode, Message: r.Message,
 		RequestID: r.RequestID, ResourceURL: r.ResourceURL, Time: r.Time, RecordTime: r.RecordTime, ReadOnly: r.ReadOnly,
 		NodeID: r.NodeID, UserAgent: r.UserAgent, DurationUS: r.DurationUS, ProjectID: r.ProjectID,
-		User: &wire.TraceUser{},
+		User: &wire.TraceUser{}, EnterpriseID: defaultEnterprise,
 	}
 	if len(r.TraceName) > 0 {
 		t.OperationID = strings.ToUpper(r.TraceName[:1]) + r.TraceName[1:]
@@ -66,7 +69,7 @@ func (f *Found) Show() (wire.Trace, error) {
 		t.APIVersion = version
 	}
 	if u := r.User; u != nil {
-		*t.User = wire.TraceUser{ID: u.ID, Name: u.Name, UserName: u.Name, Domain: u.Domain, AccessKeyID: u.AccessKeyID}
+		*t.User = wire.TraceUser{ID: u.ID, Name: u.Name, UserName: u.Name, PrincipalID: u.ID, Domain: u.Domain, AccessKeyID: u.AccessKeyID}
 		if u.Domain != nil {
 			t.User.AccountID = u.Domain.ID
 		}

@@ -107,10 +107,15 @@ func TestTheDocumentHasTheTypes(t *testing.T) {
 		method, verb, _ := strings.Cut(asked, " ")
 		check(method, verb, e)
 	}
-	traces := document.child("paths").child("/v3/{project_id}/traces").child("get")
-	request, reply := huawei.ListTraces.Types()
-	compareQuery(t, "traces", traces, request)
-	compare(t, "traces reply", traces.child("responses").child("200").child("content").child("application/json").child("schema"), reply, "", false)
+	for path, e := range map[string]huawei.Endpoint{
+		"/v3/{project_id}/traces": huawei.ListTraces, "/v3/{project_id}/traces/follow": huawei.FollowTraces,
+		"/v2.0/{project_id}/{tracker_name}/trace": huawei.ListTracesOfTracker, "/v1.0/{project_id}/{tracker_name}/trace": huawei.ListTracesOfTracker,
+	} {
+		traces := document.child("paths").child(path).child("get")
+		request, reply := e.Types()
+		compareQuery(t, path, traces, request)
+		compare(t, path+" reply", traces.child("responses").child("200").child("content").child("application/json").child("schema"), reply, "", false)
+	}
 }
 
 // compareQuery holds the arguments of a query against a request's members.

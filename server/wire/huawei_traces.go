@@ -89,10 +89,14 @@ type Trace struct {
 	User         *TraceUser `json:"user"`
 	ReadOnly     bool       `json:"read_only"`
 	OperationID  string     `json:"operation_id"`
-	NodeID       string     `json:"node_id,omitempty"`     // an extension: which node answered
-	UserAgent    string     `json:"user_agent,omitempty"`  // an extension
-	DurationUS   int64      `json:"duration_us,omitempty"` // an extension: microseconds
-	ProjectID    string     `json:"project_id,omitempty"`  // an extension
+	// Everything is of the default enterprise project; the account is that of
+	// the project of what was asked for.
+	EnterpriseID string `json:"enterprise_project_id"`
+	AccountID    string `json:"resource_account_id,omitempty"`
+	NodeID       string `json:"node_id,omitempty"`     // an extension: which node answered
+	UserAgent    string `json:"user_agent,omitempty"`  // an extension
+	DurationUS   int64  `json:"duration_us,omitempty"` // an extension: microseconds
+	ProjectID    string `json:"project_id,omitempty"`  // an extension
 }
 
 // TraceUser is who asked.
@@ -102,6 +106,7 @@ type TraceUser struct {
 	UserName    string       `json:"user_name"`
 	Domain      *TraceDomain `json:"domain,omitempty"`
 	AccountID   string       `json:"account_id,omitempty"`
+	PrincipalID string       `json:"principal_id,omitempty"`
 	AccessKeyID string       `json:"access_key_id,omitempty"`
 }
 
