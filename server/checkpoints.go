@@ -50,6 +50,10 @@ type publisher struct {
 
 	mu   sync.Mutex
 	kept map[string]time.Time // peer → when a checkpoint of it was last kept
+	// known are the checkpoints of each peer's logs that go furthest, and doubted
+	// which log of it was found to contradict one.
+	known   map[string]furthest
+	doubted map[string]audit.Hash
 }
 
 func newPublisher(s *Server, m *member) (*publisher, error) {
@@ -58,7 +62,8 @@ func newPublisher(s *Server, m *member) (*publisher, error) {
 		return nil, err
 	}
 	s.traces.Published(0) // what nobody else has heard of does not leave because of its age
-	return &publisher{server: s, member: m, events: s.events, copies: copies, kept: make(map[string]time.Time)}, nil
+	return &publisher{server: s, member: m, events: s.events, copies: copies, kept: make(map[string]time.Time),
+		known: make(map[string]furthest), doubted: make(map[string]audit.Hash)}, nil
 }
 
 // traceOrigin names the trace log of a node in its checkpoints.
@@ -121,8 +126,8 @@ func (p *publisher) tellPeers(ctx context.Context, signed audit.Signed) {
 	all.Wait()
 }
 
-// answerKeep keeps a peer's checkpoint. It must be of that peer; that is all
-// that is asked of it here.
+// answerKeep keeps a peer's checkpoint, which must be of that peer. One that
+// contradicts what is known of the peer's log is kept all the same, as evidence.
 func (p *publisher) answerKeep(_ context.Context, peer string, body []byte) ([]byte, error) {
 	var signed audit.Signed
 	if err := json.Unmarshal(body, &signed); err != nil {
@@ -133,8 +138,9 @@ func (p *publisher) answerKeep(_ context.Context, peer string, body []byte) ([]b
 		return nil, refuseRemote("this is no checkpoint of the traces of node %s", peer)
 	}
 	now := time.Now()
+	doubt := p.doubt(peer, c)
 	p.mu.Lock()
-	often := now.Sub(p.kept[peer]) < keepPause
+	often := now.Sub(p.kept[peer]) < keepPause && !doubt
 	if !often {
 		p.kept[peer] = now
 	}

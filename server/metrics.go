@@ -19,6 +19,7 @@ type nodeMetrics struct {
 	set    *metrics.Set
 	fences *metrics.PrometheusHistogram
 	traces traceCounts
+	doubts *metrics.Counter // checkpoints of peers that did not fit
 
 	mu         sync.Mutex
 	operations map[operationStatus]*metrics.Counter
@@ -34,6 +35,7 @@ func newMetrics(version string) *nodeMetrics {
 	m := &nodeMetrics{set: metrics.NewSet(), operations: make(map[operationStatus]*metrics.Counter), durations: make(map[string]*metrics.PrometheusHistogram)}
 	m.fences = newFenceHistogram(m.set)
 	m.traces = newTraceCounts(m.set)
+	m.doubts = m.set.NewCounter("kmsd_audit_doubts_total")
 	version = strings.Map(func(r rune) rune {
 		if r == '"' || r == '\\' || r < ' ' {
 			return '_'

@@ -155,3 +155,17 @@ func FuzzTraceMarker(f *testing.F) {
 		}
 	})
 }
+
+func FuzzFollowedMarker(f *testing.F) {
+	f.Add(followed{Above: map[string]uint64{"n1": 7, "n2": 0}, Since: 5, Late: []string{"n2"}}.text())
+	f.Add(traceMarker{Below: map[string]uint64{"n1": 7, "n2": 0}, Recorded: 5}.text())
+	f.Fuzz(func(t *testing.T, text string) {
+		at, err := parseFollowed(text)
+		if err == nil && at.text() != text {
+			t.Errorf("%q was read as %q", text, at.text())
+		}
+		if _, other := parseTraceMarker(text); err == nil && text != "" && other == nil {
+			t.Errorf("%q is a marker of both", text)
+		}
+	})
+}

@@ -33,6 +33,22 @@ func (c *Checkpoint) Next() uint64 { return c.From + c.Size }
 // of its key.
 func Origin(clusterID, nodeID string) string { return clusterID + "/audit/" + nodeID }
 
+// Contradicts tells whether a checkpoint and one that was kept before, of the
+// same node, cannot both be of one log that only grew, and how. That they agree
+// is proved by nothing but the lines, see [VerifyAgainst].
+func (c *Checkpoint) Contradicts(kept Checkpoint) (how string, does bool) {
+	was := fmt.Sprintf("the one of %s, which went to sequence %d", millis(kept.Time), kept.Next()-1)
+	switch {
+	case c.Log != kept.Log:
+		return "it is of another log than " + was, true
+	case c.Next() == kept.Next() && (c.Last != kept.Last || c.From == kept.From && c.Root != kept.Root):
+		return "it is of other lines than " + was, true
+	case c.Next() < kept.Next() && c.Time > kept.Time:
+		return fmt.Sprintf("it goes to sequence %d only, and was made after %s", c.Next()-1, was), true
+	}
+	return "", false
+}
+
 // text is the checkpoint in the form of a transparency log's (C2SP
 // tlog-checkpoint): origin, size, root, and lines of our own.
 func (c *Checkpoint) text() string {

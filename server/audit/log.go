@@ -62,6 +62,7 @@ type Log struct {
 	durable uint64        // all lines with a lower sequence are on disk
 	kept    []segment     // those of the writer, when it last handed over; replaced, never changed
 	end     int64         // where the last line of the newest of them ends
+	oldest  uint64        // sequence of the oldest line that was not dropped on purpose
 	packed  []packedSegment
 	tip     tip   // where the log ends
 	needs   needs // what others still need of it

@@ -172,7 +172,7 @@ func (l *Log) handOver() {
 	}
 	l.full, l.free = w.full, w.open.free()-w.marked
 	l.current, l.written, l.durable = w.open.file, w.next, max(l.durable, w.durable)
-	l.end = w.open.offset
+	l.end, l.oldest = w.open.offset, w.oldest
 	l.tip = tip{w.tree, w.next, w.last, w.log}
 	if w.changed {
 		l.kept, w.changed = slices.Clone(w.segments), false

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -117,7 +118,7 @@ func (l *Log) Search(ctx context.Context, q Query) (Answer, error) {
 		return Answer{}, fmt.Errorf("waiting for other searches: %w", context.Cause(ctx))
 	}
 	l.mu.Lock()
-	kept, end, next := l.kept, l.end, l.written
+	kept, end, next, oldest := l.kept, l.end, l.written, l.oldest
 	l.mu.Unlock()
 	s, err := newSearch(l.cfg.Dir, q)
 	if err != nil {
@@ -148,6 +149,7 @@ func (l *Log) Search(ctx context.Context, q Query) (Answer, error) {
 		}
 		next = kept[i].first
 	}
+	s.begins(kept[0], oldest)
 	s.answer.Next = 0
 	return s.answer, nil
 }
@@ -239,9 +241,11 @@ func (s *search) segment(ctx context.Context, seg segment, size int64) (done boo
 	if err != nil {
 		return s.damaged(packedName(seg.first), err)
 	}
+	after := seg.first
 	if n := len(blocks); n > 0 {
-		s.ends(seg, blocks[n-1].next())
+		after = blocks[n-1].next()
 	}
+	s.ends(seg, after)
 	ahead := ahead{f: f, at: len(blocks)}
 	for i := len(blocks) - 1; i >= 0; i-- {
 		ahead.read(i, func(i int) (*block, bool) {
@@ -269,6 +273,15 @@ func (s *search) segment(ctx context.Context, seg segment, size int64) (done boo
 func (s *search) ends(seg segment, next uint64) {
 	if next < s.follows {
 		s.damaged(seg.name(), fmt.Errorf("%w: the traces from sequence %d to %d", ErrMissing, next, s.follows-1))
+	}
+}
+
+// begins compares where the log begins with where it should: what was removed
+// by somebody else is missing, unless it is older than what is looked for.
+func (s *search) begins(first segment, oldest uint64) {
+	older := s.q.After != 0 && first.created != 0 && first.created <= s.q.After
+	if first.first > oldest && s.q.Above < first.first-1 && !older {
+		s.damaged(first.name(), fmt.Errorf("%w: the traces from sequence %d to %d, in front of it", ErrMissing, max(oldest, s.q.Above+1), first.first-1))
 	}
 }
 
@@ -306,6 +319,9 @@ func (s *search) plain(ctx context.Context, f *os.File, seg segment, size int64)
 		back := max(0, from-maxLine) // so that the hash of the line before is there
 		text := buffer[:end-back]
 		if _, err := f.ReadAt(text, back); err != nil {
+			if errors.Is(err, io.EOF) {
+				err = fmt.Errorf("%w: the traces from sequence %d to %d, or some of them: the file is shorter than it was", ErrMissing, seg.first, s.follows-1)
+			}
 			return s.damaged(seg.name(), err)
 		}
 		start := 0
@@ -340,6 +356,9 @@ func (s *search) plain(ctx context.Context, f *os.File, seg segment, size int64)
 		}
 		end = back + int64(start)
 	}
+	if last {
+		s.ends(seg, seg.first) // it is blank
+	}
 	return false
 }
 
@@ -349,7 +368,10 @@ func sequenceAfter(block []byte) uint64 {
 	if l, err := parseLine(line); err == nil {
 		return l.seq + 1
 	}
-	return maxSequence
+	if h, err := parseHeader(line); err == nil {
+		return h.First
+	}
+	return maxSequence // what it is, is said elsewhere
 }
 
 // lines looks through the lines of a block, of which the one in front of the

@@ -352,8 +352,10 @@ func TestASearchNamesWhatIsMissing(t *testing.T) {
 		f(small, which, false)
 		f(packing, which, false)
 	}
-	f(small, 2, true)
-	f(packing, 2, true)
+	for _, which := range []int{0, 2} {
+		f(small, which, true)
+		f(packing, which, true)
+	}
 }
 
 // What a search reads does not grow with the log: no more than the blocks that
@@ -381,4 +383,37 @@ func TestASearchReadsLittle(t *testing.T) {
 	if per := float64(m.size) / float64(m.packed); per > 120 {
 		t.Errorf("%.1f bytes a record, above 120", per)
 	}
+}
+
+// A segment of which nothing is left, or only its header, is missed, packed or not.
+func TestASearchMissesWhatIsEmpty(t *testing.T) {
+	f := func(cfg func(dir string) audit.Config, left func(content string) string) {
+		t.Helper()
+		dir := t.TempDir()
+		log, _ := open(t, cfg(dir))
+		for i := range 60 {
+			if err := log.Append(t.Context(), varied(i)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		suffix := "traces-*.jsonl"
+		if !cfg(dir).Plain {
+			packed(t, dir)
+			suffix += ".zst"
+		}
+		names, err := filepath.Glob(filepath.Join(dir, suffix))
+		if err != nil {
+			t.Fatal(err)
+		}
+		overwrite(t, names[2], left(content(t, names[2])))
+		a, err := log.Search(t.Context(), audit.Query{Limit: 1000})
+		if err != nil || len(a.Damaged) != 1 || !strings.Contains(a.Damaged[0], "missing: the traces from sequence ") || len(a.Found) < 30 || len(a.Found) >= 60 {
+			t.Errorf("%d found, damaged %q, %v", len(a.Found), a.Damaged, err)
+		}
+	}
+	nothing := func(string) string { return "" }
+	f(small, nothing)
+	f(packing, nothing)
+	f(small, func(content string) string { return strings.Repeat("\n", len(content)) })
+	f(small, func(content string) string { header, _, _ := strings.Cut(content, "\n"); return header + "\n" })
 }

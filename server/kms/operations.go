@@ -85,6 +85,7 @@ var (
 	OpRegainModule    = Operation{"regainModule", "", "cluster"}
 	OpReceiveRoots    = Operation{"receiveRoots", "", "cluster"}
 	OpLoseTraces      = Operation{"loseTraces", "", "cluster"}
+	OpDoubtTraces     = Operation{"doubtTraces", "", "cluster"}
 )
 
 // usesOfKeys are the operations that do something with a key's material, or
