@@ -20,14 +20,16 @@ import (
 func BenchmarkAppend(b *testing.B) {
 	for _, how := range []audit.Sync{audit.SyncAlways, audit.SyncInterval} {
 		for _, callers := range []int{1, 64, 256} {
-			b.Run(fmt.Sprintf("%s/%d", how, callers), func(b *testing.B) { appendBy(b, how, callers) })
+			b.Run(fmt.Sprintf("%s/%d", how, callers), func(b *testing.B) { appendBy(b, how, callers, true) })
 		}
 	}
+	// And with the packing of closed segments, which happens meanwhile.
+	b.Run("always/64/packed", func(b *testing.B) { appendBy(b, audit.SyncAlways, 64, false) })
 }
 
-func appendBy(b *testing.B, how audit.Sync, callers int) {
+func appendBy(b *testing.B, how audit.Sync, callers int, plain bool) {
 	timed := &timing{}
-	cfg := audit.Config{Dir: b.TempDir(), NodeID: "n1", Sync: how}
+	cfg := audit.Config{Dir: b.TempDir(), NodeID: "n1", Sync: how, Plain: plain}
 	log, _ := open(b, cfg.OnDisk(timed.open))
 	timed.took = nil
 	var left atomic.Int64

@@ -72,7 +72,8 @@ func (bb *blockBuilder) record(l *line) {
 			bb.terms = append(bb.terms, termOf(name, form))
 		}
 	}
-	bb.unique = append(bb.unique, termOf(fieldTraceID, []byte(TraceID(l.hash))))
+	id, _ := traceID(l.hash).MarshalText() // it has a form
+	bb.unique = append(bb.unique, termOf(fieldTraceID, id))
 }
 
 // take ends the block.

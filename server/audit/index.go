@@ -1,7 +1,6 @@
 package audit
 
 import (
-	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -84,7 +83,13 @@ type place struct {
 func newIndex(packed int64, blocks []block, places []place) *index {
 	x := &index{packed: packed, blocks: blocks}
 	slices.SortFunc(places, func(a, b place) int {
-		return cmp.Or(cmp.Compare(a.term, b.term), cmp.Compare(a.block, b.block))
+		switch {
+		case a.term < b.term:
+			return -1
+		case a.term > b.term:
+			return 1
+		}
+		return int(a.block) - int(b.block)
 	})
 	le := binary.LittleEndian
 	for i := 0; i < len(places); {

@@ -66,11 +66,13 @@ func (h *Hash) UnmarshalText(text []byte) error {
 
 // TraceID is the id of the trace whose line has a hash: a UUID (version 8) made
 // of its first bits.
-func TraceID(h Hash) string {
+func TraceID(h Hash) string { return traceID(h).String() }
+
+func traceID(h Hash) uuid.UUID {
 	id := uuid.UUID(h[:16])
 	id[6] = id[6]&0x0f | 0x80
 	id[8] = id[8]&0x3f | 0x80
-	return id.String()
+	return id
 }
 
 func parseHash(text []byte) (h Hash, ok bool) {

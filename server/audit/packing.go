@@ -9,8 +9,32 @@ import (
 	"time"
 )
 
-// packPause is how long packing waits after it has failed.
-const packPause = time.Minute
+const (
+	// packPause is how long packing waits after it has failed.
+	packPause = time.Minute
+	// Packing a record costs more than writing it. While the log is busy, with
+	// busyRecords or more in busyLook, it waits, and so evens out a load that
+	// comes and goes; but no more than packBehind segments wait, since a search
+	// reads those whole.
+	packBehind  = 4
+	busyRecords = 2000
+	busyLook    = 2 * time.Second
+)
+
+// pace tells whether a log is busy, by how many lines it had before.
+type pace struct {
+	at   time.Time
+	next uint64
+	busy bool
+}
+
+// look is given the sequence of the next line.
+func (p *pace) look(now time.Time, next uint64) (busy bool) {
+	if more := next-p.next >= busyRecords; more || now.Sub(p.at) >= busyLook {
+		p.at, p.next, p.busy = now, next, more
+	}
+	return p.busy
+}
 
 // packing packs segments that are closed, and indexes those that have lost
 // their index, until ctx ends. Nothing waits for it.
@@ -23,14 +47,20 @@ func (l *Log) packing(ctx context.Context) {
 	defer p.close()
 	tidy(l.cfg)
 	asIs := make(map[uint64]bool) // what cannot be packed, or has been looked at
+	pace := pace{at: time.Now(), next: l.next()}
 	for {
 		pause := time.Hour
-		for _, s := range l.unopened() {
+		all := l.unopened()
+		for i, s := range all {
 			if ctx.Err() != nil {
 				return
 			}
 			if asIs[s.first] {
 				continue
+			}
+			if pace.look(time.Now(), l.next()) && len(all)-i <= packBehind {
+				pause = busyLook
+				break
 			}
 			if err := l.packOne(p, s, asIs); err != nil && !errors.Is(err, fs.ErrNotExist) {
 				l.cfg.Logger.Warn("packing a segment of the trace log; it stays as it is for now", "error", err)
@@ -75,6 +105,13 @@ func (l *Log) packOne(p *packer, s segment, asIs map[uint64]bool) error {
 	l.packed = append(l.packed, packedSegment{s.first, size})
 	asIs[s.first] = true
 	return nil
+}
+
+// next is the sequence of the next line.
+func (l *Log) next() uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.written
 }
 
 // unopened are the segments that are not written to any more.

@@ -104,30 +104,30 @@ func (r *Record) appendBody(dst []byte, nodeID string) []byte {
 	}
 	dst = append(dst, `"trace_name":`...)
 	dst = appendCut(dst, r.TraceName, maxID)
-	dst = appendField(dst, "trace_rating", string(r.Rating), maxID)
-	dst = appendField(dst, "trace_type", or(string(r.Type), string(TypeAPICall)), maxID)
-	dst = appendField(dst, "service_type", or(r.Service, ServiceKMS), maxID)
-	dst = appendField(dst, "resource_type", r.ResourceType, maxID)
-	dst = appendField(dst, "resource_id", r.ResourceID, maxID)
-	dst = appendField(dst, "resource_name", r.ResourceName, maxName)
-	dst = appendField(dst, "resource_url", r.ResourceURL, maxURL)
-	dst = appendField(dst, "source_ip", r.SourceIP, maxSource)
-	dst = appendField(dst, "user_agent", r.UserAgent, maxAgent)
-	dst = appendField(dst, "request_id", r.RequestID, maxID)
-	dst = appendField(dst, "node_id", nodeID, maxID)
-	dst = appendField(dst, "project_id", r.ProjectID, maxID)
+	dst = appendField(dst, `,"trace_rating":`, string(r.Rating), maxID)
+	dst = appendField(dst, `,"trace_type":`, or(string(r.Type), string(TypeAPICall)), maxID)
+	dst = appendField(dst, `,"service_type":`, or(r.Service, ServiceKMS), maxID)
+	dst = appendField(dst, `,"resource_type":`, r.ResourceType, maxID)
+	dst = appendField(dst, `,"resource_id":`, r.ResourceID, maxID)
+	dst = appendField(dst, `,"resource_name":`, r.ResourceName, maxName)
+	dst = appendField(dst, `,"resource_url":`, r.ResourceURL, maxURL)
+	dst = appendField(dst, `,"source_ip":`, r.SourceIP, maxSource)
+	dst = appendField(dst, `,"user_agent":`, r.UserAgent, maxAgent)
+	dst = appendField(dst, `,"request_id":`, r.RequestID, maxID)
+	dst = appendField(dst, `,"node_id":`, nodeID, maxID)
+	dst = appendField(dst, `,"project_id":`, r.ProjectID, maxID)
 	dst = r.User.appendMember(dst)
-	dst = appendField(dst, "code", r.Code, maxID)
-	dst = appendField(dst, "error_code", r.ErrorCode, maxID)
-	dst = appendField(dst, "message", r.Message, maxMessage)
+	dst = appendField(dst, `,"code":`, r.Code, maxID)
+	dst = appendField(dst, `,"error_code":`, r.ErrorCode, maxID)
+	dst = appendField(dst, `,"message":`, r.Message, maxMessage)
 	if r.ReadOnly {
 		dst = append(dst, `,"read_only":true`...)
 	}
 	dst = r.Request.appendMember(dst, "request")
 	dst = r.Response.appendMember(dst, "response")
-	dst = appendNumber(dst, "time", r.Time.UnixMilli())
-	dst = appendNumber(dst, "record_time", r.RecordTime.UnixMilli())
-	return appendNumber(dst, "duration_us", r.Duration.Microseconds())
+	dst = appendNumber(dst, `,"time":`, r.Time.UnixMilli())
+	dst = appendNumber(dst, `,"record_time":`, r.RecordTime.UnixMilli())
+	return appendNumber(dst, `,"duration_us":`, r.Duration.Microseconds())
 }
 
 // appendMember appends who asked, unless nobody is known.
@@ -137,26 +137,26 @@ func (u *User) appendMember(dst []byte) []byte {
 	}
 	dst = append(dst, `,"user":{"id":`...)
 	dst = appendCut(dst, u.ID, maxID)
-	dst = appendField(dst, "name", u.Name, maxName)
+	dst = appendField(dst, `,"name":`, u.Name, maxName)
 	if u.DomainID != "" || u.DomainName != "" {
 		dst = append(dst, `,"domain":{"id":`...)
 		dst = appendCut(dst, u.DomainID, maxID)
-		dst = append(appendField(dst, "name", u.DomainName, maxName), '}')
+		dst = append(appendField(dst, `,"name":`, u.DomainName, maxName), '}')
 	}
-	return append(appendField(dst, "access_key_id", u.AccessKeyID, maxID), '}')
+	return append(appendField(dst, `,"access_key_id":`, u.AccessKeyID, maxID), '}')
 }
 
-// appendField appends a member, unless it is empty.
-func appendField(dst []byte, name, value string, most int) []byte {
+// appendField appends a member, unless it is empty. before is what stands in
+// front of its value: the comma, the name, the colon.
+func appendField(dst []byte, before, value string, most int) []byte {
 	if value == "" {
 		return dst
 	}
-	dst = append(append(append(dst, ',', '"'), name...), '"', ':')
-	return appendCut(dst, value, most)
+	return appendCut(append(dst, before...), value, most)
 }
 
-func appendNumber(dst []byte, name string, value int64) []byte {
-	return strconv.AppendInt(append(append(append(dst, ',', '"'), name...), '"', ':'), value, 10)
+func appendNumber(dst []byte, before string, value int64) []byte {
+	return strconv.AppendInt(append(dst, before...), value, 10)
 }
 
 // appendCut appends at most that many bytes of s, whole characters.

@@ -71,6 +71,15 @@ func (f field) appendTo(dst []byte, value string) []byte { return appendCut(dst,
 // none that this package has written.
 func scanFields(body []byte, f *fields) (ok bool) {
 	*f = fields{}
+	if f.scanOrdered(body) {
+		return true
+	}
+	return f.scanAny(body)
+}
+
+// scanAny is scanFields of members in any order.
+func (f *fields) scanAny(body []byte) (ok bool) {
+	*f = fields{}
 	first := true
 	return scanMembers(body, func(name, value []byte) bool {
 		if first && string(name) == "mark" {
@@ -146,7 +155,7 @@ func scanObject(object []byte, member func(name, value []byte) bool) bool {
 // tokens. It checks no more than it needs to find the members.
 func scanMembers(text []byte, member func(name, value []byte) bool) bool {
 	for {
-		n := stringEnd(text)
+		n := nameEnd(text)
 		if n < 3 || len(text) <= n || text[n] != ':' {
 			return false
 		}
@@ -177,6 +186,9 @@ func stringEnd(text []byte) int {
 			return 0
 		}
 		at += i + 1
+		if text[at-2] != '\\' {
+			return at
+		}
 		slashes := 0
 		for text[at-2-slashes] == '\\' {
 			slashes++
@@ -185,6 +197,22 @@ func stringEnd(text []byte) int {
 			return at
 		}
 	}
+}
+
+// nameEnd is stringEnd for what is short and has hardly ever an escape.
+func nameEnd(text []byte) int {
+	if len(text) == 0 || text[0] != '"' {
+		return 0
+	}
+	for i := 1; i < len(text) && i < 24; i++ {
+		switch text[i] {
+		case '"':
+			return i + 1
+		case '\\':
+			return stringEnd(text)
+		}
+	}
+	return stringEnd(text)
 }
 
 // maxDepth is more than any line nests.
@@ -222,11 +250,12 @@ func valueEnd(text []byte) int {
 		}
 		return 0
 	}
-	n := bytes.IndexAny(text, ",}]")
-	if n < 0 {
-		n = len(text)
+	for i, c := range text {
+		if c == ',' || c == '}' || c == ']' {
+			return i
+		}
 	}
-	return n
+	return len(text)
 }
 
 // integer reads a decimal number.

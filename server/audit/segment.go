@@ -3,6 +3,7 @@ package audit
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -69,6 +70,12 @@ func listSegments(dir string) ([]segment, error) {
 			continue
 		}
 		info, err := entry.Info()
+		if errors.Is(err, fs.ErrNotExist) {
+			if !packed { // of a node that runs: it is packed by now, or dropped, as opening it tells
+				segments = append(segments, segment{first: first})
+			}
+			continue
+		}
 		if err != nil {
 			return nil, fmt.Errorf("listing the segments of the trace log: %w", err)
 		}

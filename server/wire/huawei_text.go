@@ -7,23 +7,60 @@ import (
 
 const hexDigits = "0123456789abcdef"
 
+// isPlain tells whether a JSON string has a character as it is.
+func isPlain(c byte) bool { return ' ' <= c && c < 0x7f && c != '"' && c != '\\' }
+
+const (
+	ones  = 0x0101010101010101
+	highs = 0x80 * ones
+)
+
+// allPlain is isPlain of eight characters at once: bytes of w that are 0x80 or
+// more, less than a space, or one of three, leave a high bit in what is put
+// together here, and where none does there is none.
+func allPlain(w uint64) bool {
+	quote, slash, del := w^'"'*ones, w^'\\'*ones, w^0x7f*ones
+	return (w|(w-' '*ones)&^w|(quote-ones)&^quote|(slash-ones)&^slash|(del-ones)&^del)&highs == 0
+}
+
+// plainFrom is where the run of plain characters ends that begins at i.
+func plainFrom[T ~string | ~[]byte](s T, i int) int {
+	for ; len(s)-i >= 8; i += 8 {
+		if !allPlain(eight(s[i : i+8])) {
+			break
+		}
+	}
+	if n := len(s); n-i < 8 && n >= 8 && allPlain(eight(s[n-8:n])) {
+		return n
+	}
+	for i < len(s) && isPlain(s[i]) {
+		i++
+	}
+	return i
+}
+
+// eight are eight characters as a number; the compiler makes one load of it.
+func eight[T ~string | ~[]byte](s T) uint64 {
+	_ = s[7]
+	return uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 |
+		uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
+}
+
 // AppendString appends s as a JSON string. Control characters, the C1 set
 // included, are escaped, so that a line of JSON is one line on every terminal;
 // bytes that are not UTF-8 become U+FFFD.
 func AppendString[T ~string | ~[]byte](dst []byte, s T) []byte {
 	dst = append(dst, '"')
-	from := 0 // what is before it has been appended
 	for i := 0; i < len(s); {
-		c := s[i]
-		if ' ' <= c && c < 0x7f && c != '"' && c != '\\' {
-			i++ // nearly every character: runs of them are appended as they are
-			continue
+		// Nearly every character: runs of them are appended as they are.
+		end := plainFrom(s, i)
+		if dst, i = append(dst, s[i:end]...), end; i == len(s) {
+			break
 		}
-		dst = append(dst, s[from:i]...)
+		c := s[i]
 		if c < utf8.RuneSelf {
 			dst = appendEscaped(dst, c)
 			i++
-			from = i
 			continue
 		}
 		// At most four bytes make a rune; the copy stays on the stack.
@@ -34,9 +71,8 @@ func AppendString[T ~string | ~[]byte](dst []byte, s T) []byte {
 			dst = utf8.AppendRune(dst, r)
 		}
 		i += size
-		from = i
 	}
-	return append(append(dst, s[from:]...), '"')
+	return append(dst, '"')
 }
 
 // appendEscaped appends an ASCII character that does not stand for itself.
