@@ -53,7 +53,7 @@ func parseFollowed(text string) (f followed, err error) {
 	if err != nil || len(text) > maxMarker {
 		return f, errMarker
 	}
-	if err := canonical.Unmarshal(raw, &f); err != nil || f.Above == nil || f.Since <= 0 {
+	if err := canonical.Unmarshal(raw, &f); err != nil || f.Above == nil || f.Since <= 0 || f.text() != text {
 		return f, errMarker
 	}
 	return f, nil

@@ -74,8 +74,8 @@ func parseTraceMarker(text string) (m traceMarker, err error) {
 	if err != nil || len(text) > maxMarker {
 		return m, errMarker
 	}
-	if err := canonical.Unmarshal(raw, &m); err != nil || len(m.Below) == 0 {
-		return m, errMarker
+	if err := canonical.Unmarshal(raw, &m); err != nil || len(m.Below) == 0 || m.text() != text {
+		return m, errMarker // a text in base64 has more than one spelling; one is ours
 	}
 	return m, nil
 }

@@ -140,7 +140,7 @@ func TestTraceMarkers(t *testing.T) {
 	if got, err := parseTraceMarker(m.text()); err != nil || got.Below["n1"] != 7 || got.Recorded != 5 {
 		t.Errorf("%+v, %v", got, err)
 	}
-	for _, wrong := range []string{"x", "919c82d4-8046-4722-9094-35c3c6524cff", m.text() + "A", m.text()[1:], "oA", strings.Repeat("A", 100000), "null"} {
+	for _, wrong := range []string{"x", "919c82d4-8046-4722-9094-35c3c6524cff", m.text() + "A", m.text()[1:], "ogGiYm00A2J0AA0CA0", "ogGiYm00A2J0AA0CAw\n", "oA", strings.Repeat("A", 100000), "null"} {
 		if _, err := parseTraceMarker(wrong); !errors.Is(err, errMarker) {
 			t.Errorf("%.20q: %v", wrong, err)
 		}

@@ -28,7 +28,8 @@ var extensionSteps = []step{
 		s.wants(200, `"type":"CMK"`, "PUT", s.kmsPath("user-quotas"), `{"resources":[{"type":"CMK","quota":"1000"}]}`)
 	}},
 	{"traces", func(s *story) {
-		for _, path := range []string{"/v3/" + s.target.Project + "/traces", "/v2.0/" + s.target.Project + "/system/trace", "/v1.0/" + s.target.Project + "/system/trace"} {
+		for _, path := range []string{"/v3/" + s.target.Project + "/traces", "/v2.0/" + s.target.Project + "/system/trace", "/v1.0/" + s.target.Project + "/system/trace",
+			"/v3/" + s.target.Project + "/traces/follow"} {
 			s.wants(200, `"traces":[{`, "GET", path, "")
 		}
 	}},
