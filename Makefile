@@ -68,6 +68,8 @@ bench: build ## create-datakey beside a web server that does nothing: throughput
 	@$(BUILD)/kmsbench compare --module $(MODULE)
 	@echo "the door (signature and permission), at most 4 µs of CPU and 2 allocations a request:"
 	@$(GO) test -run '^$$' -bench '^BenchmarkDoor$$' -benchtime 100000x ./server/iam | grep '^Benchmark'
+	@echo "permission by 20 statements, at most 1 µs and no allocation, of one user after the other; among 10,000 users and 1,000 policies times as much as among 10 and 10:"
+	@$(GO) test -run '^$$' -bench '^BenchmarkAuthorizeMany$$' -benchtime 200000x ./fsm | grep '^Benchmark'
 
 bench-hsm: build test-deps ## data keys of HSM level beside SOFTWARE level, calls of the device for each, and a device with 1 ms latency (needs SoftHSM2)
 	@$(BUILD)/kmsbench hsm

@@ -57,24 +57,26 @@ func AuthorizedBy(root *state.Root, caller command.Caller, r Request) (*state.Gr
 }
 
 func authorize(v *state.View, caller command.Caller, r Request) (by *state.Grant, refusal *Refusal) {
-	user, domain, refusal := authenticate(v, caller, r.Now)
+	p, refusal := principal(v, caller, r.ProjectID, r.Now)
 	if refusal != nil {
 		return nil, refusal
 	}
-	refusal, rests := decide(v, user, domain, caller.Source, caller.MFA, r)
+	refusal, rests := decide(v, p, caller.Source, caller.MFA, r)
 	return rests.grant, refusal
 }
 
-// decide is authorize for a user who is known, from an address, with a second
-// factor or without. It says besides what the answer rests on.
-func decide(v *state.View, user *state.User, domain *state.Domain, source string, mfa bool, r Request) (*Refusal, ground) {
+// decide is authorize for a user who is known, as the request's project sees
+// them, from an address, with a second factor or without. It says besides what
+// the answer rests on.
+func decide(v *state.View, p *state.Principal, source string, mfa bool, r Request) (*Refusal, ground) {
+	user, domain := p.User, p.Domain
 	ask := policy.Request{
-		Action: r.Action, UserID: user.ID, UserName: user.Name, DomainID: domain.ID, DomainName: domain.Name,
+		Action: r.Action, UserID: p.UserID, UserName: p.UserName, DomainID: domain.ID, DomainName: domain.Name,
 		Region: v.Cluster().Region, Source: source, MFA: mfa, Now: r.Now,
 	}
 	if r.ProjectID != "" {
-		project, ok := v.Project(r.ProjectID)
-		if !ok || !project.Enabled || project.DomainID != domain.ID {
+		project := p.Project
+		if project == nil || !project.Enabled || project.DomainID != domain.ID {
 			return refuse(CodeForbidden, "the account has no such project"), ground{}
 		}
 		ask.ProjectID, ask.ProjectName = project.ID, project.Name
@@ -97,7 +99,7 @@ func decide(v *state.View, user *state.User, domain *state.Domain, source string
 	default:
 		ask.OnKey, ask.Key.ID = true, r.Key.ID
 	}
-	by := judge(v, user, &ask)
+	by := judge(p, &ask)
 	if own && by.verdict == policy.Silent {
 		grant, _ = grantAllowing(v, user, r)
 	}
@@ -128,36 +130,19 @@ type ground struct {
 }
 
 // judge asks every policy that holds for the user in the request's project, by
-// the user's own bindings and those of the user's groups.
-func judge(v *state.View, user *state.User, ask *policy.Request) ground {
+// the user's own bindings and those of the user's groups, until one denies.
+func judge(p *state.Principal, ask *policy.Request) ground {
 	var by ground
-	by.judge(v, user.Roles, nil, ask)
-	for i := 0; i < len(user.Groups) && by.verdict < policy.Denied; i++ {
-		if group, ok := v.Group(user.Groups[i]); ok {
-			by.judge(v, group.Roles, group, ask)
+	for i := range p.Held {
+		held := &p.Held[i]
+		if says, statement := held.Policy.Judge(ask); says > by.verdict {
+			by = ground{verdict: says, binding: held.Binding, statement: statement, group: held.Group}
+			if says == policy.Denied {
+				break
+			}
 		}
 	}
 	return by
-}
-
-// judge takes what the policies of bindings say, where that is stronger.
-func (by *ground) judge(v *state.View, bindings []state.RoleBinding, group *state.Group, ask *policy.Request) {
-	for i := range bindings {
-		b := &bindings[i]
-		if b.ProjectID != "" && b.ProjectID != ask.ProjectID {
-			continue
-		}
-		p, ok := policy.System(b.Role)
-		if !ok {
-			p, ok = v.CompiledPolicy(b.Role)
-		}
-		if !ok {
-			continue
-		}
-		if says, statement := p.Judge(ask); says > by.verdict {
-			*by = ground{verdict: says, binding: b, statement: statement, group: group}
-		}
-	}
 }
 
 // policyName is a policy as people know it.

@@ -13,25 +13,41 @@ func Authenticate(root *state.Root, caller command.Caller, now int64) (*state.Us
 }
 
 func authenticate(v *state.View, caller command.Caller, now int64) (*state.User, *state.Domain, *Refusal) {
-	if caller.Expires != 0 && caller.Expires <= now {
-		return nil, nil, refuse(CodeUnauthenticated, "the credential has expired")
-	}
-	if refusal := checkCredential(v, caller); refusal != nil {
-		return nil, nil, refusal
-	}
-	user, domain, refusal := standing(v, caller.UserID)
+	p, refusal := principal(v, caller, "", now)
 	if refusal != nil {
 		return nil, nil, refusal
 	}
-	if caller.Via == command.ViaToken && user.Epoch != caller.Epoch {
-		return nil, nil, noUser()
+	return p.User, p.Domain, nil
+}
+
+// principal is authenticate for who wants something of a project.
+func principal(v *state.View, caller command.Caller, projectID string, now int64) (*state.Principal, *Refusal) {
+	if caller.Expires != 0 && caller.Expires <= now {
+		return nil, refuse(CodeUnauthenticated, "the credential has expired")
+	}
+	if caller.Via == command.ViaAccessKey {
+		p := v.PrincipalByKey(caller.CredentialID, projectID)
+		if p == nil || p.UserID != caller.UserID || !p.Usable && !p.AccessKey.Enabled {
+			return nil, refuse(CodeUnauthenticated, "the access key does not exist or is disabled")
+		}
+		return p, stands(p)
+	}
+	if refusal := checkCredential(v, caller); refusal != nil {
+		return nil, refusal
+	}
+	p := v.Principal(caller.UserID, projectID)
+	if refusal := stands(p); refusal != nil {
+		return nil, refusal
+	}
+	if caller.Via == command.ViaToken && p.User.Epoch != caller.Epoch {
+		return nil, noUser()
 	}
 	if caller.Via == command.ViaProvider {
-		if p, _ := v.Provider(caller.CredentialID); p.DomainID != domain.ID {
-			return nil, nil, refuse(CodeUnauthenticated, "the provider is not believed about this account")
+		if provider, _ := v.Provider(caller.CredentialID); provider.DomainID != p.Domain.ID {
+			return nil, refuse(CodeUnauthenticated, "the provider is not believed about this account")
 		}
 	}
-	return user, domain, nil
+	return p, nil
 }
 
 // noUser does not say which of it is so.
@@ -39,27 +55,24 @@ func noUser() *Refusal {
 	return refuse(CodeUnauthenticated, "the user does not exist or is disabled, or the token has ended with a password")
 }
 
-// standing finds a user, and the user's account, who may do anything at all.
-func standing(v *state.View, userID string) (*state.User, *state.Domain, *Refusal) {
-	user, ok := v.User(userID)
-	if !ok || !user.Enabled {
-		return nil, nil, noUser()
+// stands tells whether a user may do anything at all; nil: there is none.
+func stands(p *state.Principal) *Refusal {
+	switch {
+	case p == nil:
+		return noUser()
+	case p.Usable:
+		return nil
+	case !p.User.Enabled:
+		return noUser()
+	case p.Domain == nil || !p.Domain.Enabled:
+		return refuse(CodeUnauthenticated, "the account does not exist or is disabled")
 	}
-	domain, ok := v.Domain(user.DomainID)
-	if !ok || !domain.Enabled {
-		return nil, nil, refuse(CodeUnauthenticated, "the account does not exist or is disabled")
-	}
-	return user, domain, nil
+	return nil
 }
 
-// checkCredential asks whether the credential itself still counts.
+// checkCredential asks whether a credential that is no access key still counts.
 func checkCredential(v *state.View, caller command.Caller) *Refusal {
 	switch caller.Via {
-	case command.ViaAccessKey:
-		credential, ok := v.AccessKey(caller.CredentialID)
-		if !ok || !credential.Enabled || credential.UserID != caller.UserID {
-			return refuse(CodeUnauthenticated, "the access key does not exist or is disabled")
-		}
 	case command.ViaToken:
 		if _, revoked := v.RevokedToken(caller.CredentialID); revoked {
 			return refuse(CodeUnauthenticated, "the token has been revoked")

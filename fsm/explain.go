@@ -25,11 +25,11 @@ type Explanation struct {
 // come with, from a source with a second factor or without.
 func Explain(root *state.Root, userID, source string, mfa bool, r Request) Explanation {
 	v := &root.View
-	user, domain, refusal := standing(v, userID)
-	if refusal != nil {
+	p := v.Principal(userID, r.ProjectID)
+	if refusal := stands(p); refusal != nil {
 		return Explanation{Refusal: refusal}
 	}
-	refusal, by := decide(v, user, domain, source, mfa, r)
+	refusal, by := decide(v, p, source, mfa, r)
 	e := Explanation{Refusal: refusal, Granted: by.grant != nil, Verdict: by.verdict}
 	if by.binding == nil {
 		return e

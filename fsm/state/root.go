@@ -65,6 +65,7 @@ type View struct {
 	revokedOrder table[string] // expiry, id → id
 	revokedCount int
 	fences       fences
+	people       *people // see people.go
 
 	sum     sum
 	applied uint64
@@ -120,6 +121,7 @@ func NewRoot() *Root {
 		grantPlaces:    newTable[*Grant](),
 		grantCounts:    newTable[int](),
 		replyOrder:     newTable[string](),
+		people:         new(people),
 		fences:         fences{by: newTable[uint64](), age: newTable[string]()},
 	}}
 }

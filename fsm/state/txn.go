@@ -78,6 +78,7 @@ func put[T any](x *Txn, number Table, t *table[*T], key []byte, record *T) (old 
 
 // recount takes the old record, if there was one, out of the hash and the new one in.
 func (x *Txn) recount(number Table, key []byte, had bool, old, record any) {
+	x.changed(number)
 	if had {
 		x.sum.sub(x.digest(number, key, canonical.MustMarshal(old)))
 	}
@@ -88,8 +89,17 @@ func (x *Txn) recount(number Table, key []byte, had bool, old, record any) {
 	x.sum.add(x.digest(number, key, encoded))
 }
 
+// changed says that a record of a table is written or removed: nothing that was
+// made of the records before counts for the state that comes of it.
+func (x *Txn) changed(number Table) {
+	if ofPeople(number) {
+		x.people = new(people)
+	}
+}
+
 // remove takes a record out of its table and the hash.
 func remove[T any](x *Txn, number Table, t *table[*T], key []byte, record *T) {
+	x.changed(number)
 	x.sum.sub(x.digest(number, key, canonical.MustMarshal(record)))
 	t.remove(key)
 }

@@ -25,9 +25,8 @@ type Principal struct {
 // Identities is what a credential is looked up in: one state root, the same
 // that the rest of the call is decided from.
 type Identities interface {
-	AccessKey(id string) (*state.AccessKey, bool)
-	User(id string) (*state.User, bool)
-	Domain(id string) (*state.Domain, bool)
+	// PrincipalByKey is that of [state.View].
+	PrincipalByKey(accessKeyID, projectID string) *state.Principal
 }
 
 // Error says why a request is not authenticated, in the words of the vendor's

@@ -44,10 +44,6 @@ func newDirectory() *directory {
 	}
 }
 
-func (d *directory) AccessKey(id string) (*state.AccessKey, bool) { k, ok := d.keys[id]; return k, ok }
-func (d *directory) User(id string) (*state.User, bool)           { u, ok := d.users[id]; return u, ok }
-func (d *directory) Domain(id string) (*state.Domain, bool)       { o, ok := d.domains[id]; return o, ok }
-
 // openSealed opens "sealed" secrets, which in these tests are not.
 func openSealed(_ context.Context, ak *state.AccessKey) ([]byte, error) {
 	return slices.Clone(ak.SealedSecret), nil
@@ -205,4 +201,20 @@ func received(m message, headers map[string]string) *iam.Request {
 		r.Headers = append(r.Headers, iam.Header{Name: []byte(name), Value: []byte(value)})
 	}
 	return r
+}
+
+// PrincipalByKey implements [iam.Identities].
+func (d *directory) PrincipalByKey(accessKeyID, _ string) *state.Principal {
+	key, ok := d.keys[accessKeyID]
+	if !ok {
+		return nil
+	}
+	p := &state.Principal{AccessKey: key, User: d.users[key.UserID]}
+	if p.User == nil {
+		return p
+	}
+	p.Domain = d.domains[p.User.DomainID]
+	p.UserID, p.UserName = p.User.ID, p.User.Name
+	p.Usable = key.Enabled && p.User.Enabled && p.Domain != nil && p.Domain.Enabled
+	return p
 }

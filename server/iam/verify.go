@@ -57,30 +57,32 @@ func (v *Verifier) Verify(ctx context.Context, ids Identities, r *Request) (Prin
 	}
 
 	id := string(sig.accessKey)
-	accessKey, known := ids.AccessKey(id)
+	p := ids.PrincipalByKey(id, "")
+	var accessKey *state.AccessKey
+	if p != nil {
+		accessKey = p.AccessKey
+	}
 	matches, err := v.matches(ctx, accessKey, &sig, text)
 	switch {
 	case err != nil:
 		return Principal{}, fmt.Errorf("opening the secret key of access key %s: %w", id, err)
-	case !known:
+	case p == nil:
 		return Principal{}, refuseKey(id, "ak not exist")
 	case !matches:
 		return Principal{}, refuse(reasonSignature)
 	}
 
 	// Only the holder of the secret key is told what follows.
-	if !accessKey.Enabled {
+	switch {
+	case p.Usable:
+	case !accessKey.Enabled:
 		return Principal{}, refuseKey(id, "ak is disabled")
-	}
-	user, ok := ids.User(accessKey.UserID)
-	if !ok || !user.Enabled {
+	case p.User == nil || !p.User.Enabled:
 		return Principal{}, refuseKey(id, "user is disabled")
-	}
-	domain, ok := ids.Domain(user.DomainID)
-	if !ok || !domain.Enabled {
+	default:
 		return Principal{}, refuseKey(id, "domain is disabled")
 	}
-	return Principal{UserID: user.ID, UserName: user.Name, DomainID: user.DomainID, AccessKeyID: accessKey.ID}, nil
+	return Principal{UserID: p.UserID, UserName: p.UserName, DomainID: p.Domain.ID, AccessKeyID: accessKey.ID}, nil
 }
 
 // matches tells whether the signature is that of the text under the access
