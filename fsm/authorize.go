@@ -61,14 +61,18 @@ func authorize(v *state.View, caller command.Caller, r Request) (by *state.Grant
 	if refusal != nil {
 		return nil, refusal
 	}
-	refusal, rests := decide(v, p, caller.Source, caller.MFA, r)
+	groups := ""
+	if caller.Via == command.ViaProvider {
+		groups = caller.Groups
+	}
+	refusal, rests := decide(v, p, groups, caller.Source, caller.MFA, r)
 	return rests.grant, refusal
 }
 
 // decide is authorize for a user who is known, as the request's project sees
-// them, from an address, with a second factor or without. It says besides what
-// the answer rests on.
-func decide(v *state.View, p *state.Principal, source string, mfa bool, r Request) (*Refusal, ground) {
+// them, in further groups (see [command.Caller]), from an address, with a second
+// factor or without. It says besides what the answer rests on.
+func decide(v *state.View, p *state.Principal, groups, source string, mfa bool, r Request) (*Refusal, ground) {
 	user, domain := p.User, p.Domain
 	ask := policy.Request{
 		Action: r.Action, UserID: p.UserID, UserName: p.UserName, DomainID: domain.ID, DomainName: domain.Name,
@@ -99,7 +103,7 @@ func decide(v *state.View, p *state.Principal, source string, mfa bool, r Reques
 	default:
 		ask.OnKey, ask.Key.ID = true, r.Key.ID
 	}
-	by := judge(p, &ask)
+	by := judge(v, p, groups, &ask)
 	if own && by.verdict == policy.Silent {
 		grant, _ = grantAllowing(v, user, r)
 	}
@@ -131,18 +135,50 @@ type ground struct {
 
 // judge asks every policy that holds for the user in the request's project, by
 // the user's own bindings and those of the user's groups, until one denies.
-func judge(p *state.Principal, ask *policy.Request) ground {
+func judge(v *state.View, p *state.Principal, groups string, ask *policy.Request) ground {
 	var by ground
 	for i := range p.Held {
 		held := &p.Held[i]
-		if says, statement := held.Policy.Judge(ask); says > by.verdict {
-			by = ground{verdict: says, binding: held.Binding, statement: statement, group: held.Group}
-			if says == policy.Denied {
-				break
-			}
+		if by.judge(held.Policy, held.Binding, held.Group, ask) == policy.Denied {
+			return by
+		}
+	}
+	for ; len(groups) >= groupID; groups = groups[groupID:] {
+		if group, ok := v.Group(groups[:groupID]); ok && group.DomainID == ask.DomainID && by.judgeGroup(v, group, ask) == policy.Denied {
+			return by
 		}
 	}
 	return by
+}
+
+// groupID is how long the id of a group is.
+const groupID = 32
+
+// judgeGroup takes what the policies of a group say, where that is stronger.
+func (by *ground) judgeGroup(v *state.View, group *state.Group, ask *policy.Request) policy.Verdict {
+	for i := range group.Roles {
+		b := &group.Roles[i]
+		if b.ProjectID != "" && b.ProjectID != ask.ProjectID {
+			continue
+		}
+		p, ok := policy.System(b.Role)
+		if !ok {
+			p, ok = v.CompiledPolicy(b.Role)
+		}
+		if ok && by.judge(p, b, group, ask) == policy.Denied {
+			break
+		}
+	}
+	return by.verdict
+}
+
+// judge takes what a policy says, where that is stronger, and returns what is
+// said by now.
+func (by *ground) judge(p *policy.Policy, b *state.RoleBinding, group *state.Group, ask *policy.Request) policy.Verdict {
+	if says, statement := p.Judge(ask); says > by.verdict {
+		*by = ground{verdict: says, binding: b, statement: statement, group: group}
+	}
+	return by.verdict
 }
 
 // policyName is a policy as people know it.

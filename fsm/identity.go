@@ -151,7 +151,7 @@ func addProvider(c *call, b command.AddProvider) (any, *Refusal) {
 	}
 	p := &state.Provider{
 		ID: b.ID, Kind: b.Kind, DomainID: b.DomainID, ByName: b.ByName, Certificate: b.Certificate,
-		Issuer: b.Issuer, Audience: b.Audience, UserClaim: b.UserClaim, KeySet: b.KeySet, Created: c.Now(), Fence: c.index,
+		Issuer: b.Issuer, Audience: b.Audience, UserClaim: b.UserClaim, KeySet: b.KeySet, GroupsClaim: b.GroupsClaim, Created: c.Now(), Fence: c.index,
 	}
 	c.PutProvider(p)
 	return ProviderResult{ID: p.ID}, nil
@@ -164,7 +164,7 @@ func checkProvider(c *call, b command.AddProvider) *Refusal {
 	if _, known := c.Domain(b.DomainID); !known {
 		return refuse(CodeNotFound, "there is no such account")
 	}
-	issuer := b.Issuer != "" || b.Audience != "" || b.UserClaim != "" || len(b.KeySet) > 0
+	issuer := b.Issuer != "" || b.Audience != "" || b.UserClaim != "" || b.GroupsClaim != "" || len(b.KeySet) > 0
 	switch {
 	case !isLabel(b.ID):
 		return refuse(CodeInvalid, "the name is not 1 to 64 letters, digits and . _ - @")
@@ -173,7 +173,7 @@ func checkProvider(c *call, b command.AddProvider) *Refusal {
 	case b.Kind == state.ProviderCA && isBlob(b.Certificate) && !issuer:
 		return nil
 	case b.Kind == state.ProviderOIDC && (len(b.Certificate) == 0 || isBlob(b.Certificate)) && isAddress(b.Issuer) && isAddress(b.Audience) &&
-		isAddress(b.UserClaim) && len(b.KeySet) <= maxKeySet:
+		isAddress(b.UserClaim) && (b.GroupsClaim == "" || isAddress(b.GroupsClaim)) && len(b.KeySet) <= maxKeySet:
 		return nil
 	default:
 		return refuse(CodeInvalid, "a client CA has a certificate; an OIDC issuer has an issuer, an audience and a user claim")

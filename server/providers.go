@@ -77,7 +77,7 @@ func addProvider(root *state.Root, req wire.Provider) (command.Body, error) {
 				return nil, err
 			}
 		}
-		b.Kind, b.Issuer, b.Audience, b.UserClaim, b.KeySet = state.ProviderOIDC, req.Issuer, req.Audience, req.UserClaim, []byte(req.KeySet)
+		b.Kind, b.Issuer, b.Audience, b.UserClaim, b.GroupsClaim, b.KeySet = state.ProviderOIDC, req.Issuer, req.Audience, req.UserClaim, req.GroupsClaim, []byte(req.KeySet)
 	default:
 		return nil, fmt.Errorf("the kind %q is neither %s nor %s", req.Kind, wire.ProviderClientCA, wire.ProviderOIDC)
 	}
@@ -121,7 +121,7 @@ func (s *Server) listProviders() (*wire.ProvidersReply, error) {
 	reply := &wire.ProvidersReply{Providers: []wire.Provider{}}
 	for _, p := range root.Providers() {
 		one := wire.Provider{
-			ID: p.ID, Kind: wire.ProviderOIDC, ByName: p.ByName, Issuer: p.Issuer, Audience: p.Audience, UserClaim: p.UserClaim, KeySet: string(p.KeySet),
+			ID: p.ID, Kind: wire.ProviderOIDC, ByName: p.ByName, Issuer: p.Issuer, Audience: p.Audience, UserClaim: p.UserClaim, GroupsClaim: p.GroupsClaim, KeySet: string(p.KeySet),
 		}
 		if p.Kind == state.ProviderCA {
 			one.Kind = wire.ProviderClientCA

@@ -112,6 +112,7 @@ func (a *app) oidcCommands() *cobra.Command {
 	add.Flags().StringVar(&p.Issuer, "issuer", "", "https URL of the issuer, as its tokens say it.")
 	add.Flags().StringVar(&p.Audience, "audience", "", "Audience that its tokens must be for.")
 	add.Flags().StringVar(&p.UserClaim, "user-claim", "sub", "Claim that names the user.")
+	add.Flags().StringVar(&p.GroupsClaim, "groups-claim", "", "Claim with names of groups of the account that its user is in as well, while the token lasts; none when absent.")
 	add.Flags().StringVar(&ca, "ca-file", "", "PEM file of the CA of the issuer's own certificate, where the system does not know it.")
 	add.Flags().StringVar(&file, "jwks-file", "", "JWKS file of its keys, for clusters that cannot reach it; fetched from the issuer when absent.")
 	return a.providerCommands(wire.ProviderOIDC, "OIDC issuers whose bearer tokens stand for users (admin socket)", add)

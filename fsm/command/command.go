@@ -64,6 +64,7 @@ type Caller struct {
 	Via          Via        `cbor:"20,keyasint,omitempty"` // kind of the credential
 	Epoch        uint64     `cbor:"21,keyasint,omitempty"` // ViaToken: of the user's credentials, when the token was made
 	Expires      int64      `cbor:"22,keyasint,omitempty"` // Unix ms; when the credential ends by itself, 0: never
+	Groups       string     `cbor:"23,keyasint,omitempty"` // ViaProvider: ids of the groups that the provider puts the user into, 32 digits each, one behind the other
 }
 
 // Bootstrap is the first command of a cluster: its record, its first account,

@@ -78,7 +78,8 @@ type AddProvider struct {
 	Issuer      string `cbor:"6,keyasint"` // https URL; OIDC
 	Audience    string `cbor:"7,keyasint"`
 	UserClaim   string `cbor:"8,keyasint"`
-	KeySet      []byte `cbor:"9,keyasint"` // JWKS document; empty: fetched from the issuer
+	KeySet      []byte `cbor:"9,keyasint"`            // JWKS document; empty: fetched from the issuer
+	GroupsClaim string `cbor:"10,keyasint,omitempty"` // names groups of the account that the user is in as well; empty: none
 }
 
 // RemoveProvider has the cluster believe a client CA or an OIDC issuer no

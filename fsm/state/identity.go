@@ -34,6 +34,7 @@ type Provider struct {
 	KeySet      []byte `cbor:"9,keyasint"` // JWKS document; empty: fetched from the issuer
 	Created     int64  `cbor:"10,keyasint"`
 	Fence       uint64 `cbor:"11,keyasint"`
+	GroupsClaim string `cbor:"12,keyasint,omitempty"` // names groups of the account that the user is in as well; empty: none
 }
 
 // Binding says which user a provider's name is.

@@ -12,6 +12,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -28,6 +30,8 @@ const (
 	issuerTimeout = 5 * time.Second  // one question to an issuer
 	issuerPause   = 10 * time.Second // after an issuer that did not answer
 	nbfLeeway     = time.Minute
+	maxGroupNames = 256 // of a token that are looked at
+	maxGroups     = 32  // of them that count, as many as a user may be in
 	fetchRate     = 0.2 // questions a second to issuers
 	fetchBurst    = 8
 )
@@ -125,11 +129,19 @@ func (p *Providers) Bearer(ctx context.Context, root *state.Root, text []byte) (
 		if err != nil {
 			continue // an issuer may be there once for each audience
 		}
-		name, ok := userName(token, provider.UserClaim, p.clock())
+		claims := map[string]json.RawMessage{}
+		if token.Claims(&claims) != nil {
+			return Principal{}, refuse(reasonBearer)
+		}
+		name, ok := userName(claims, provider.UserClaim, p.clock())
 		if !ok {
 			return Principal{}, refuse(reasonBearer)
 		}
-		return p.vouched(root, provider, userOf(root, provider, name, name), token.Expiry.UnixMilli(), reasonBearer)
+		who, err := p.vouched(root, provider, userOf(root, provider, name, name), token.Expiry.UnixMilli(), reasonBearer)
+		if err == nil && provider.GroupsClaim != "" {
+			who.Groups = groupsOf(root, provider, claims[provider.GroupsClaim])
+		}
+		return who, err
 	}
 	return Principal{}, refuse(reasonBearer)
 }
@@ -155,11 +167,7 @@ func claimedIssuer(text []byte) (string, bool) {
 }
 
 // userName is the text of the user claim, if the token counts already.
-func userName(token *oidc.IDToken, claim string, now time.Time) (string, bool) {
-	claims := map[string]json.RawMessage{}
-	if token.Claims(&claims) != nil {
-		return "", false
-	}
+func userName(claims map[string]json.RawMessage, claim string, now time.Time) (string, bool) {
 	if raw, ok := claims["nbf"]; ok {
 		var notBefore float64
 		if json.Unmarshal(raw, &notBefore) != nil || notBefore > float64(now.Add(nbfLeeway).Unix()) {
@@ -171,6 +179,29 @@ func userName(token *oidc.IDToken, claim string, now time.Time) (string, bool) {
 		return "", false
 	}
 	return name, true
+}
+
+// groupsOf returns the ids of the groups of the provider's account that a claim
+// names, one name or a list of them, one id behind the other in their order.
+// What is no group's name is passed over: an issuer has groups that mean nothing here.
+func groupsOf(root *state.Root, provider *state.Provider, claim json.RawMessage) string {
+	var names []string
+	if json.Unmarshal(claim, &names) != nil {
+		var one string
+		if json.Unmarshal(claim, &one) != nil {
+			return ""
+		}
+		names = []string{one}
+	}
+	var ids []string
+	for _, name := range names[:min(len(names), maxGroupNames)] {
+		if group, ok := root.GroupByName(provider.DomainID, name); ok {
+			ids = append(ids, group.ID)
+		}
+	}
+	slices.Sort(ids)
+	ids = slices.Compact(ids)
+	return strings.Join(ids[:min(len(ids), maxGroups)], "")
 }
 
 // verifier returns what checks the tokens of an issuer. An issuer whose keys

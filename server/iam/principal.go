@@ -20,6 +20,7 @@ type Principal struct {
 	Expires      int64  // Unix ms; 0: never by itself
 	Confined     bool   // good for ProjectID alone, which may be none
 	ProjectID    string
+	Groups       string // ViaProvider: see [command.Caller]
 }
 
 // Identities is what a credential is looked up in: one state root, the same

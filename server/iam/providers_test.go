@@ -10,14 +10,17 @@ import (
 	"encoding/json"
 	"math/big"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
 
+	"github.com/raftkms/raftkms/fsm"
 	"github.com/raftkms/raftkms/fsm/command"
 	"github.com/raftkms/raftkms/fsm/fsmtest"
+	"github.com/raftkms/raftkms/fsm/policy"
 	"github.com/raftkms/raftkms/server/iam"
 )
 
@@ -198,6 +201,60 @@ func TestBearerTokensStandForUsers(t *testing.T) {
 
 	m.Must(command.RemoveProvider{ID: "issuer"})
 	f("of an issuer that is gone", nobodys, good)
+}
+
+// Groups that a token names are the user's while the token lasts: of the
+// provider's account, and by the claim that was named when it was added.
+func TestBearerTokensNameGroups(t *testing.T) {
+	key := newKey(t)
+	set, err := json.Marshal(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: key.Public(), KeyID: "1", Algorithm: "ES256", Use: "sig"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := fsmtest.Bootstrapped(t)
+	m.Must(fsmtest.CreateUser("ada"))
+	m.Must(fsmtest.CreateGroup("readers"))
+	m.Must(fsmtest.CreateGroup("admins"))
+	m.Must(command.AttachPolicy{Binding: command.Binding{GroupID: fsmtest.ID("readers"), Policy: policy.RoleKMSReadOnly}})
+	m.Must(fsmtest.CreatePolicy("deny", fsmtest.Deny("kms:cmk:list")))
+	m.Must(command.AttachPolicy{Binding: command.Binding{GroupID: fsmtest.ID("admins"), Policy: fsmtest.ID("deny"), ProjectID: fsmtest.ProjectID}})
+	m.Must(fsmtest.CreateAccount("other"))
+	with, without := fsmtest.AddIssuer("with"), fsmtest.AddIssuer("without")
+	with.KeySet, with.GroupsClaim, without.KeySet = set, "groups", set
+	m.Must(with)
+	m.Must(without)
+	door := iam.NewDoor(newFoundedVerifier(t), nil)
+	f := func(name string, issuer command.AddProvider, groups any, mayGet, mayList bool) {
+		t.Helper()
+		text := token(t, key, map[string]any{"iss": issuer.Issuer, "aud": issuer.Audience, "sub": "ada", "exp": signedAt.Add(time.Hour).Unix(), "iat": signedAt.Unix(), "groups": groups})
+		r := &iam.Request{Method: []byte("GET"), Path: []byte("/"), Headers: []iam.Header{{Name: []byte("Authorization"), Value: []byte("Bearer " + text)}}}
+		p, err := door.Identify(t.Context(), m.State(), r)
+		if err != nil || p.UserID != fsmtest.ID("ada") {
+			t.Fatalf("%s: %+v, %v", name, p, err)
+		}
+		caller := command.Caller{Kind: command.CallerUser, UserID: p.UserID, Via: p.Via, CredentialID: p.CredentialID, Expires: p.Expires, Groups: p.Groups}
+		for action, want := range map[string]bool{policy.ActionGetKey: mayGet, policy.ActionListKeys: mayList} {
+			refusal := fsm.Authorize(m.State(), caller, fsm.Request{Action: action, ProjectID: fsmtest.ProjectID, Now: signedAt.UnixMilli()})
+			if (refusal == nil) != want {
+				t.Errorf("%s: %s: %v", name, action, refusal)
+			}
+		}
+		caller.Via, caller.CredentialID = command.ViaAccessKey, fsmtest.AccessKey("ada") // whose groups are those of the state
+		if refusal := fsm.Authorize(m.State(), caller, fsm.Request{Action: policy.ActionGetKey, ProjectID: fsmtest.ProjectID}); refusal == nil {
+			t.Errorf("%s: an access key has the groups of a token", name)
+		}
+	}
+	f("none", with, nil, false, false)
+	f("a list", with, []string{"readers", "of the issuer's own", "readers"}, true, true)
+	f("one name", with, "readers", true, true)
+	f("one that denies", with, []string{"admins", "readers"}, true, false)
+	f("no names", with, []any{7, "readers"}, false, false)
+	f("an object", with, map[string]any{"readers": true}, false, false)
+	f("ids are no names", with, fsmtest.ID("readers"), false, false)
+	f("too many", with, append(slices.Repeat([]string{"nobody"}, 256), "readers"), false, false)
+	f("an issuer without the claim", without, []string{"readers"}, false, false)
+	m.Must(command.DeleteGroup{ID: fsmtest.ID("readers")})
+	f("a group that is gone", with, []string{"readers"}, false, false)
 }
 
 func TestParseKeySet(t *testing.T) {

@@ -76,6 +76,7 @@ func (c *Call) Identify(p iam.Principal) error {
 		Via:          p.Via,
 		Epoch:        p.Epoch,
 		Expires:      p.Expires,
+		Groups:       p.Groups,
 		ProjectID:    c.in.Project,
 		Source:       c.in.Source,
 		MFA:          p.MFA,

@@ -26,7 +26,8 @@ type Provider struct {
 	Issuer      string    `json:"issuer"`      // https URL; oidc, like the rest
 	Audience    string    `json:"audience"`
 	UserClaim   string    `json:"user_claim"`
-	KeySet      string    `json:"key_set"` // JWKS document; empty: fetched from the issuer
+	GroupsClaim string    `json:"groups_claim,omitempty"` // names groups of the account that the user is in as well; empty: none
+	KeySet      string    `json:"key_set"`                // JWKS document; empty: fetched from the issuer
 	Bindings    []Binding `json:"bindings,omitempty"`
 }
 
