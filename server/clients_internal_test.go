@@ -350,6 +350,34 @@ func (c *trio) oidc(t *testing.T) {
 	f("three dots", 0, "..", 401)
 	f("large", 0, strings.Repeat("A", 8<<10)+".e30.AA", 401)
 
+	// A group that a token names is its user's, who may nothing else.
+	c.believe(t, wire.Provider{ID: "grouping", Kind: wire.ProviderOIDC, Issuer: issuer.URL, Audience: "groups", UserClaim: "sub", GroupsClaim: "groups", ByName: true, Certificate: ca.pem()})
+	admin := c.login(0)
+	made := func(path, body string) string {
+		response, text := c.do(0, "POST", path, body, "X-Auth-Token", admin)
+		var reply map[string]struct{ ID string }
+		if must(t, json.Unmarshal([]byte(text), &reply)); response.StatusCode != 201 {
+			t.Fatalf("%s: %d %s", path, response.StatusCode, text)
+		}
+		for _, one := range reply {
+			return one.ID
+		}
+		return ""
+	}
+	made("/v3/users", `{"user":{"name":"reader"}}`)
+	group := made("/v3/groups", `{"group":{"name":"readers"}}`)
+	if response, text := c.do(0, "PUT", "/v3/projects/"+c.founded.ProjectID+"/groups/"+group+"/roles/KMS%20CMKReadOnlyAccess", "", "X-Auth-Token", admin); response.StatusCode != 204 {
+		t.Fatalf("%d %s", response.StatusCode, text)
+	}
+	grouped := func(audience string, groups ...string) string {
+		return first.sign(t, claims(func(c map[string]any) { c["sub"], c["aud"], c["groups"] = "reader", audience, groups }))
+	}
+	for node := range c.nodes {
+		f("in a group", node, grouped("groups", "of the issuer's", "readers"), 200)
+		f("in none", node, grouped("groups"), 403)
+		f("in a group that is not asked about", node, grouped("raftkms", "readers"), 403)
+	}
+
 	// The issuer has another key: it is fetched when a token of it comes.
 	offered.Store(&jose.JSONWebKeySet{Keys: []jose.JSONWebKey{second.Public()}})
 	f("of the issuer's next key", 1, second.sign(t, claims(same)), 200)

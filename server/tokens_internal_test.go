@@ -3,16 +3,22 @@ package server
 import (
 	"bytes"
 	"context"
+	"encoding/base32"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/raftkms/raftkms/hsm"
 	"github.com/raftkms/raftkms/server/audit"
+	"github.com/raftkms/raftkms/server/iam"
+	"github.com/raftkms/raftkms/server/wire"
 )
 
 // do asks a node's API; headers come in pairs.
@@ -148,5 +154,57 @@ func TestAddressThatFails(t *testing.T) {
 	response, body = c.do(0, "GET", "/metrics", "")
 	if want := fmt.Sprintf(`kmsd_limited_total{what="untraced"} %d`, asked-singly); response.StatusCode != 200 || !strings.Contains(body, want) {
 		t.Errorf("the metrics do not say %s", want)
+	}
+}
+
+// A one-time code that is shown to all nodes at once gets one token, and none
+// afterwards, on any of them.
+func TestOneCodeOneToken(t *testing.T) {
+	c := newTrio(t)
+	admin := c.login(0)
+	response, body := c.do(1, "POST", "/v3.0/OS-MFA/virtual-mfa-devices", `{"virtual_mfa_device":{"name":"phone","user_id":"`+c.founded.UserID+`"}}`, "X-Auth-Token", admin)
+	var device wire.MFADeviceReply
+	if must(t, json.Unmarshal([]byte(body), &device)); response.StatusCode != 201 {
+		t.Fatalf("%d %s", response.StatusCode, body)
+	}
+	secret, err := base32.StdEncoding.WithPadding(base32.NoPadding).DecodeString(string(device.Device.Seed))
+	must(t, err)
+	step := time.Now().UnixMilli() / 30_000
+	bind := fmt.Sprintf(`{"user_id":"%s","serial_number":"%s","authentication_code_first":"%s"}`, c.founded.UserID, device.Device.SerialNumber, iam.TOTPCodeOf(secret, step-1))
+	if response, body := c.do(2, "PUT", "/v3.0/OS-MFA/mfa-devices/bind", bind, "X-Auth-Token", admin); response.StatusCode != 204 {
+		t.Fatalf("%d %s", response.StatusCode, body)
+	}
+	ask := func(node int, code string) int {
+		response, _ := c.do(node, "POST", "/v3/auth/tokens", fmt.Sprintf(`{"auth":{"identity":{"methods":["password","totp"],"password":{"user":{"id":"%s","password":"%s"}},"totp":{"user":{"passcode":"%s"}}}}}`,
+			c.founded.UserID, c.founded.Password, code))
+		return response.StatusCode
+	}
+	for _, at := range []int64{step, step + 1} { // the second is of a clock that is a step ahead
+		var good atomic.Int64
+		var all sync.WaitGroup
+		for i := range 6 {
+			all.Go(func() {
+				switch status := ask(i%3, iam.TOTPCodeOf(secret, at)); status {
+				case 201:
+					good.Add(1)
+				case 401:
+				default:
+					t.Errorf("node %d: %d", i%3, status)
+				}
+			})
+		}
+		all.Wait()
+		if good.Load() != 1 {
+			t.Errorf("one code got %d tokens", good.Load())
+		}
+		// A code that was taken before counts as a wrong one.
+		if response, body := c.do(0, "POST", "/v3/users/"+c.founded.UserID+"/unlock", "", "X-Auth-Token", admin); response.StatusCode != 204 {
+			t.Fatalf("%d %s", response.StatusCode, body)
+		}
+	}
+	for node := range c.nodes {
+		if status := ask(node, iam.TOTPCodeOf(secret, step+1)); status != 401 {
+			t.Errorf("node %d takes a code again: %d", node, status)
+		}
 	}
 }
