@@ -113,12 +113,13 @@ func (i Identities) DeleteAccessKey(ctx context.Context, id string) error {
 type Question struct {
 	Action, ProjectID, Key, SourceIP string
 	MFA                              bool
+	Operation                        string // as traces name it, createDataKey …: what a grant must allow; empty: any that needs the action
 }
 
 // Explain says whether a user may do something, and which statement says so.
 func (i Identities) Explain(ctx context.Context, userID string, q Question) (Explanation, error) {
 	query := url.Values{"action": {q.Action}, "mfa": {strconv.FormatBool(q.MFA)}}
-	for name, value := range map[string]string{"project_id": q.ProjectID, "key": q.Key, "source_ip": q.SourceIP} {
+	for name, value := range map[string]string{"project_id": q.ProjectID, "key": q.Key, "source_ip": q.SourceIP, "operation": q.Operation} {
 		if value != "" {
 			query.Set(name, value)
 		}

@@ -250,6 +250,7 @@ func (a *app) explainCommand() *cobra.Command {
 	cmd.Flags().StringVar(&user, "user", "", "The user, by name or id.")
 	cmd.Flags().StringVar(&q.Action, "action", "", "The action, as policies name it: kms:dek:crypto.")
 	cmd.Flags().StringVar(&q.Key, "key", "", "The key that it would be done with, by id or alias/NAME.")
+	cmd.Flags().StringVar(&q.Operation, "operation", "", "The operation, as traces name it (decryptDatakey), where a grant may allow one of those that need the action; absent: any of them.")
 	cmd.Flags().StringVar(&project, "in-project", "", "The project, by name or id; absent: that of --project for what is done with keys, else the account itself.")
 	cmd.Flags().StringVar(&q.SourceIP, "source-ip", "", "Address that the user would come from.")
 	cmd.Flags().BoolVar(&q.MFA, "mfa", false, "Whether the user would have shown a second factor.")

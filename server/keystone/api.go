@@ -129,7 +129,7 @@ func (e Endpoint) Serve(ctx context.Context, a *API, rc *fasthttp.RequestCtx, re
 	if x.subject != "" {
 		rc.Response.Header.Set("X-Subject-Token", x.subject)
 	}
-	write(rc, requestID, e.status, body)
+	write(rc, e.status, body)
 }
 
 // identify finds out who asks, by the credential of the request itself.
@@ -155,8 +155,8 @@ func (x *exchange) decode(into any) error {
 // now is the later of replicated time and this node's clock, in Unix ms.
 func (x *exchange) now() int64 { return max(x.call.Root.Now(), x.Clock().UnixMilli()) }
 
-func write(rc *fasthttp.RequestCtx, requestID string, status int, body []byte) {
-	rc.Response.Header.Set("X-Request-Id", requestID)
+// write answers; the request's id is in the header since it came in.
+func write(rc *fasthttp.RequestCtx, status int, body []byte) {
 	rc.SetStatusCode(status)
 	if len(body) > 0 {
 		rc.SetContentType("application/json")

@@ -86,5 +86,5 @@ func writeError(rc *fasthttp.RequestCtx, requestID string, r *refusal) {
 	if r.status == fasthttp.StatusServiceUnavailable {
 		rc.Response.Header.Set("Retry-After", "1")
 	}
-	write(rc, requestID, r.status, body)
+	write(rc, r.status, body)
 }

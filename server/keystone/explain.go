@@ -6,12 +6,14 @@ import (
 
 	"github.com/raftkms/raftkms/fsm"
 	"github.com/raftkms/raftkms/fsm/policy"
+	"github.com/raftkms/raftkms/server/kms"
 	"github.com/raftkms/raftkms/server/wire"
 )
 
 // explain answers GET /v3/users/{user_id}/permissions: whether a user of the
 // account may do something, and which statement of which policy says so. The
-// query asks: action, and perhaps project_id, key (id or alias/NAME), source_ip, mfa.
+// query asks: action, and perhaps project_id, key (id or alias/NAME), source_ip,
+// mfa, and operation: of those that need the action, the one that a grant must allow.
 func explain(_ context.Context, x *exchange) (any, error) {
 	u, err := x.findUser(x.path("user_id"))
 	if err != nil {
@@ -27,8 +29,10 @@ func explain(_ context.Context, x *exchange) (any, error) {
 			return nil, err
 		}
 	}
-	r := fsm.Request{Action: action, ProjectID: project, Now: x.now()}
+	r := fsm.Request{Action: action, Operation: x.query("operation"), ProjectID: project, Now: x.now()}
 	switch {
+	case r.Operation != "" && !kms.Grantable(r.Operation, action):
+		return nil, &refusal{400, "IAM.0011", "There is no such operation that needs the action and that a grant can allow."}
 	case ref != "" && project == "":
 		return nil, &refusal{400, "IAM.0011", "A key is one of a project: say which."}
 	case ref != "":
@@ -38,6 +42,7 @@ func explain(_ context.Context, x *exchange) (any, error) {
 	asked.Text("action", action)
 	asked.Text("project_id", project)
 	asked.Text("key", ref)
+	asked.Text("operation", r.Operation)
 	said := fsm.Explain(x.call.Root, u.ID, x.query("source_ip"), x.query("mfa") == "true", r)
 	x.call.Answered().Flag("allowed", said.Refusal == nil)
 	return wire.ExplainReply{Explanation: explanationOf(u.Name, action, said)}, nil

@@ -98,6 +98,12 @@ func usesOfKeys() []Operation {
 	}
 }
 
+// Grantable tells whether a grant can allow the operation of that name, which
+// needs the action.
+func Grantable(name, action string) bool {
+	return slices.ContainsFunc(append(usesOfKeys(), OpDescribeKey, OpCreateGrant), func(o Operation) bool { return o.Name == name && o.Action == action })
+}
+
 // usesKey tells whether the operation is one of those.
 func (o Operation) usesKey() bool { return slices.Contains(usesOfKeys(), o) }
 
