@@ -1,9 +1,11 @@
 package server
 
 import (
+	"strconv"
 	"strings"
 	"testing"
 
+	"github.com/raftkms/raftkms/server/audit"
 	"github.com/raftkms/raftkms/server/huawei/huaweitest"
 )
 
@@ -31,11 +33,16 @@ func TestEveryCallOnEveryNode(t *testing.T) {
 	for role, s := range roles {
 		t.Run(role, func(t *testing.T) {
 			document := huaweitest.NewDocument(t)
+			var answers []huaweitest.Exchange
 			huaweitest.Run(t, huaweitest.Target{
 				Nodes: []huaweitest.Node{{Name: role, URL: s.cfg.APIURL, Client: c.client}}, Name: role,
 				AccessKey: c.founded.AccessKey, SecretKey: c.founded.SecretKey, Project: c.founded.ProjectID, Domain: c.founded.DomainID,
-				User: c.founded.UserID, Region: c.founded.Region, Watch: document.Check,
+				User: c.founded.UserID, Region: c.founded.Region, Watch: func(e huaweitest.Exchange) {
+					document.Check(e)
+					answers = append(answers, e)
+				},
 			})
+			wantOneTraceEach(t, s, table, answers)
 			answered := map[string]bool{}
 			for _, call := range document.Answered() {
 				method, path, _ := strings.Cut(call, " ")
@@ -59,5 +66,37 @@ func TestEveryCallOnEveryNode(t *testing.T) {
 		if m.ID == standby.cfg.NodeID && m.Voter {
 			t.Error("the standby has a vote")
 		}
+	}
+}
+
+// wantOneTraceEach wants that every call that was answered, allowed or refused,
+// has left one trace on the node that answered, of its operation and with its
+// status.
+func wantOneTraceEach(t *testing.T, s *Server, table routeTable, answers []huaweitest.Exchange) {
+	t.Helper()
+	allowed := map[string]bool{}
+	for _, e := range answers {
+		path := e.Request.URL.Path
+		r, _ := table.find(e.Request.Method, path)
+		if r == nil || operational(r.path) {
+			continue
+		}
+		a, err := s.traces.Search(t.Context(), audit.Query{RequestID: e.Header.Get("X-Request-Id"), Limit: 10})
+		if err != nil || len(a.Found) != 1 || len(a.Damaged) > 0 {
+			t.Errorf("%s %s (%d): %d traces, %v, damaged %v", e.Request.Method, path, e.Status, len(a.Found), err, a.Damaged)
+			continue
+		}
+		trace, err := a.Found[0].Show()
+		must(t, err)
+		rating := map[bool]string{true: "normal", false: "warning"}[e.Status < 400]
+		if trace.Code != strconv.Itoa(e.Status) || trace.TraceRating != rating || trace.TraceType != "ApiCall" || trace.ResourceURL != path || trace.User.AccessKeyID == "" {
+			t.Errorf("%s %s (%d) is traced as %+v", e.Request.Method, path, e.Status, trace)
+		}
+		if e.Status < 400 {
+			allowed[trace.TraceName] = true
+		}
+	}
+	if len(allowed) < 55 {
+		t.Errorf("%d operations were allowed: %v", len(allowed), allowed)
 	}
 }

@@ -135,7 +135,7 @@ func (r *run) openAskers(ctx context.Context) error {
 	for i := range theirs.Nodes {
 		r.granting.grantee = append(r.granting.grantee, newDirect(theirs, i, ca, patient, r.secrets))
 	}
-	return nil
+	return plant(ctx, r.granting.grantee[0], r.secrets)
 }
 
 // prefix begins the names of a campaign's keys.

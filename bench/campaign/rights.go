@@ -143,7 +143,8 @@ func (v *revoker) make(ctx, load context.Context, right history.Right) (*subject
 	if v.crypto == "" {
 		v.crypto = m.id("POST", "/v3.0/OS-ROLE/roles", `{"role":{"display_name":"random-`+name+`","type":"XA","description":"","policy":{"Version":"1.1","Statement":[{"Effect":"Allow","Action":["kms:cmk:generate"]}]}}}`, "role", "id")
 	}
-	const password = "correct horse battery"
+	password := "correct horse of " + name
+	v.nodes[0].secrets.add("a password", []byte(password))
 	user := m.id("POST", "/v3/users", `{"user":{"name":"`+name+`","password":"`+password+`"}}`, "user", "id")
 	s := &subject{name: name, userID: user, right: right}
 	attached := "/users/" + user
@@ -177,6 +178,7 @@ func (v *revoker) make(ctx, load context.Context, right history.Right) (*subject
 			Credential struct{ Access, Secret string }
 		}
 		m.ask("POST", "/v3.0/OS-CREDENTIAL/credentials", `{"credential":{"user_id":"`+user+`"}}`, &reply)
+		v.nodes[0].secrets.add("a user's secret key", []byte(reply.Credential.Secret))
 		s.signer = aksk.NewSigner(reply.Credential.Access, reply.Credential.Secret)
 		if right == history.AccessKey {
 			s.revoke = deleting("/v3.0/OS-CREDENTIAL/credentials/" + reply.Credential.Access)
@@ -240,6 +242,7 @@ func (m *maker) token(s *subject, body string) {
 	if s.token = header.Get("X-Subject-Token"); told.outcome != history.OK || s.token == "" {
 		m.err = errors.Join(errors.New("no token"), told.err)
 	}
+	d.secrets.add("a token", []byte(s.token))
 }
 
 // sign signs as the administrator.

@@ -27,13 +27,14 @@ import (
 type secrets struct {
 	mu    sync.Mutex
 	words map[string]string // secret → what it is
+	kinds map[string]int    // how many of what
 }
 
 const (
 	// minSecret is the shortest secret that is looked for: shorter ones turn up
 	// by chance.
 	minSecret = 16
-	// maxSecrets bounds how many are remembered.
+	// maxSecrets bounds how many of a kind are remembered.
 	maxSecrets = 20_000
 	window     = 8 // bytes by which places worth a look are found
 	scanBlock  = 1 << 20
@@ -44,10 +45,11 @@ func (s *secrets) add(what string, secret []byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.words == nil {
-		s.words = make(map[string]string)
+		s.words, s.kinds = make(map[string]string), make(map[string]int)
 	}
-	if len(secret) >= minSecret && len(s.words) < maxSecrets {
+	if len(secret) >= minSecret && s.kinds[what] < maxSecrets {
 		s.words[string(secret)] = what
+		s.kinds[what]++
 	}
 }
 
