@@ -282,6 +282,9 @@ func detachPolicy(c *call, b command.DetachPolicy) (any, *Refusal) {
 	if !is {
 		return nil, refuse(CodeNotFound, "the policy does not hold there")
 	}
+	if own := (command.Binding{UserID: c.caller.UserID, Policy: policy.RoleSecurityAdministrator}); b.Binding == own {
+		return nil, refuse(CodeInvalid, "nobody takes the administration of the account from themselves: there might be nobody left to give it back")
+	}
 	write(slices.Delete(slices.Clone(roles), at, at+1))
 	return IdentityResult{b.Binding.Policy}, nil
 }

@@ -54,6 +54,7 @@ func TestIdentityRefusals(t *testing.T) {
 	f(command.AttachPolicy{Binding: command.Binding{UserID: fsmtest.ID("ada"), Policy: "Nobody Knows"}}, fsm.CodeNotFound)
 	f(command.AttachPolicy{Binding: command.Binding{UserID: fsmtest.ID("ada"), Policy: policy.RoleAuditor, ProjectID: fsmtest.ID("other/project")}}, fsm.CodeNotFound)
 	f(command.DetachPolicy{Binding: command.Binding{UserID: fsmtest.ID("ada"), Policy: policy.RoleAuditor}}, fsm.CodeNotFound)
+	f(command.DetachPolicy{Binding: command.Binding{UserID: fsmtest.UserID, Policy: policy.RoleSecurityAdministrator}}, fsm.CodeInvalid)
 	f(command.RemoveMember{GroupID: fsmtest.ID("g"), UserID: fsmtest.ID("ada")}, fsm.CodeNotFound)
 	f(command.DeleteProject{ID: fsmtest.ProjectID}, fsm.CodeInUse)
 	f(command.DeleteAccount{DomainID: fsmtest.DomainID}, fsm.CodeInvalid)

@@ -66,7 +66,13 @@ func parseDocument(data []byte) (policy.Document, error) {
 		default:
 			return policy.Document{}, fmt.Errorf("the Effect of statement %d is neither Allow nor Deny", i+1)
 		}
+		if s.Resource != nil && len(s.Resource) == 0 {
+			return policy.Document{}, fmt.Errorf("the Resource of statement %d is an empty list: leave it out where every resource is meant", i+1)
+		}
 		for _, operator := range slices.Sorted(maps.Keys(s.Condition)) {
+			if len(s.Condition[operator]) == 0 {
+				return policy.Document{}, fmt.Errorf("the condition %s of statement %d compares nothing", operator, i+1)
+			}
 			for _, key := range slices.Sorted(maps.Keys(s.Condition[operator])) {
 				statement.Conditions = append(statement.Conditions, policy.Condition{Operator: operator, Key: key, Values: s.Condition[operator][key]})
 			}

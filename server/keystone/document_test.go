@@ -30,6 +30,11 @@ func TestParseDocument(t *testing.T) {
 	f(one(`{"Effect":"Deny","effect":"Allow","Action":["kms:*"]}`), "twice")
 	f(one(`{"effect":"Allow","Action":["kms:*"]}`), "other letters")
 	f(one(`{"Effect":"Allow"}`), "0 actions")
+	// Found by fuzzing: an empty list stood for every resource.
+	f(one(`{"Effect":"Allow","Action":["kms:*"],"Resource":[]}`), "empty list")
+	f(one(`{"Effect":"Allow","Action":["kms:*"],"Condition":{"StringEquals":{}}}`), "compares nothing")
+	f(one(`{"Effect":"Allow","Action":["kms:*"],"Condition":{"StringEquals":{"g:UserName":[]}}}`), "0 values")
+	f(one(`{"Effect":"Allow","Action":["kms:*"],"Condition":{}}`), "")
 	f(one(`{"Effect":"Allow","Action":["kms:*k*m*s*a*b*c*d"]}`), "at most 6")
 	f(`{"Version":"9","Statement":[{"Effect":"Allow","Action":["kms:*"]}]}`, "version")
 	f(`{"Version":"1.1","Statement":[]}`, "0 statements")
