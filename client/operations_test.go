@@ -77,6 +77,12 @@ func TestOperations(t *testing.T) {
 		func() (any, error) {
 			return c.CreateDataKeyWithoutPlaintext(ctx, "k", client.DataKeyOptions{Bytes: 64, Context: map[string]string{"a": "b"}})
 		})
+	f(`create-datakeys {"key_id":"k","datakey_length":"16","count":"2"}`, `{"key_id":"k","datakeys":[{"plain_text":"0A0B","cipher_text":"FF"},{"plain_text":"0C0D","cipher_text":"FE"}]}`,
+		[]client.DataKey{{KeyID: "k", Plaintext: []byte{10, 11}, Ciphertext: []byte{255}}, {KeyID: "k", Plaintext: []byte{12, 13}, Ciphertext: []byte{254}}},
+		func() (any, error) { return c.CreateDataKeys(ctx, "k", 2, client.DataKeyOptions{Bytes: 2}) })
+	f(`create-datakeys-without-plaintext {"key_id":"k","count":"1"}`, `{"key_id":"k","datakeys":[{"cipher_text":"FF"}]}`,
+		[]client.DataKey{{KeyID: "k", Ciphertext: []byte{255}}},
+		func() (any, error) { return c.CreateDataKeysWithoutPlaintext(ctx, "k", 1, client.DataKeyOptions{}) })
 	// SHA-256 of the byte 01, calculated elsewhere.
 	const digest = "4BF5122F344554C53BDE2EBB8CD2B7E3D1600AD631C385A5D7CCE23C7785459A"
 	f(`encrypt-datakey {"key_id":"k","plain_text":"01`+digest+`","datakey_plain_length":"1"}`, `{"key_id":"k","cipher_text":"FF","datakey_length":"1"}`,

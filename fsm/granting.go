@@ -52,9 +52,9 @@ func neededGrant(r Request) state.GrantedOps {
 		return grantsOfAction(r.Action)
 	case "createGrant":
 		return state.GrantCreateGrant
-	case "createDataKey":
+	case "createDataKey", "createDataKeys":
 		return state.GrantCreateDataKey
-	case "createDataKeyWithoutPlaintext":
+	case "createDataKeyWithoutPlaintext", "createDataKeysWithoutPlaintext":
 		return state.GrantCreateDataKeyWithoutPlaintext
 	case "encryptDatakey":
 		return state.GrantEncryptDataKey

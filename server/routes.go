@@ -166,6 +166,8 @@ func (s *Server) routes(m *member) []route {
 		// Huawei-style dialect: data keys, data, randomness.
 		{"POST", "/v1.0/{project_id}/kms/create-datakey", smallBody, kms(huawei.CreateDataKey)},
 		{"POST", "/v1.0/{project_id}/kms/create-datakey-without-plaintext", smallBody, kms(huawei.CreateDataKeyWithoutPlaintext)},
+		{"POST", "/v1.0/{project_id}/kms/create-datakeys", smallBody, kms(huawei.CreateDataKeys)},
+		{"POST", "/v1.0/{project_id}/kms/create-datakeys-without-plaintext", smallBody, kms(huawei.CreateDataKeysWithoutPlaintext)},
 		{"POST", "/v1.0/{project_id}/kms/encrypt-datakey", dataBody, kms(huawei.EncryptDataKey)},
 		{"POST", "/v1.0/{project_id}/kms/decrypt-datakey", dataBody, kms(huawei.DecryptDataKey)},
 		{"POST", "/v1.0/{project_id}/kms/encrypt-data", dataBody, kms(huawei.EncryptData)},

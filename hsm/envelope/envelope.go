@@ -60,36 +60,68 @@ func (k *Key) subkey() xaes.Subkey {
 	return k.k1
 }
 
-// seal and open do what the key's algorithm says with the additional data in w;
-// a message that does not authenticate is ErrAuthentication.
+// seal does what the key's algorithm says, with the additional data in w.
 func (k *Key) seal(ctx context.Context, w *work, dst, nonce, plaintext []byte) ([]byte, error) {
-	k1 := k.subkey()
-	if k.algorithm == AlgorithmSM4GCM {
-		derived := w.derived[:sm4gcm.KeySize]
-		if err := sm4gcm.Derive(ctx, k.key, &k1, derived, nonce); err != nil {
-			return nil, err
-		}
-		return sm4gcm.Seal(dst, derived, nonce, plaintext, w.aad), nil
-	}
-	if err := xaes.Derive(ctx, k.key, &k1, w.derived[:], nonce); err != nil {
+	derived := w.derived[:k.derivedSize()]
+	if err := k.derive(ctx, derived, nonce); err != nil {
 		return nil, err
 	}
-	return xaes.SealDerived(dst, w.derived[:], nonce, plaintext, w.aad), nil
+	return k.sealDerived(dst, derived, nonce, plaintext, w.aad), nil
 }
 
-func (k *Key) open(ctx context.Context, w *work, dst, nonce, ciphertext []byte) (out []byte, err error) {
+// derivedSize is the size of the key of one message.
+func (k *Key) derivedSize() int {
+	if k.algorithm == AlgorithmSM4GCM {
+		return sm4gcm.KeySize
+	}
+	return xaes.KeySize
+}
+
+// derive makes the key of a message.
+func (k *Key) derive(ctx context.Context, derived, nonce []byte) error {
 	k1 := k.subkey()
 	if k.algorithm == AlgorithmSM4GCM {
-		derived := w.derived[:sm4gcm.KeySize]
-		if err := sm4gcm.Derive(ctx, k.key, &k1, derived, nonce); err != nil {
-			return nil, err
-		}
+		return sm4gcm.Derive(ctx, k.key, &k1, derived, nonce)
+	}
+	return xaes.Derive(ctx, k.key, &k1, derived, nonce)
+}
+
+// deriveMany makes the keys of many messages, one after the other, with one
+// call of the key. They are the caller's to wipe, all of the slice's capacity.
+func (k *Key) deriveMany(ctx context.Context, nonces []byte) ([]byte, error) {
+	k1 := k.subkey()
+	size := k.derivedSize()
+	derived := make([]byte, 0, len(nonces)/xaes.NonceSize*size+xaes.DerivationSize)
+	for nonce := range slices.Chunk(nonces, xaes.NonceSize) {
+		end := len(derived) + size // SM4-GCM takes the first block of the two
+		derived = xaes.AppendDerivation(derived, &k1, nonce)[:end]
+	}
+	if err := k.key.EncryptBlocks(ctx, derived, derived); err != nil {
+		clear(derived[:cap(derived)])
+		return nil, fmt.Errorf("deriving one-time keys: %w", err)
+	}
+	return derived, nil
+}
+
+// sealDerived seals with the key of the message, which it wipes.
+func (k *Key) sealDerived(dst, derived, nonce, plaintext, aad []byte) []byte {
+	if k.algorithm == AlgorithmSM4GCM {
+		return sm4gcm.Seal(dst, derived, nonce, plaintext, aad)
+	}
+	return xaes.SealDerived(dst, derived, nonce, plaintext, aad)
+}
+
+// open is the inverse of seal; a message that does not authenticate is
+// ErrAuthentication.
+func (k *Key) open(ctx context.Context, w *work, dst, nonce, ciphertext []byte) (out []byte, err error) {
+	derived := w.derived[:k.derivedSize()]
+	if err := k.derive(ctx, derived, nonce); err != nil {
+		return nil, err
+	}
+	if k.algorithm == AlgorithmSM4GCM {
 		out, err = sm4gcm.Open(dst, derived, nonce, ciphertext, w.aad)
 	} else {
-		if err := xaes.Derive(ctx, k.key, &k1, w.derived[:], nonce); err != nil {
-			return nil, err
-		}
-		out, err = xaes.OpenDerived(dst, w.derived[:], nonce, ciphertext, w.aad)
+		out, err = xaes.OpenDerived(dst, derived, nonce, ciphertext, w.aad)
 	}
 	if errors.Is(err, xaes.ErrOpen) {
 		return nil, ErrAuthentication
@@ -155,7 +187,7 @@ func sealWithNonce(ctx context.Context, dst []byte, key *Key, f Fields, nonce [x
 		return nil, fmt.Errorf("%w: %d bytes are more than %d", ErrTooLong, len(plaintext), limit)
 	}
 	h := Header{Fields: f, Algorithm: key.algorithm, Nonce: nonce}
-	dst = slices.Grow(dst, HeaderSize+paddedSize(len(plaintext))+xaes.Overhead)
+	dst = slices.Grow(dst, SealedSize(len(plaintext)))
 	dst = h.appendTo(dst)
 	padded := appendPadded(dst, plaintext)[len(dst):]
 	w := takeWork()

@@ -22,6 +22,17 @@ var CreateDataKeyWithoutPlaintext = endpoint(kms.OpCreateDataKeyWithoutPlaintext
 	return x.createDataKey(ctx, req, false)
 }).with(dataKeyTooLong, dataKeySpec)
 
+// CreateDataKeys is create-datakeys, an extension: up to 1000 data keys, each in
+// the clear and sealed, by one request with one signature and one trace.
+var CreateDataKeys = endpoint(kms.OpCreateDataKeys, func(ctx context.Context, x *exchange, req *wire.CreateDataKeysRequest) (wire.CreateDataKeysReply, error) {
+	return x.createDataKeys(ctx, req, true)
+}).with(nil, dataKeySpec)
+
+// CreateDataKeysWithoutPlaintext is create-datakeys-without-plaintext.
+var CreateDataKeysWithoutPlaintext = endpoint(kms.OpCreateDataKeysWithoutPlaintext, func(ctx context.Context, x *exchange, req *wire.CreateDataKeysRequest) (wire.CreateDataKeysReply, error) {
+	return x.createDataKeys(ctx, req, false)
+}).with(nil, dataKeySpec)
+
 // dataKeyTooLong is the code of a data key that an RSA key cannot encrypt.
 var dataKeyTooLong = map[kms.Kind]string{kms.KindTooLong: "KMS.1904"}
 
@@ -46,6 +57,44 @@ func (x *exchange) createDataKey(ctx context.Context, req *wire.CreateDataKeyReq
 		return reply, err
 	}
 	return wire.CreateDataKeyReply{KeyID: sealed.KeyID, PlainText: sealed.Plaintext, CipherText: sealed.Ciphertext}, nil
+}
+
+func (x *exchange) createDataKeys(ctx context.Context, req *wire.CreateDataKeysRequest, plaintext bool) (reply wire.CreateDataKeysReply, err error) {
+	ref, err := x.keyRef(req.KeyID)
+	if err != nil {
+		return reply, err
+	}
+	size, err := dataKeyBytes(&req.CreateDataKeyRequest)
+	if err != nil {
+		return reply, err
+	}
+	switch {
+	case !req.Count.Set:
+		return reply, missing("count")
+	case req.Count.Value < 1 || req.Count.Value > kms.MaxDataKeys:
+		return reply, invalid("count", "must be 1 to 1000")
+	}
+	bound, err := associated(&req.Associated)
+	if err != nil {
+		return reply, err
+	}
+	count := int(req.Count.Value)
+	sealed, err := x.CreateDataKeys(ctx, x.call, kms.CreateDataKeysRequest{
+		CreateDataKeyRequest: kms.CreateDataKeyRequest{Key: ref, Bytes: size, Context: bound, Plaintext: plaintext},
+		Count:                count,
+	})
+	if err != nil {
+		return reply, err
+	}
+	reply = wire.CreateDataKeysReply{KeyID: sealed.KeyID, Datakeys: make([]wire.DataKey, count)}
+	each := len(sealed.Ciphertexts) / count
+	for i := range reply.Datakeys {
+		reply.Datakeys[i].CipherText = sealed.Ciphertexts[i*each : (i+1)*each]
+		if plaintext {
+			reply.Datakeys[i].PlainText = sealed.Plaintexts[i*size : (i+1)*size]
+		}
+	}
+	return reply, nil
 }
 
 // dataKeyBytes is the length of the data key that is asked for: 32 bytes

@@ -24,6 +24,7 @@ type Service interface {
 	DisableKey(ctx context.Context, c *kms.Call, ref string) (*state.Key, error)
 	ListKeys(ctx context.Context, c *kms.Call, req kms.ListKeysRequest) (kms.KeyPage, error)
 	CreateDataKey(ctx context.Context, c *kms.Call, req kms.CreateDataKeyRequest) (*kms.Sealed, error)
+	CreateDataKeys(ctx context.Context, c *kms.Call, req kms.CreateDataKeysRequest) (*kms.SealedKeys, error)
 	EncryptDataKey(ctx context.Context, c *kms.Call, req kms.EncryptRequest) (*kms.Sealed, error)
 	DecryptDataKey(ctx context.Context, c *kms.Call, req kms.DecryptRequest) (*kms.Sealed, error)
 	EncryptData(ctx context.Context, c *kms.Call, req kms.EncryptRequest) (*kms.Sealed, error)

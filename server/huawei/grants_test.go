@@ -105,6 +105,8 @@ func TestGrantedOperations(t *testing.T) {
 	calls := []struct{ operation, key, verb, body string }{
 		{"create-datakey", "AES", "create-datakey", `{"key_id":"AES"}`},
 		{"create-datakey-without-plaintext", "AES", "create-datakey-without-plaintext", `{"key_id":"AES"}`},
+		{"create-datakey", "AES", "create-datakeys", `{"key_id":"AES","count":2}`},
+		{"create-datakey-without-plaintext", "AES", "create-datakeys-without-plaintext", `{"key_id":"AES","count":2}`},
 		{"encrypt-datakey", "AES", "encrypt-datakey", `{"key_id":"AES","plain_text":"` + zeroKey + `","datakey_plain_length":"64"}`},
 		{"decrypt-datakey", "AES", "decrypt-datakey", `{"key_id":"AES","cipher_text":"SEALED-DEK","datakey_cipher_length":"32"}`},
 		{"describe-key", "AES", "describe-key", `{"key_id":"AES"}`},

@@ -240,7 +240,9 @@ func (w *world) makers() map[string]func() (key string, b body) {
 		"POST create-datakey-without-plaintext": on(aes, body{
 			"datakey_length": 512, "encryption_context": map[string]string{"a": "1", "b": "2"},
 		}),
-		"POST encrypt-datakey": on(aes, body{"plain_text": zeroKey, "datakey_plain_length": 64}),
+		"POST create-datakeys":                   on(aes, body{"count": 3, "datakey_length": 512, "encryption_context": "a=1"}),
+		"POST create-datakeys-without-plaintext": on(aes, body{"count": 2, "key_spec": "AES_128", "encryption_context": map[string]string{"a": "1", "b": "2"}}),
+		"POST encrypt-datakey":                   on(aes, body{"plain_text": zeroKey, "datakey_plain_length": 64}),
 		"POST decrypt-datakey": on(aes, body{
 			"cipher_text": fmt.Sprintf("%x", []byte(dataKey.CipherText)), "datakey_cipher_length": 32, "encryption_context": map[string]string{"a": "1"},
 		}),

@@ -93,6 +93,16 @@ func TestRefusedParameters(t *testing.T) {
 	f("list-keys", `{"key_state":"22"}`, 400, "KMS.0308")
 	f("list-keys", `{"key_spec":"AES"}`, 400, "KMS.1110")
 
+	for _, verb := range []string{"create-datakeys", "create-datakeys-without-plaintext"} {
+		f(verb, `{"key_id":"KEY"}`, 400, "KMS.0204")
+		f(verb, `{"key_id":"KEY","count":0}`, 400, "KMS.0308")
+		f(verb, `{"key_id":"KEY","count":1001}`, 400, "KMS.0308")
+		f(verb, `{"key_id":"KEY","count":"many"}`, 400, "KMS.0308")
+		f(verb, `{"key_id":"KEY","count":2,"datakey_length":"255"}`, 400, "KMS.1903")
+		f(verb, `{"key_id":"KEY","count":2,"datakey_length":"8200"}`, 400, "KMS.1901")
+		f(verb, `{"key_id":"KEY","count":2,"key_spec":"AES_192"}`, 400, "KMS.1902")
+		f(verb, `{"count":2}`, 400, "KMS.0204")
+	}
 	for _, verb := range []string{"create-datakey", "create-datakey-without-plaintext"} {
 		f(verb, `{"key_id":"KEY","datakey_length":0}`, 400, "KMS.1901")
 		f(verb, `{"key_id":"KEY","datakey_length":"8200"}`, 400, "KMS.1901")

@@ -88,6 +88,8 @@ func table() []line {
 		both("list-grants", id, "same", "same", "same", "same", "KMS.0207"),
 		both("create-datakey", id, "same", "KMS.0209", "KMS.0210", "KMS.1301", "KMS.0207"),
 		both("create-datakey-without-plaintext", id, "same", "KMS.0209", "KMS.0210", "KMS.1301", "KMS.0207"),
+		both("create-datakeys", `{"key_id":"KEY","count":2}`, "same", "KMS.0209", "KMS.0210", "KMS.1301", "KMS.0207"),
+		both("create-datakeys-without-plaintext", `{"key_id":"KEY","count":2}`, "same", "KMS.0209", "KMS.0210", "KMS.1301", "KMS.0207"),
 		both("encrypt-datakey", `{"key_id":"KEY","plain_text":"`+zeroKey+`","datakey_plain_length":"64"}`, "same", "KMS.0209", "KMS.0210", "KMS.1301", "KMS.0207"),
 		both("encrypt-data", `{"key_id":"KEY","plain_text":"x"}`, "same", "KMS.0209", "KMS.0210", "KMS.1301", "KMS.0207"),
 	)

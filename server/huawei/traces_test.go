@@ -37,6 +37,8 @@ func TestWhatTracesTell(t *testing.T) {
 	f("describe-key", `{"key_id":"alias/orders"}`, audit.RatingNormal, `{"key_id":"alias/orders"}`, "")
 	f("create-datakey", `{"key_id":"`+id+`","datakey_length":"512","encryption_context":{"b":"2","a":"1"}}`, audit.RatingNormal,
 		`{"key_id":"`+id+`","bits":512,"encryption_context":{"a":"1","b":"2"}}`, `{"key_version":1}`)
+	f("create-datakeys", `{"key_id":"`+id+`","count":"1000"}`, audit.RatingNormal,
+		`{"key_id":"`+id+`","bits":256,"count":1000}`, `{"key_version":1}`)
 	f("encrypt-data", `{"key_id":"`+id+`","plain_text":"`+plain+`","additional_authenticated_data":"hush"}`, audit.RatingNormal,
 		`{"key_id":"`+id+`","bits":512,"additional_authenticated_data_sha256":"25b818295a36862cfd814260b9491438"}`, `{"key_version":1}`)
 	f("encrypt-datakey", `{"key_id":"`+id+`","plain_text":"`+plain+digest+`","datakey_plain_length":"32"}`, audit.RatingWarning, "", "")

@@ -25,20 +25,22 @@ import (
 // uses are the operations that a serving lease is for. What is not here is
 // management.
 var uses = map[Operation]bool{
-	OpCreateDataKey:                 true,
-	OpCreateDataKeyWithoutPlaintext: true,
-	OpEncryptDataKey:                true,
-	OpDecryptDataKey:                true,
-	OpEncryptData:                   true,
-	OpDecryptData:                   true,
-	OpGenerateRandom:                true,
-	OpSign:                          true,
-	OpVerify:                        true,
-	OpGenerateMAC:                   true,
-	OpVerifyMAC:                     true,
-	OpCreateRSADataKeyPair:          true,
-	OpCreateECDataKeyPair:           true,
-	OpDeriveSharedSecret:            true,
+	OpCreateDataKey:                  true,
+	OpCreateDataKeyWithoutPlaintext:  true,
+	OpCreateDataKeys:                 true,
+	OpCreateDataKeysWithoutPlaintext: true,
+	OpEncryptDataKey:                 true,
+	OpDecryptDataKey:                 true,
+	OpEncryptData:                    true,
+	OpDecryptData:                    true,
+	OpGenerateRandom:                 true,
+	OpSign:                           true,
+	OpVerify:                         true,
+	OpGenerateMAC:                    true,
+	OpVerifyMAC:                      true,
+	OpCreateRSADataKeyPair:           true,
+	OpCreateECDataKeyPair:            true,
+	OpDeriveSharedSecret:             true,
 }
 
 // Uses says whether the operation uses keys, rather than to manage them.

@@ -3,11 +3,13 @@ package kms
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/google/uuid"
 
 	"github.com/raftkms/raftkms/fsm/state"
 	"github.com/raftkms/raftkms/hsm"
+	"github.com/raftkms/raftkms/hsm/entropy"
 	"github.com/raftkms/raftkms/hsm/envelope"
 )
 
@@ -34,6 +36,55 @@ func (s *Service) CreateDataKey(ctx context.Context, c *Call, req CreateDataKeyR
 	}
 	sealed.Plaintext = fresh
 	return sealed, nil
+}
+
+// CreateDataKeys draws many fresh data keys and seals them under a symmetric
+// key: one decision, one trace, and few calls of the module for all of them.
+func (s *Service) CreateDataKeys(ctx context.Context, c *Call, req CreateDataKeysRequest) (*SealedKeys, error) {
+	c.asked.Text("key_id", req.Key)
+	c.asked.Number("bits", int64(req.Bytes)*8)
+	c.asked.Number("count", int64(req.Count))
+	c.askedContext(req.Context)
+	key, err := s.usableFor(ctx, c, req.Key, UsageEncryptDecrypt)
+	switch {
+	case err != nil:
+		return nil, err
+	case hsm.Spec(key.Spec).Pair():
+		return nil, Refuse(KindPairKey, "many data keys at once are made under a symmetric key only")
+	case req.Bytes < 1 || req.Bytes > MaxDataKeyBytes:
+		return nil, &Error{Kind: KindInvalid, Parameter: "bytes", Message: "a data key has 1 to 1024 bytes"}
+	case req.Count < 1 || req.Count > MaxDataKeys:
+		return nil, &Error{Kind: KindInvalid, Parameter: "count", Message: "1 to 1000 data keys at a time"}
+	}
+	fresh := make([]byte, req.Count*req.Bytes)
+	sealed, err := s.sealMany(ctx, c, key, fresh, req)
+	if err != nil || !req.Plaintext {
+		clear(fresh)
+		return sealed, err
+	}
+	sealed.Plaintexts = fresh
+	return sealed, nil
+}
+
+// sealMany fills fresh with data keys, and seals them.
+func (s *Service) sealMany(ctx context.Context, c *Call, key *state.Key, fresh []byte, req CreateDataKeysRequest) (*SealedKeys, error) {
+	for part := range slices.Chunk(fresh, entropy.DrawBytes) {
+		if err := s.entropy.Read(ctx, part); err != nil {
+			return nil, moduleError("drawing data keys", err)
+		}
+	}
+	version, loaded, err := s.primary(ctx, c, key)
+	if err != nil {
+		return nil, err
+	}
+	defer s.keys.release(loaded)
+	fields := envelope.Fields{Purpose: envelope.PurposeDataKey, KeyID: loaded.id, KeyVersion: version.Number}
+	ciphertexts, err := envelope.AppendSealMany(ctx, nil, loaded.sealer, fields, fresh, req.Bytes, req.Context)
+	if err != nil {
+		return nil, moduleError("sealing under the key", err)
+	}
+	c.answered.Number("key_version", int64(version.Number))
+	return &SealedKeys{KeyID: key.ID, Ciphertexts: ciphertexts}, nil
 }
 
 // EncryptDataKey seals a data key that the caller has.
@@ -167,11 +218,7 @@ func errCiphertext(cause error) error {
 
 // seal makes an envelope under the key's primary version.
 func (s *Service) seal(ctx context.Context, c *Call, key *state.Key, purpose envelope.Purpose, plaintext []byte, encContext envelope.Context) (*Sealed, error) {
-	version, ok := c.Root.Version(key.ID, key.PrimaryVersion)
-	if !ok {
-		return nil, Refuse(KindInternal, "the key's primary version is missing")
-	}
-	loaded, err := s.keys.use(ctx, key, version)
+	version, loaded, err := s.primary(ctx, c, key)
 	if err != nil {
 		return nil, err
 	}
@@ -182,6 +229,16 @@ func (s *Service) seal(ctx context.Context, c *Call, key *state.Key, purpose env
 	}
 	c.answered.Number("key_version", int64(version.Number))
 	return &Sealed{KeyID: key.ID, Spec: key.Spec, Ciphertext: ciphertext}, nil
+}
+
+// primary loads the version that encrypts. It is given back with release.
+func (s *Service) primary(ctx context.Context, c *Call, key *state.Key) (*state.Version, *loadedKey, error) {
+	version, ok := c.Root.Version(key.ID, key.PrimaryVersion)
+	if !ok {
+		return nil, nil, Refuse(KindInternal, "the key's primary version is missing")
+	}
+	loaded, err := s.keys.use(ctx, key, version)
+	return version, loaded, err
 }
 
 // GenerateRandom returns bytes of the module's own generator.

@@ -16,27 +16,29 @@ type Operation struct {
 
 // The operations.
 var (
-	OpCreateKey                     = Operation{"createKey", "kms:cmk:create", "cmk"}
-	OpDescribeKey                   = Operation{"describeKey", "kms:cmk:get", "cmk"}
-	OpListKeys                      = Operation{"listKeys", "kms:cmk:list", "cmk"}
-	OpEnableKey                     = Operation{"enableKey", "kms:cmk:enable", "cmk"}
-	OpDisableKey                    = Operation{"disableKey", "kms:cmk:disable", "cmk"}
-	OpCreateDataKey                 = Operation{"createDataKey", "kms:dek:create", "cmk"}
-	OpCreateDataKeyWithoutPlaintext = Operation{"createDataKeyWithoutPlaintext", "kms:dek:create", "cmk"}
-	OpEncryptDataKey                = Operation{"encryptDatakey", "kms:dek:crypto", "cmk"}
-	OpDecryptDataKey                = Operation{"decryptDatakey", "kms:dek:crypto", "cmk"}
-	OpEncryptData                   = Operation{"encryptData", "kms:cmk:crypto", "cmk"}
-	OpDecryptData                   = Operation{"decryptData", "kms:cmk:crypto", "cmk"}
-	OpGenerateRandom                = Operation{"genRandom", "kms:cmk:generate", "rng"}
-	OpCreateJoinToken               = Operation{"createJoinToken", "cluster:token:create", "cluster"}
-	OpAdmitNode                     = Operation{"admitNode", "", "cluster"} // by a join token
-	OpApproveRoots                  = Operation{"approveRoots", "root:node:approve", "cluster"}
-	OpRemoveNode                    = Operation{"removeNode", "cluster:node:remove", "cluster"}
-	OpPromoteNode                   = Operation{"promoteNode", "cluster:node:update", "cluster"}
-	OpDemoteNode                    = Operation{"demoteNode", "cluster:node:update", "cluster"}
-	OpBackup                        = Operation{"backupCluster", policy.ActionCreateSnapshot, "cluster"}
-	OpSetConsistency                = Operation{"setConsistency", policy.ActionUpdateCluster, "cluster"}
-	OpBootstrap                     = Operation{"bootstrapCluster", "", "cluster"} // before there is anybody
+	OpCreateKey                      = Operation{"createKey", "kms:cmk:create", "cmk"}
+	OpDescribeKey                    = Operation{"describeKey", "kms:cmk:get", "cmk"}
+	OpListKeys                       = Operation{"listKeys", "kms:cmk:list", "cmk"}
+	OpEnableKey                      = Operation{"enableKey", "kms:cmk:enable", "cmk"}
+	OpDisableKey                     = Operation{"disableKey", "kms:cmk:disable", "cmk"}
+	OpCreateDataKey                  = Operation{"createDataKey", "kms:dek:create", "cmk"}
+	OpCreateDataKeyWithoutPlaintext  = Operation{"createDataKeyWithoutPlaintext", "kms:dek:create", "cmk"}
+	OpCreateDataKeys                 = Operation{"createDataKeys", "kms:dek:create", "cmk"}
+	OpCreateDataKeysWithoutPlaintext = Operation{"createDataKeysWithoutPlaintext", "kms:dek:create", "cmk"}
+	OpEncryptDataKey                 = Operation{"encryptDatakey", "kms:dek:crypto", "cmk"}
+	OpDecryptDataKey                 = Operation{"decryptDatakey", "kms:dek:crypto", "cmk"}
+	OpEncryptData                    = Operation{"encryptData", "kms:cmk:crypto", "cmk"}
+	OpDecryptData                    = Operation{"decryptData", "kms:cmk:crypto", "cmk"}
+	OpGenerateRandom                 = Operation{"genRandom", "kms:cmk:generate", "rng"}
+	OpCreateJoinToken                = Operation{"createJoinToken", "cluster:token:create", "cluster"}
+	OpAdmitNode                      = Operation{"admitNode", "", "cluster"} // by a join token
+	OpApproveRoots                   = Operation{"approveRoots", "root:node:approve", "cluster"}
+	OpRemoveNode                     = Operation{"removeNode", "cluster:node:remove", "cluster"}
+	OpPromoteNode                    = Operation{"promoteNode", "cluster:node:update", "cluster"}
+	OpDemoteNode                     = Operation{"demoteNode", "cluster:node:update", "cluster"}
+	OpBackup                         = Operation{"backupCluster", policy.ActionCreateSnapshot, "cluster"}
+	OpSetConsistency                 = Operation{"setConsistency", policy.ActionUpdateCluster, "cluster"}
+	OpBootstrap                      = Operation{"bootstrapCluster", "", "cluster"} // before there is anybody
 
 	// What an operator asks of a node, besides.
 	OpJoinCluster        = Operation{"joinCluster", "", "cluster"}
@@ -92,7 +94,7 @@ var (
 // hand it out. Asked twice they change nothing that asking once does not.
 func usesOfKeys() []Operation {
 	return []Operation{
-		OpCreateDataKey, OpCreateDataKeyWithoutPlaintext, OpEncryptDataKey, OpDecryptDataKey, OpEncryptData, OpDecryptData,
+		OpCreateDataKey, OpCreateDataKeyWithoutPlaintext, OpCreateDataKeys, OpCreateDataKeysWithoutPlaintext, OpEncryptDataKey, OpDecryptDataKey, OpEncryptData, OpDecryptData,
 		OpGetPublicKey, OpSign, OpVerify, OpGenerateMAC, OpVerifyMAC, OpReEncrypt,
 		OpCreateRSADataKeyPair, OpCreateECDataKeyPair, OpDeriveSharedSecret,
 	}

@@ -9,6 +9,7 @@ import (
 const (
 	MaxDataBytes    = 4096 // plaintext of EncryptData
 	MaxDataKeyBytes = 1024 // a data key
+	MaxDataKeys     = 1000 // of one CreateDataKeys, a number
 	MaxRandomBytes  = 1024 // one GenerateRandom
 )
 
@@ -46,6 +47,12 @@ type CreateDataKeyRequest struct {
 	Plaintext bool // whether the answer carries the data key itself
 }
 
+// CreateDataKeysRequest asks for many fresh data keys at once.
+type CreateDataKeysRequest struct {
+	CreateDataKeyRequest
+	Count int // 1–MaxDataKeys
+}
+
 // EncryptRequest asks for the encryption of a data key or of data.
 type EncryptRequest struct {
 	Key       string
@@ -78,6 +85,15 @@ type Sealed struct {
 
 // Wipe zeroes the plaintext.
 func (s *Sealed) Wipe() { clear(s.Plaintext) }
+
+// SealedKeys are many data keys: Ciphertexts, and Plaintexts where they were
+// asked for, are one behind the other and of equal size. The caller wipes
+// Plaintexts.
+type SealedKeys struct {
+	KeyID       string
+	Ciphertexts []byte
+	Plaintexts  []byte
+}
 
 // ListAliasesRequest asks for one page of aliases, by name.
 type ListAliasesRequest struct {

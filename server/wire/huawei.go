@@ -144,6 +144,20 @@ func (r *CreateDataKeyRequest) member(name, raw []byte) error {
 	return r.Sequenced.member(name, raw)
 }
 
+// CreateDataKeysRequest is the body of create-datakeys and
+// create-datakeys-without-plaintext.
+type CreateDataKeysRequest struct {
+	CreateDataKeyRequest
+	Count FlexInt `json:"count"`
+}
+
+func (r *CreateDataKeysRequest) member(name, raw []byte) error {
+	if string(name) == "count" {
+		return r.Count.set(name, raw)
+	}
+	return r.CreateDataKeyRequest.member(name, raw)
+}
+
 // EncryptDataKeyRequest is the body of encrypt-datakey.
 type EncryptDataKeyRequest struct {
 	Sequenced

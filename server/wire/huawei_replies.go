@@ -151,6 +151,46 @@ func (r CreateDataKeyReply) AppendJSON(dst []byte) []byte {
 // Wipe zeroes the data key.
 func (r CreateDataKeyReply) Wipe() { clear(r.PlainText) }
 
+// DataKey is one of many data keys; PlainText is empty where it is not told.
+type DataKey struct {
+	PlainText  Hex `json:"plain_text,omitempty"`
+	CipherText Hex `json:"cipher_text"`
+}
+
+// CreateDataKeysReply answers create-datakeys and
+// create-datakeys-without-plaintext.
+type CreateDataKeysReply struct {
+	KeyID    string    `json:"key_id"`
+	Datakeys []DataKey `json:"datakeys"`
+}
+
+// AppendJSON implements [Reply].
+func (r CreateDataKeysReply) AppendJSON(dst []byte) []byte {
+	size := 64 + len(r.KeyID)
+	for i := range r.Datakeys {
+		size += 48 + 2*len(r.Datakeys[i].PlainText) + 2*len(r.Datakeys[i].CipherText)
+	}
+	dst = slices.Grow(dst, size) // so that no copy of a data key is left behind
+	dst = appendMember(append(dst, '{'), "key_id", r.KeyID)
+	dst = append(appendName(dst, "datakeys"), '[')
+	for i := range r.Datakeys {
+		k := &r.Datakeys[i]
+		dst = append(appendComma(dst, i), '{')
+		if len(k.PlainText) > 0 {
+			dst = k.PlainText.appendTo(appendName(dst, "plain_text"))
+		}
+		dst = append(k.CipherText.appendTo(appendName(dst, "cipher_text")), '}')
+	}
+	return append(dst, "]}"...)
+}
+
+// Wipe zeroes the data keys.
+func (r CreateDataKeysReply) Wipe() {
+	for i := range r.Datakeys {
+		clear(r.Datakeys[i].PlainText)
+	}
+}
+
 // EncryptDataKeyReply answers encrypt-datakey.
 type EncryptDataKeyReply struct {
 	KeyID         string `json:"key_id"`

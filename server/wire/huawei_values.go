@@ -170,11 +170,12 @@ func (h *Hex) set(name, raw []byte) error {
 
 func (h Hex) appendTo(dst []byte) []byte {
 	const upper = "0123456789ABCDEF"
-	dst = append(dst, '"')
-	for _, b := range h {
-		dst = append(dst, upper[b>>4], upper[b&15])
+	dst = append(slices.Grow(dst, 2*len(h)+2), '"')
+	digits := dst[len(dst) : len(dst)+2*len(h)]
+	for i, b := range h {
+		digits[2*i], digits[2*i+1] = upper[b>>4], upper[b&15]
 	}
-	return append(dst, '"')
+	return append(dst[:len(dst)+len(digits)], '"')
 }
 
 // MarshalJSON implements [json.Marshaler].

@@ -18,6 +18,11 @@ var extensionSteps = []step{
 	{"list-key-versions", func(s *story) {
 		s.wants(200, `"version":2,`, "POST", s.kmsPath("list-key-versions"), `{"key_id":"`+s.keys["other"]+`"}`)
 	}},
+	{"create-datakeys", func(s *story) {
+		key := `{"key_id":"` + s.keys["other"] + `","count":1000}`
+		s.wants(200, `"datakeys":[{"plain_text":"`, "POST", s.kmsPath("create-datakeys"), key)
+		s.wants(200, `"datakeys":[{"cipher_text":"`, "POST", s.kmsPath("create-datakeys-without-plaintext"), key)
+	}},
 	{"deletion protection", func(s *story) {
 		key := `{"key_id":"` + s.keys["other"] + `"}`
 		s.wants(200, "{}", "POST", s.kmsPath("enable-key-deletion-protection"), key)
