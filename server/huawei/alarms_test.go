@@ -118,7 +118,7 @@ func TestRiskTipsNameCallers(t *testing.T) {
 	if m := tips[0].Message; !strings.HasSuffix(m, "; asked for by ada (u1), user u2, user u3 of account d9") {
 		t.Error(m)
 	}
-	if asked.ResourceID != key || !asked.EachUser || !asked.AllProjects || len(asked.Names) != 15 || asked.Within != time.Second {
+	if asked.ResourceID != key || !asked.EachUser || !asked.AllProjects || len(asked.Names) != 17 || asked.Within != time.Second {
 		t.Errorf("asked %+v", asked)
 	}
 	// A search that fails is no reason not to delete, and is told.

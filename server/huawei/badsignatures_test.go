@@ -107,7 +107,8 @@ func TestBadSignatures(t *testing.T) {
 	if a := w.ask("describe-key", `{"key_id":"`+key+`"}`, many(150)); a.status != 200 {
 		t.Errorf("150 headers more: %d %s", a.status, a.body)
 	}
-	if a := w.ask("describe-key", `{"key_id":"`+key+`"}`, many(5000)); a.status != 431 || a.code(t) != "KMS.0203" {
+	// Written at once: the server hangs up before it has read them all.
+	if a := w.raw("POST /v1.0/p/kms/describe-key HTTP/1.1\r\nHost: a\r\n" + strings.Repeat("X-Filler: x\r\n", 5000) + "\r\n"); a.status != 431 || a.code(t) != "KMS.0203" {
 		t.Errorf("5000 headers more: %d %s", a.status, a.body)
 	}
 	// Nor does a project make a difference that is not the credential's.
