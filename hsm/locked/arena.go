@@ -15,9 +15,9 @@ const (
 	MaxBuffer = 1 << 20
 )
 
-// slotSizes are the sizes of memory that share pages: a raw key, and an
-// expanded AES key schedule. Larger buffers have pages of their own.
-var slotSizes = [...]int{32, 512}
+// slotSizes are the sizes of memory that share pages: a raw key, the secret key
+// of a credential with what is derived from it, and an expanded AES key schedule. Larger buffers have pages of their own.
+var slotSizes = [...]int{32, 128, 512}
 
 var (
 	// ErrClosed: the key or the arena has been closed.

@@ -2,6 +2,7 @@ package iam_test
 
 import (
 	"context"
+	"fmt"
 	"syscall"
 	"testing"
 	"time"
@@ -19,10 +20,15 @@ import (
 // asked is a signed request as the HTTP server hands it over.
 func asked(t testing.TB, layout string) *fasthttp.RequestCtx {
 	t.Helper()
+	return askedBy(t, layout, fsmtest.AccessKeyID)
+}
+
+func askedBy(t testing.TB, layout, accessKey string) *fasthttp.RequestCtx {
+	t.Helper()
 	rc := new(fasthttp.RequestCtx)
 	rc.Request.Header.SetMethod(post.method)
 	rc.Request.SetRequestURI(post.path)
-	for name, value := range layouts[layout](t, post, fsmtest.AccessKeyID, testSK, signedAt) {
+	for name, value := range layouts[layout](t, post, accessKey, testSK, signedAt) {
 		rc.Request.Header.Set(name, value)
 	}
 	rc.Request.Header.SetHost(host)
@@ -68,6 +74,46 @@ func BenchmarkDoor(b *testing.B) {
 			b.ReportMetric(float64(cpu(b)-before)/float64(b.N), "cpu-ns/op")
 		})
 	}
+}
+
+// BenchmarkDoorOfMany is the same for one user after the other of many, who all
+// may what they ask by a policy of their own group among many policies.
+func BenchmarkDoorOfMany(b *testing.B) {
+	for _, size := range []struct{ users, policies int }{{10, 10}, {10_000, 1_000}} {
+		b.Run(fmt.Sprintf("users=%d,policies=%d", size.users, size.policies), func(b *testing.B) {
+			root, all := crowd(b, size.users, size.policies)
+			v := newFoundedVerifier(b)
+			for _, rc := range all { // each user's first call looks everything up
+				through(b, v, root, rc)
+			}
+			b.ReportAllocs()
+			before := cpu(b)
+			for i := 0; b.Loop(); i++ {
+				through(b, v, root, all[i%len(all)])
+			}
+			b.ReportMetric(float64(cpu(b)-before)/float64(b.N), "cpu-ns/op")
+		})
+	}
+}
+
+// crowd is a state with that many users and policies, and a request of every user.
+func crowd(t testing.TB, users, policies int) (*state.Root, []*fasthttp.RequestCtx) {
+	m := fsmtest.Bootstrapped(t)
+	for i := range policies {
+		name := fmt.Sprintf("p%d", i)
+		m.Must(fsmtest.CreatePolicy(name, fsmtest.Allow("kms:cmk:get"), fsmtest.Allow("kms:dek:*")))
+		m.Must(fsmtest.CreateGroup(name))
+		m.Must(command.AttachPolicy{Binding: command.Binding{GroupID: fsmtest.ID(name), Policy: fsmtest.ID(name)}})
+	}
+	all := make([]*fasthttp.RequestCtx, users)
+	for i := range all {
+		name := fmt.Sprintf("u%d", i)
+		m.Must(fsmtest.CreateUser(name))
+		m.Must(fsmtest.CreateAccessKey(name))
+		m.Must(command.AddMember{GroupID: fsmtest.ID(fmt.Sprintf("p%d", i%policies)), UserID: fsmtest.ID(name)})
+		all[i] = askedBy(t, "A", fsmtest.AccessKey(name))
+	}
+	return m.State(), all
 }
 
 // cpu is the time this process has computed, which other processes on the

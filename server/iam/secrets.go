@@ -15,7 +15,7 @@ const (
 	// maxSecret is the longest secret key, in bytes.
 	maxSecret = 128
 	// maxCached is how many secret keys are kept open.
-	maxCached = 4096
+	maxCached = 16384
 	// cacheMemory bounds the locked memory they are kept in, in bytes; a
 	// secret key takes up to 512.
 	cacheMemory = maxCached*512 + 64<<10

@@ -77,7 +77,8 @@ func FuzzBodiesOfTheIdentityService(f *testing.F) {
 		if w.replica.Root().Hash() != before {
 			t.Fatal("the state has changed")
 		}
-		for _, e := range []keystone.Endpoint{keystone.BindMFA, keystone.UnbindMFA, keystone.CreatePolicy, keystone.UpdatePolicy, keystone.ChangePassword} {
+		// Not ChangePassword, which takes a hash of 0.1 s: one run in a while would be all.
+		for _, e := range []keystone.Endpoint{keystone.BindMFA, keystone.UnbindMFA, keystone.CreatePolicy, keystone.UpdatePolicy, keystone.UpdateGroup, keystone.UpdateAccessKey} {
 			a := w.ask(e, "POST", "/", body, "X-Auth-Token", admin)
 			switch a.status {
 			case 201, 204: // it was a good one
