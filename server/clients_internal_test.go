@@ -49,6 +49,7 @@ func TestRealClients(t *testing.T) {
 	t.Run("huaweicloud-sdk-go-v3", c.sdkV3)
 	t.Run("client certificates", c.certificates)
 	t.Run("OIDC", c.oidc)
+	t.Run("an administrator who has lost everything", c.comeBack)
 }
 
 // transport trusts the cluster's own CA, and nothing else.
