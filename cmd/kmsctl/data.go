@@ -29,12 +29,16 @@ func addContextFlag(cmd *cobra.Command, context *map[string]string) {
 func (a *app) createDataKeyCommand() *cobra.Command {
 	var o client.DataKeyOptions
 	var hidden bool
+	var count int
 	cmd := &cobra.Command{
 		Use:   "create KEY",
-		Short: "Make a data key and show it, and its encryption, in hex",
+		Short: "Make a data key, or many, and show it, and its encryption, in hex",
 		Args:  exactly("KEY"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.withClient(func(c *client.Client) error {
+				if cmd.Flags().Changed("count") {
+					return a.createDataKeys(cmd, c, args[0], count, hidden, o)
+				}
 				create := c.CreateDataKey
 				if hidden {
 					create = c.CreateDataKeyWithoutPlaintext
@@ -56,7 +60,31 @@ func (a *app) createDataKeyCommand() *cobra.Command {
 	}
 	addDataKeyFlags(cmd, &o)
 	cmd.Flags().BoolVar(&hidden, "without-plaintext", false, "Return the encrypted data key only.")
+	cmd.Flags().IntVar(&count, "count", 1, "Make 1 to 1000 data keys by one request.")
 	return cmd
+}
+
+func (a *app) createDataKeys(cmd *cobra.Command, c *client.Client, key string, count int, hidden bool, o client.DataKeyOptions) error {
+	create := c.CreateDataKeys
+	if hidden {
+		create = c.CreateDataKeysWithoutPlaintext
+	}
+	keys, err := create(cmd.Context(), key, count, o)
+	if err != nil {
+		return err
+	}
+	result := make([]map[string]string, len(keys))
+	rows := make([][]string, len(keys)) // without a heading: a line is a data key
+	for i, k := range keys {
+		result[i] = map[string]string{"key_id": k.KeyID, "ciphertext": hex.EncodeToString(k.Ciphertext)}
+		rows[i] = []string{result[i]["ciphertext"]}
+		if !hidden {
+			result[i]["plaintext"] = hex.EncodeToString(k.Plaintext)
+			rows[i] = append(rows[i], result[i]["plaintext"])
+		}
+		clear(k.Plaintext)
+	}
+	return a.print(cmd, result, rows)
 }
 
 func (a *app) openDataKeyCommand() *cobra.Command {
