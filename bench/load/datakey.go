@@ -20,6 +20,18 @@ func DataKeyRequest(projectID, keyID string) (path string, body []byte, err erro
 	return "/v1.0/" + projectID + "/kms/create-datakey", body, nil
 }
 
+// DataKeysRequest is the path and body of create-datakeys for a key.
+func DataKeysRequest(projectID, keyID string, count int) (path string, body []byte, err error) {
+	body, err = json.Marshal(struct {
+		KeyID string `json:"key_id"`
+		Count int    `json:"count"`
+	}{keyID, count})
+	if err != nil {
+		return "", nil, fmt.Errorf("encoding the request: %w", err)
+	}
+	return "/v1.0/" + projectID + "/kms/create-datakeys", body, nil
+}
+
 // NewDataKeyPoster prepares create-datakey on all nodes of a dev cluster.
 func NewDataKeyPoster(file *devfile.File, keyID string, workers int) (*Poster, error) {
 	ca, err := client.ReadCA(file.CAFile)

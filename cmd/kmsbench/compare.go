@@ -65,7 +65,8 @@ type comparison struct {
 
 	file       *devfile.File
 	kms, fixed subject
-	answer     int // bytes of an answer
+	many       subject // create-datakeys
+	answer     int     // bytes of an answer
 }
 
 // subject is one service and what was measured of it.
@@ -92,13 +93,26 @@ func (c *comparison) run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	if c.kms, err = c.newSubject("raftkms create-datakey", key, c.file.URLs(), ca); err != nil {
+	path, body, err := load.DataKeyRequest(c.file.ProjectID, key)
+	if err != nil {
+		return err
+	}
+	if c.kms, err = c.newSubject("raftkms create-datakey", path, body, c.file.URLs(), ca); err != nil {
 		return err
 	}
 	defer c.kms.poster.Close()
+	manyPath, manyBody, err := load.DataKeysRequest(c.file.ProjectID, key, manyKeys)
+	if err != nil {
+		return err
+	}
+	if c.many, err = c.newSubject("raftkms create-datakeys", manyPath, manyBody, c.file.URLs(), ca); err != nil {
+		return err
+	}
+	defer c.many.poster.Close()
 	for _, node := range c.file.Nodes {
 		c.kms.pids = append(c.kms.pids, node.PID)
 	}
+	c.many.pids = c.kms.pids
 	if err := c.kms.poster.Call(ctx, 0); err != nil {
 		return err
 	}
@@ -108,13 +122,13 @@ func (c *comparison) run(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, server.stop()) }()
-	if c.fixed, err = c.newSubject("fixed response", key, []string{server.url}, server.ca); err != nil {
+	if c.fixed, err = c.newSubject("fixed response", path, body, []string{server.url}, server.ca); err != nil {
 		return err
 	}
 	defer c.fixed.poster.Close()
 	c.fixed.pids = []int{server.cmd.Process.Pid}
 	for range c.rounds {
-		for _, s := range []*subject{&c.kms, &c.fixed} {
+		for _, s := range []*subject{&c.kms, &c.fixed, &c.many} {
 			if err := c.round(ctx, s); err != nil {
 				return err
 			}
@@ -123,12 +137,11 @@ func (c *comparison) run(ctx context.Context) (err error) {
 	return nil
 }
 
-// newSubject prepares the same requests for either service.
-func (c *comparison) newSubject(name, key string, urls []string, ca *x509.CertPool) (subject, error) {
-	path, body, err := load.DataKeyRequest(c.file.ProjectID, key)
-	if err != nil {
-		return subject{}, err
-	}
+// manyKeys is how many data keys a create-datakeys of the comparison makes.
+const manyKeys = 1000
+
+// newSubject prepares a request for a service, to be sent over and over.
+func (c *comparison) newSubject(name, path string, body []byte, urls []string, ca *x509.CertPool) (subject, error) {
 	poster, err := load.NewPoster(load.PosterConfig{
 		URLs: urls, CA: ca, Path: path, Body: body,
 		AccessKey: c.file.AccessKey, SecretKey: c.file.SecretKey, Workers: c.effort.workers,
@@ -188,5 +201,9 @@ func (c *comparison) print(out io.Writer) error {
 		fmt.Fprintf(table, "%s\t%.0f\t%.1f µs\t%.2f ms\t%.2f ms\t\n", s.name, s.rate(), s.perRequest(), s.latency(50), s.latency(99))
 	}
 	fmt.Fprintf(table, "ratio\t%.3f\t%.1f\t\t\t\n", c.kms.rate()/c.fixed.rate(), c.kms.perRequest()/c.fixed.perRequest())
-	return table.Flush()
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintf(out, "\ncreate-datakeys of %d: %.0f data keys/s, %.2f µs of server CPU each\n", manyKeys, c.many.rate()*manyKeys, c.many.perRequest()/manyKeys)
+	return err
 }
