@@ -24,6 +24,7 @@ var usages = map[string][]string{
 	"HMAC_256":       {state.UsageGenerateVerifyMAC},
 	"HMAC_384":       {state.UsageGenerateVerifyMAC},
 	"HMAC_512":       {state.UsageGenerateVerifyMAC},
+	"HMAC_SM3":       {state.UsageGenerateVerifyMAC},
 }
 
 // Usages returns what keys of a spec can be for, the usual one first; none for
@@ -45,7 +46,7 @@ func Importable(spec string) bool {
 }
 
 // softwareOnly tells whether no device carries the spec.
-func softwareOnly(spec string) bool { return spec == "SM2" || spec == "SM4" }
+func softwareOnly(spec string) bool { return spec == "SM2" || spec == "SM4" || spec == "HMAC_SM3" }
 
 // publicKeyFits tells whether the bytes can be the public key of the spec.
 func publicKeyFits(spec string, der []byte) bool {

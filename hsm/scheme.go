@@ -133,7 +133,8 @@ func (p Padding) Fits(spec Spec) bool {
 	}
 }
 
-// HMACHash returns the hash of an HMAC spec, 0 for any other.
+// HMACHash returns the hash of an HMAC spec, 0 for any other and for HMAC_SM3,
+// whose hash the standard library does not have.
 func (s Spec) HMACHash() crypto.Hash {
 	switch s {
 	case SpecHMAC256:

@@ -5,7 +5,7 @@ import "slices"
 // Spec names the algorithm and size of a key's material.
 type Spec string
 
-// The specs. SM4 and SM2 are carried at [LevelSoftware] only.
+// The specs. SM4, SM2 and HMAC_SM3 are carried at [LevelSoftware] only.
 const (
 	SpecAES256    Spec = "AES_256"
 	SpecSM4       Spec = "SM4"
@@ -21,6 +21,7 @@ const (
 	SpecHMAC256   Spec = "HMAC_256"
 	SpecHMAC384   Spec = "HMAC_384"
 	SpecHMAC512   Spec = "HMAC_512"
+	SpecHMACSM3   Spec = "HMAC_SM3"
 )
 
 // Family is what specs of one kind have in common.
@@ -30,7 +31,7 @@ type Family uint8
 const (
 	FamilyAES     Family = iota + 1 // blocks of 16 bytes
 	FamilySM4                       // blocks of 16 bytes
-	FamilyHMAC                      // SHA-2, a key as long as the hash
+	FamilyHMAC                      // SHA-2 or SM3, a key as long as the hash
 	FamilyRSA                       // public exponent 65537
 	FamilyEC                        // a curve in Weierstrass form: ECDSA, ECDH
 	FamilyEd25519                   // EdDSA
@@ -85,6 +86,7 @@ var specs = [...]struct {
 	{SpecHMAC256, FamilyHMAC, 256, []Use{UseMAC}},
 	{SpecHMAC384, FamilyHMAC, 384, []Use{UseMAC}},
 	{SpecHMAC512, FamilyHMAC, 512, []Use{UseMAC}},
+	{SpecHMACSM3, FamilyHMAC, 256, []Use{UseMAC}},
 }
 
 // Specs returns every spec.
@@ -151,7 +153,7 @@ func (s Spec) Pair() bool {
 // whatever module.
 func (s Spec) SoftwareOnly() bool {
 	family := s.Family()
-	return family == FamilySM4 || family == FamilySM2
+	return family == FamilySM4 || family == FamilySM2 || s == SpecHMACSM3
 }
 
 // UseOf returns what w is loaded for: the first use of its spec where it says

@@ -115,6 +115,7 @@ func TestOthersCannotBeToldFromNothing(t *testing.T) {
 	named := func(verb, more string) { f(verb, `{"key_id":"`+key+`"`+more+`}`, `{"key_id":"`+absent+`"`+more+`}`) }
 	named("describe-key", "")
 	named("create-datakey", `,"datakey_length":"256"`)
+	named("create-datakeys", `,"count":2`)
 	named("encrypt-data", `,"plain_text":"x"`)
 	named("disable-key", "")
 	named("schedule-key-deletion", `,"pending_days":"7"`)

@@ -247,7 +247,7 @@ func (x things) body(pattern string) string {
 		"key_alias": `"fresh"`, "alias": `"alias/fresh"`, "aliases": `["alias/` + x.alias + `"]`, "key_description": `"x"`,
 		"pending_days": `"7"`, "rotation_interval": `30`, "limit": `"10"`, "random_data_length": `"256"`,
 		"datakey_length": `"256"`, "datakey_plain_length": `"32"`, "datakey_cipher_length": `"32"`,
-		"plain_text": `"text"`, "cipher_text": `"00aa"`, "message": `"AAAA"`, "signature": `"AAAA"`, "mac": `"AAAA"`, "public_key": `"AAAA"`,
+		"count": `2`, "plain_text": `"text"`, "cipher_text": `"00aa"`, "message": `"AAAA"`, "signature": `"AAAA"`, "mac": `"AAAA"`, "public_key": `"AAAA"`,
 		"message_type": `"RAW"`, "mac_algorithm": `"HMAC_SHA_256"`, "signing_algorithm": `"ECDSA_SHA_256"`, "key_agreement_algorithm": `"ECDH"`,
 		"wrapping_algorithm": `"RSAES_OAEP_SHA_256"`, "import_token": `"AAAA"`, "encrypted_key_material": `"AAAA"`,
 		"tags": `[{"key":"stage","value":"x"}]`, "tag": `{"key":"stage","value":"x"}`, "resources": `[{"type":"CMK","quota":5}]`,

@@ -15,6 +15,7 @@ import (
 	"crypto/rand"
 	"fmt"
 
+	"github.com/emmansun/gmsm/sm3"
 	"github.com/emmansun/gmsm/sm4"
 
 	"github.com/raftkms/raftkms/hsm"
@@ -165,7 +166,11 @@ type macer struct{ held }
 
 func (k *macer) MAC(ctx context.Context, message []byte) ([]byte, error) {
 	return k.compute(ctx, func(secret []byte) ([]byte, error) {
-		h := hmac.New(k.spec.HMACHash().New, secret)
+		newHash := sm3.New
+		if k.spec != hsm.SpecHMACSM3 {
+			newHash = k.spec.HMACHash().New
+		}
+		h := hmac.New(newHash, secret)
 		h.Write(message)
 		return h.Sum(nil), nil
 	})

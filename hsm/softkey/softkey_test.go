@@ -99,6 +99,20 @@ func TestWycheproofHMAC(t *testing.T) {
 	f("hmac_sha512_test.json", hsm.SpecHMAC512)
 }
 
+// HMAC-SM3 as OpenSSL makes it: openssl dgst -sm3 -mac HMAC.
+func TestHMACSM3(t *testing.T) {
+	arena := locked.NewArena(1 << 20)
+	defer arena.Close()
+	loaded, err := softkey.Load(arena, hsm.Wrapped{Spec: hsm.SpecHMACSM3}, bytes.Repeat([]byte{1}, 32))
+	ok(t, err)
+	mac, err := loaded.(hsm.MACer).MAC(t.Context(), []byte("message"))
+	ok(t, err)
+	if want := unhex(t, "85ab4ae39cb74752444e0332bbaa271741af9fd905243efcecd35a07a6f67c50"); !bytes.Equal(mac, want) {
+		t.Errorf("%x, want %x", mac, want)
+	}
+	ok(t, loaded.Close())
+}
+
 // Closing the memory waits for who is inside, and nobody gets in afterwards.
 func TestArenaCloses(t *testing.T) {
 	arena := locked.NewArena(1 << 20)

@@ -190,6 +190,7 @@ func TestSDKMACs(t *testing.T) {
 	f("HMAC_256", algorithm.HMAC_SHA_256, check.HMAC_SHA_256, sha256.Size)
 	f("HMAC_384", algorithm.HMAC_SHA_384, check.HMAC_SHA_384, sha512.Size384)
 	f("HMAC_512", algorithm.HMAC_SHA_512, check.HMAC_SHA_512, sha512.Size)
+	f("HMAC_SM3", algorithm.HMAC_SM3, check.HMAC_SM3, sm3.Size)
 }
 
 // RSA keys encrypt bare blocks that anybody with the public key can make.

@@ -78,7 +78,6 @@ func TestRefusedParameters(t *testing.T) {
 	f("create-key", `{"key_alias":"orders"}`, 400, "KMS.1104")
 	f("create-key", `{"key_alias":"a","key_spec":"AES_512"}`, 400, "KMS.1110")
 	f("create-key", `{"key_alias":"a","key_spec":"RSA_1024"}`, 400, "KMS.1110")
-	f("create-key", `{"key_alias":"a","key_spec":"HMAC_SM3"}`, 400, "KMS.1110")
 	f("create-key", `{"key_alias":"a","key_spec":256}`, 400, "KMS.1110")
 	f("create-key", `{"key_alias":"a","key_usage":"SIGN_VERIFY"}`, 400, "KMS.0308")
 	f("create-key", `{"key_alias":"a","origin":"elsewhere"}`, 400, "KMS.0308")

@@ -20,6 +20,7 @@ var macAlgorithms = map[hsm.Spec]string{
 	hsm.SpecHMAC256: "HMAC_SHA_256",
 	hsm.SpecHMAC384: "HMAC_SHA_384",
 	hsm.SpecHMAC512: "HMAC_SHA_512",
+	hsm.SpecHMACSM3: "HMAC_SM3",
 }
 
 // GenerateMAC makes a MAC.
