@@ -10,6 +10,7 @@
 // v2.40 takes at most eight arguments, and none is wider than a word.
 
 #define _GNU_SOURCE
+#include <errno.h>
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -66,7 +67,7 @@ static _Atomic int wedged;
 
 static void nap(uint64_t ns) {
 	struct timespec t = {ns / 1000000000u, ns % 1000000000u};
-	nanosleep(&t, NULL);
+	while (nanosleep(&t, &t) != 0 && errno == EINTR) {} // the Go runtime sends its threads signals
 }
 
 static word forward(int n, word *a) {
