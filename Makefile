@@ -5,7 +5,7 @@
 GO        ?= go
 BUILD     := build
 VERSION   ?= 0.1.0-dev
-FUZZTIME  ?= 30s
+FUZZTIME  ?= 60s
 TIME      ?= 10m
 SEED      ?=
 PAUSES    ?= 100
@@ -51,7 +51,7 @@ lint: toolchain ## gofmt, go vet, staticcheck
 	$(GO) vet ./...
 	$(GO) tool staticcheck ./...
 
-fuzz: toolchain test-deps ## every fuzz target for FUZZTIME (30s) each
+fuzz: toolchain test-deps ## every fuzz target for FUZZTIME (60s) each
 	@for pkg in $$(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -r -n 1 dirname | sort -u); do \
 		for f in $$(grep -h '^func Fuzz' $$pkg/*_test.go | sed 's/^func \(Fuzz[A-Za-z0-9_]*\).*/\1/'); do \
 			echo "$$pkg $$f"; \
