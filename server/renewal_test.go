@@ -3,8 +3,10 @@ package server
 import (
 	"bytes"
 	"context"
+	"math/rand/v2"
 	"net"
 	"path/filepath"
+	"strconv"
 	"testing"
 	"time"
 
@@ -78,14 +80,27 @@ func awaitAdmin(t *testing.T, s *Server) {
 	}
 }
 
+// freeAddress is a place that nothing listens at, by TCP or UDP. It is below the
+// ports that the kernel gives to outgoing connections, which could take it
+// before whoever asked does.
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 100 {
+		address := net.JoinHostPort("127.0.0.1", strconv.Itoa(12_000+rand.IntN(20_000)))
+		listener, err := net.Listen("tcp", address)
+		if err != nil {
+			continue
+		}
+		packets, err := net.ListenPacket("udp", address)
+		_ = listener.Close()
+		if err != nil {
+			continue
+		}
+		_ = packets.Close()
+		return address
 	}
-	defer listener.Close()
-	return listener.Addr().String()
+	t.Fatal("no port is free")
+	return ""
 }
 
 func TestCertificateIsRenewedWhileServing(t *testing.T) {
