@@ -156,16 +156,8 @@ const groupID = 32
 
 // judgeGroup takes what the policies of a group say, where that is stronger.
 func (by *ground) judgeGroup(v *state.View, group *state.Group, ask *policy.Request) policy.Verdict {
-	for i := range group.Roles {
-		b := &group.Roles[i]
-		if b.ProjectID != "" && b.ProjectID != ask.ProjectID {
-			continue
-		}
-		p, ok := policy.System(b.Role)
-		if !ok {
-			p, ok = v.CompiledPolicy(b.Role)
-		}
-		if ok && by.judge(p, b, group, ask) == policy.Denied {
+	for p, b := range v.Holding(group.Roles, ask.ProjectID) {
+		if by.judge(p, b, group, ask) == policy.Denied {
 			break
 		}
 	}

@@ -6,15 +6,9 @@ import (
 	"github.com/raftkms/raftkms/fsm/state"
 )
 
-const (
-	// codeStep is how long a code is good for, in ms; see [RFC 6238].
-	//
-	// [RFC 6238]: https://www.rfc-editor.org/rfc/rfc6238
-	codeStep = 30_000
-	// maxCodeAhead is how many time steps a code may be ahead of the command
-	// that spends it: a far later one would have every code until then refused.
-	maxCodeAhead = 20
-)
+// maxCodeAhead is how many time steps a code may be ahead of the command that
+// spends it: a far later one would have every code until then refused.
+const maxCodeAhead = 20
 
 // enrolAuthenticator hands the caller a second factor. Who has one that counts
 // must have shown it: else a password that was stolen would replace it.
@@ -84,7 +78,9 @@ func (c *call) spend(userID, id string, step int64) *Refusal {
 }
 
 // mayBeStep tells whether a time step is one that a node can have seen.
-func (c *call) mayBeStep(step int64) bool { return step > 0 && step <= c.Now()/codeStep+maxCodeAhead }
+func (c *call) mayBeStep(step int64) bool {
+	return step > 0 && step <= c.Now()/command.CodeStep+maxCodeAhead
+}
 
 // removeAuthenticator takes a second factor away: the caller's own by a code of
 // it, or by permission that of a user of the account. Tokens that say that it

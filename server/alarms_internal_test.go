@@ -44,6 +44,18 @@ func newSignedClient(t *testing.T, s *Server, as *wire.InitReply) *signedClient 
 // ask sends a request; PROJECT in the path is the project's id.
 func (c *signedClient) ask(method, path, query, body string, reply any) int {
 	c.t.Helper()
+	answer, raw := c.send(method, path, query, body)
+	if reply != nil {
+		if err := json.Unmarshal(raw, reply); err != nil {
+			c.t.Fatalf("%s %s: %d %s: %v", method, path, answer.StatusCode, raw, err)
+		}
+	}
+	return answer.StatusCode
+}
+
+// send is ask with the answer as it came.
+func (c *signedClient) send(method, path, query, body string) (*http.Response, []byte) {
+	c.t.Helper()
 	path = strings.ReplaceAll(path, "PROJECT", c.projectURL)
 	b := request.NewHttpRequestBuilder().WithEndpoint(c.endpoint).WithMethod(method).WithPath(path).
 		AddHeaderParam("Content-Type", "application/json").AddHeaderParam("X-Sdk-Date", time.Now().UTC().Format("20060102T150405Z"))
@@ -72,12 +84,7 @@ func (c *signedClient) ask(method, path, query, body string, reply any) int {
 	defer answer.Body.Close()
 	raw, err := io.ReadAll(answer.Body)
 	must(c.t, err)
-	if reply != nil {
-		if err := json.Unmarshal(raw, reply); err != nil {
-			c.t.Fatalf("%s %s: %d %s: %v", method, path, answer.StatusCode, raw, err)
-		}
-	}
-	return answer.StatusCode
+	return answer, raw
 }
 
 // traces asks for traces of the last hour.

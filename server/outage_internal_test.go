@@ -1,12 +1,10 @@
 package server
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"path/filepath"
 	"strings"
@@ -14,9 +12,6 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
-
-	"github.com/huaweicloud/huaweicloud-sdk-go-v3/core/auth/signer"
-	"github.com/huaweicloud/huaweicloud-sdk-go-v3/core/request"
 
 	"github.com/raftkms/raftkms/hsm"
 	"github.com/raftkms/raftkms/hsm/soft"
@@ -217,23 +212,8 @@ func (c *trio) ask(node int, operation, body string) (int, map[string]any) {
 
 func (c *trio) askAs(accessKey, secretKey string, node int, operation, body string) (int, map[string]any) {
 	c.t.Helper()
-	url := c.nodes[node].cfg.APIURL
-	path := "/v1.0/" + c.founded.ProjectID + "/kms/" + operation
-	signed := request.NewHttpRequestBuilder().WithEndpoint(url).WithMethod("POST").WithPath(path).
-		AddHeaderParam("Content-Type", "application/json").WithBody("body", body).Build()
-	headers, err := signer.Sign(signed, accessKey, secretKey)
-	must(c.t, err)
-	r, err := http.NewRequestWithContext(c.t.Context(), "POST", url+path, bytes.NewReader([]byte(body)))
-	must(c.t, err)
-	r.Header.Set("Content-Type", "application/json")
-	for name, value := range headers {
-		r.Header.Set(name, value)
-	}
-	response, err := c.client.Do(r)
-	must(c.t, err)
-	defer response.Body.Close()
-	raw, err := io.ReadAll(response.Body)
-	must(c.t, err)
+	client := signedClient{t: c.t, client: c.client, endpoint: c.nodes[node].cfg.APIURL, access: accessKey, secret: secretKey, projectURL: c.founded.ProjectID}
+	response, raw := client.send("POST", "/v1.0/PROJECT/kms/"+operation, "", body)
 	reply := make(map[string]any)
 	must(c.t, json.Unmarshal(raw, &reply))
 	if response.StatusCode == http.StatusServiceUnavailable && response.Header.Get("Retry-After") == "" {

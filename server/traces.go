@@ -16,9 +16,7 @@ type watchedTraces struct {
 // Append implements [kms.Traces].
 func (w watchedTraces) Append(ctx context.Context, record *audit.Record) error {
 	markTraced(ctx, record)
-	err := w.server.traces.Append(ctx, record)
-	w.server.metrics.traced(record.Rating, err)
-	return w.watch(err)
+	return w.wrote(record, w.server.traces.Append(ctx, record))
 }
 
 // Reserve implements [kms.Traces].
@@ -30,7 +28,11 @@ func (w watchedTraces) Reserve(ctx context.Context) (*audit.Room, error) {
 // AppendTo implements [kms.Traces].
 func (w watchedTraces) AppendTo(ctx context.Context, room *audit.Room, record *audit.Record) error {
 	markTraced(ctx, record)
-	err := room.Append(ctx, record)
+	return w.wrote(record, room.Append(ctx, record))
+}
+
+// wrote counts a trace whose writing has ended with err.
+func (w watchedTraces) wrote(record *audit.Record, err error) error {
 	w.server.metrics.traced(record.Rating, err)
 	return w.watch(err)
 }

@@ -11,25 +11,24 @@ import (
 // DataKeyRequest is the path and body of create-datakey for a key: the call
 // whose rate is raftkms's main number.
 func DataKeyRequest(projectID, keyID string) (path string, body []byte, err error) {
-	body, err = json.Marshal(struct {
+	return kmsRequest(projectID, "create-datakey", struct {
 		KeyID string `json:"key_id"`
 	}{keyID})
-	if err != nil {
-		return "", nil, fmt.Errorf("encoding the request: %w", err)
-	}
-	return "/v1.0/" + projectID + "/kms/create-datakey", body, nil
 }
 
 // DataKeysRequest is the path and body of create-datakeys for a key.
 func DataKeysRequest(projectID, keyID string, count int) (path string, body []byte, err error) {
-	body, err = json.Marshal(struct {
+	return kmsRequest(projectID, "create-datakeys", struct {
 		KeyID string `json:"key_id"`
 		Count int    `json:"count"`
 	}{keyID, count})
-	if err != nil {
+}
+
+func kmsRequest(projectID, verb string, of any) (path string, body []byte, err error) {
+	if body, err = json.Marshal(of); err != nil {
 		return "", nil, fmt.Errorf("encoding the request: %w", err)
 	}
-	return "/v1.0/" + projectID + "/kms/create-datakeys", body, nil
+	return "/v1.0/" + projectID + "/kms/" + verb, body, nil
 }
 
 // NewDataKeyPoster prepares create-datakey on all nodes of a dev cluster.

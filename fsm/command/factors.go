@@ -2,6 +2,10 @@ package command
 
 // The second factors of users: one-time codes by the time (RFC 6238).
 
+// CodeStep is how long a code is good for, and what time steps are counted in,
+// in ms (RFC 6238 §5.2).
+const CodeStep = 30_000
+
 // The kinds of write of this file.
 const (
 	TypeEnrolAuthenticator   Type = 130

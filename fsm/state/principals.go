@@ -1,6 +1,10 @@
 package state
 
-import "github.com/raftkms/raftkms/fsm/policy"
+import (
+	"iter"
+
+	"github.com/raftkms/raftkms/fsm/policy"
+)
 
 // Principal is a user as one project sees them: with all that decides what they
 // may do there, found once and not again at every call. It never changes.
@@ -81,17 +85,27 @@ func (v *View) principal(id, projectID string, byKey bool) *Principal {
 
 // hold takes the policies of bindings that hold in the project.
 func (p *Principal) hold(v *View, bindings []RoleBinding, group *Group) {
-	for i := range bindings {
-		b := &bindings[i]
-		if b.ProjectID != "" && b.ProjectID != p.projectID {
-			continue
-		}
-		compiled, ok := policy.System(b.Role)
-		if !ok {
-			compiled, ok = v.CompiledPolicy(b.Role)
-		}
-		if ok {
-			p.Held = append(p.Held, Held{Policy: compiled, Binding: b, Group: group})
+	for compiled, b := range v.Holding(bindings, p.projectID) {
+		p.Held = append(p.Held, Held{Policy: compiled, Binding: b, Group: group})
+	}
+}
+
+// Holding are the policies of bindings that hold in a project, compiled. One
+// that is no more is passed over.
+func (v *View) Holding(bindings []RoleBinding, projectID string) iter.Seq2[*policy.Policy, *RoleBinding] {
+	return func(yield func(*policy.Policy, *RoleBinding) bool) {
+		for i := range bindings {
+			b := &bindings[i]
+			if b.ProjectID != "" && b.ProjectID != projectID {
+				continue
+			}
+			compiled, ok := policy.System(b.Role)
+			if !ok {
+				compiled, ok = v.CompiledPolicy(b.Role)
+			}
+			if ok && !yield(compiled, b) {
+				return
+			}
 		}
 	}
 }

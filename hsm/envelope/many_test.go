@@ -12,37 +12,23 @@ import (
 	"github.com/raftkms/raftkms/hsm/softkey"
 )
 
-// counted is a key that counts its calls, and remembers where the last one wrote.
-type counted struct {
-	hsm.Key
-	calls   int
-	derived []byte
-	failure error
-}
-
-func (k *counted) EncryptBlocks(ctx context.Context, dst, src []byte) error {
-	k.calls++
-	k.derived = dst
-	return errors.Join(k.Key.EncryptBlocks(ctx, dst, src), k.failure)
-}
-
 // Every one of many envelopes opens by itself, has a nonce of its own, and they
 // share calls of the key.
 func TestSealMany(t *testing.T) {
 	ctx := t.Context()
 	arena := locked.NewArena(64 << 10)
 	defer arena.Close()
-	load := func(spec hsm.Spec, size int) *counted {
+	load := func(spec hsm.Spec, size int) *watched {
 		t.Helper()
 		loaded, err := softkey.Load(arena, hsm.Wrapped{Spec: spec}, bytes.Repeat([]byte{1}, size))
 		if err != nil {
 			t.Fatal(err)
 		}
-		return &counted{Key: loaded.(hsm.Key)}
+		return &watched{Key: loaded.(hsm.Key)}
 	}
 	fields := envelope.Fields{Purpose: envelope.PurposeDataKey, KeyID: goldenKeyID, KeyVersion: 7}
 	about := stringContext(t, "tenant 7")
-	f := func(below *counted, make func(context.Context, hsm.Key) (*envelope.Key, error), count, size, calls int) {
+	f := func(below *watched, make func(context.Context, hsm.Key) (*envelope.Key, error), count, size, calls int) {
 		t.Helper()
 		key, err := make(ctx, below)
 		if err != nil {

@@ -11,14 +11,16 @@ import (
 	"github.com/raftkms/raftkms/hsm/locked"
 )
 
-// watched is a key that remembers where its output went.
+// watched is a key that counts its calls, and remembers where the last one wrote.
 type watched struct {
 	hsm.Key
+	calls   int
 	derived []byte
 	failure error
 }
 
 func (k *watched) EncryptBlocks(ctx context.Context, dst, src []byte) error {
+	k.calls++
 	k.derived = dst
 	return errors.Join(k.Key.EncryptBlocks(ctx, dst, src), k.failure)
 }

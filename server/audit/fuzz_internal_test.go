@@ -169,6 +169,23 @@ func FuzzBlock(f *testing.F) {
 	})
 }
 
+// readBack verifies the one segment of a directory, and finds what is in it.
+func readBack(t *testing.T, dir string, seg segment) (Report, Answer) {
+	t.Helper()
+	report, err := Verify(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := newSearch(dir, Query{Limit: 1000})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.decoder.Close()
+	s.follows = report.Last + 1
+	s.segment(t.Context(), seg, seg.size)
+	return report, s.answer
+}
+
 // A file of any content in the place of a segment: opening, verifying and
 // searching end, what is found is there, and what is wrong is said.
 func FuzzSegment(f *testing.F) {
@@ -184,22 +201,12 @@ func FuzzSegment(f *testing.F) {
 		if err := os.WriteFile(path, data, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		report, err := Verify(dir)
-		if err != nil {
-			t.Fatal(err)
+		report, answer := readBack(t, dir, segment{first: 1, size: int64(len(data))})
+		if report.Err() == nil && (len(answer.Damaged) > 0 || uint64(len(answer.Found)) != min(report.Records, 1000)) {
+			t.Errorf("sound with %d records, of which %d are found, damaged %v", report.Records, len(answer.Found), answer.Damaged)
 		}
-		s, err := newSearch(dir, Query{Limit: 1000})
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer s.decoder.Close()
-		s.follows = report.Last + 1
-		s.segment(t.Context(), segment{first: 1, size: int64(len(data))}, int64(len(data)))
-		if report.Err() == nil && (len(s.answer.Damaged) > 0 || uint64(len(s.answer.Found)) != min(report.Records, 1000)) {
-			t.Errorf("sound with %d records, of which %d are found, damaged %v", report.Records, len(s.answer.Found), s.answer.Damaged)
-		}
-		if report.Err() != nil && len(s.answer.Damaged) == 0 && uint64(len(s.answer.Found)) < report.Records {
-			t.Errorf("%v: %d of %d found, and nobody says so", report.Err(), len(s.answer.Found), report.Records)
+		if report.Err() != nil && len(answer.Damaged) == 0 && uint64(len(answer.Found)) < report.Records {
+			t.Errorf("%v: %d of %d found, and nobody says so", report.Err(), len(answer.Found), report.Records)
 		}
 	})
 }
@@ -250,19 +257,9 @@ func FuzzVerifyPacked(f *testing.F) {
 				t.Fatal(err)
 			}
 		}
-		report, err := Verify(dir)
-		if err != nil {
-			t.Fatal(err)
-		}
-		s, err := newSearch(dir, Query{Limit: 1000})
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer s.decoder.Close()
-		s.follows = report.Last + 1
-		s.segment(t.Context(), segment{first: 1, size: int64(len(data)), packed: true}, int64(len(data)))
-		if report.Err() == nil && uint64(len(s.answer.Found)) != min(report.Records, 1000) {
-			t.Errorf("sound with %d records, of which %d are found, damaged %v", report.Records, len(s.answer.Found), s.answer.Damaged)
+		report, answer := readBack(t, dir, segment{first: 1, size: int64(len(data)), packed: true})
+		if report.Err() == nil && uint64(len(answer.Found)) != min(report.Records, 1000) {
+			t.Errorf("sound with %d records, of which %d are found, damaged %v", report.Records, len(answer.Found), answer.Damaged)
 		}
 	})
 }

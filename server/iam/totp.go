@@ -8,6 +8,8 @@ import (
 	"encoding/base32"
 	"encoding/binary"
 	"net/url"
+
+	"github.com/raftkms/raftkms/fsm/command"
 )
 
 // One-time codes by the time: RFC 6238 over RFC 4226, as every authenticator
@@ -15,7 +17,7 @@ import (
 const (
 	totpDigits  = 6
 	totpModulus = 1_000_000
-	totpStep    = 30_000 // ms
+	totpStep    = command.CodeStep
 	// totpSkew is how many steps a clock may be off; RFC 6238 §5.2 recommends one.
 	totpSkew = 1
 	// totpSecret is the size of a secret in bytes; RFC 4226 §4 recommends it.

@@ -47,7 +47,7 @@ func (x *exchange) second(ctx context.Context, user *state.User, shown *wire.Aut
 		clear(sealed)
 		return false, err
 	}
-	step, right, err := x.step(ctx, factor.ID, factor.Sealed, string(shown.Passcode), factor.Step)
+	step, right, err := x.step(ctx, factor, shown.Passcode)
 	if err != nil || !right {
 		return false, err
 	}
@@ -59,14 +59,14 @@ func (x *exchange) second(ctx context.Context, user *state.User, shown *wire.Aut
 	return right, nil
 }
 
-// step finds the time step of a code.
-func (x *exchange) step(ctx context.Context, id string, sealed []byte, code string, last int64) (int64, bool, error) {
-	secret, err := x.OpenFactor(ctx, id, sealed)
+// step finds the time step of a code of a second factor that counts.
+func (x *exchange) step(ctx context.Context, factor *state.Authenticator, code wire.SecretString) (int64, bool, error) {
+	secret, err := x.OpenFactor(ctx, factor.ID, factor.Sealed)
 	if err != nil {
 		return 0, false, err
 	}
 	defer clear(secret)
-	step, ok := iam.TOTPStep(secret, code, x.now(), last)
+	step, ok := iam.TOTPStep(secret, string(code), x.now(), factor.Step)
 	return step, ok, nil
 }
 
@@ -134,30 +134,21 @@ func bindMFA(ctx context.Context, x *exchange) (any, error) {
 	if !ok || a.NextID == "" || a.NextID != req.SerialNumber {
 		return nil, kms.Refuse(kms.KindNotFound, "there is no such second factor to confirm")
 	}
-	step, right, err := x.step(ctx, a.NextID, a.NextSealed, string(req.First), 0)
-	if err == nil && right && req.Second != "" {
-		step++
-		right, err = x.isCodeOf(ctx, a, string(req.Second), step)
-	}
-	switch {
-	case err != nil:
+	secret, err := x.OpenFactor(ctx, a.NextID, a.NextSealed)
+	if err != nil {
 		return nil, err
-	case !right:
+	}
+	defer clear(secret)
+	step, right := iam.TOTPStep(secret, string(req.First), x.now(), 0)
+	if right && req.Second != "" {
+		step++
+		right = subtle.ConstantTimeCompare([]byte(iam.TOTPCodeOf(secret, step)), []byte(req.Second)) == 1
+	}
+	if !right {
 		return nil, errCode
 	}
 	x.call.Asked().Text("serial_number", a.NextID)
 	return nil, x.Service.ChangeFactor(ctx, x.call, command.ConfirmAuthenticator{UserID: user.ID, ID: a.NextID, Step: step}, user.ID, a.NextID)
-}
-
-// isCodeOf tells whether a code is that of a step, of the factor that was
-// handed out.
-func (x *exchange) isCodeOf(ctx context.Context, a *state.Authenticator, code string, step int64) (bool, error) {
-	secret, err := x.OpenFactor(ctx, a.NextID, a.NextSealed)
-	if err != nil {
-		return false, err
-	}
-	defer clear(secret)
-	return subtle.ConstantTimeCompare([]byte(iam.TOTPCodeOf(secret, step)), []byte(code)) == 1, nil
 }
 
 // unbindMFA answers PUT /v3.0/OS-MFA/mfa-devices/unbind. Guesses at the code
@@ -172,7 +163,7 @@ func unbindMFA(ctx context.Context, x *exchange) (any, error) {
 	if factor == nil || req.SerialNumber != "" && req.SerialNumber != factor.ID {
 		return nil, kms.Refuse(kms.KindNotFound, "the user has no such second factor")
 	}
-	step, right, err := x.step(ctx, factor.ID, factor.Sealed, string(req.Code), factor.Step)
+	step, right, err := x.step(ctx, factor, req.Code)
 	if err != nil {
 		return nil, err
 	}

@@ -22,8 +22,8 @@ func (s *Service) CreateDataKey(ctx context.Context, c *Call, req CreateDataKeyR
 	if err != nil {
 		return nil, err
 	}
-	if req.Bytes < 1 || req.Bytes > MaxDataKeyBytes {
-		return nil, &Error{Kind: KindInvalid, Parameter: "bytes", Message: "a data key has 1 to 1024 bytes"}
+	if err := checkDataKeySize(req.Bytes); err != nil {
+		return nil, err
 	}
 	fresh := make([]byte, req.Bytes)
 	if err := s.entropy.Read(ctx, fresh); err != nil {
@@ -36,6 +36,13 @@ func (s *Service) CreateDataKey(ctx context.Context, c *Call, req CreateDataKeyR
 	}
 	sealed.Plaintext = fresh
 	return sealed, nil
+}
+
+func checkDataKeySize(bytes int) error {
+	if bytes < 1 || bytes > MaxDataKeyBytes {
+		return &Error{Kind: KindInvalid, Parameter: "bytes", Message: "a data key has 1 to 1024 bytes"}
+	}
+	return nil
 }
 
 // CreateDataKeys draws many fresh data keys and seals them under a symmetric
@@ -51,9 +58,11 @@ func (s *Service) CreateDataKeys(ctx context.Context, c *Call, req CreateDataKey
 		return nil, err
 	case hsm.Spec(key.Spec).Pair():
 		return nil, Refuse(KindPairKey, "many data keys at once are made under a symmetric key only")
-	case req.Bytes < 1 || req.Bytes > MaxDataKeyBytes:
-		return nil, &Error{Kind: KindInvalid, Parameter: "bytes", Message: "a data key has 1 to 1024 bytes"}
-	case req.Count < 1 || req.Count > MaxDataKeys:
+	}
+	if err := checkDataKeySize(req.Bytes); err != nil {
+		return nil, err
+	}
+	if req.Count < 1 || req.Count > MaxDataKeys {
 		return nil, &Error{Kind: KindInvalid, Parameter: "count", Message: "1 to 1000 data keys at a time"}
 	}
 	fresh := make([]byte, req.Count*req.Bytes)
