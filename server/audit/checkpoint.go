@@ -84,6 +84,11 @@ func OpenCheckpoint(signed []byte, verifierKey string) (c Checkpoint, err error)
 	if err != nil {
 		return c, fmt.Errorf("%w: %w", ErrCheckpoint, err)
 	}
+	for _, s := range opened.Sigs {
+		if _, err := base64.StdEncoding.Strict().DecodeString(s.Base64); err != nil {
+			return c, fmt.Errorf("%w: its signature has another spelling than ours", ErrCheckpoint)
+		}
+	}
 	lines := strings.Split(opened.Text, "\n")
 	if len(lines) != 8 {
 		return c, ErrCheckpoint
