@@ -5,7 +5,8 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"errors"
-	"unicode/utf8"
+
+	"github.com/emmansun/gmsm/sm3"
 
 	"github.com/raftkms/raftkms/server/wire"
 )
@@ -83,7 +84,20 @@ func dataKeyRequest(key string, o DataKeyOptions) wire.CreateDataKeyRequest {
 
 // EncryptDataKey encrypts the caller's own data key of 1 to 1024 bytes.
 func (c *Client) EncryptDataKey(ctx context.Context, key string, dataKey []byte, context map[string]string) ([]byte, error) {
-	digest := sha256.Sum256(dataKey)
+	ciphertext, err := c.encryptDataKey(ctx, key, dataKey, sha256.Sum256(dataKey), context)
+	if refused, ok := errors.AsType[*Error](err); ok && refused.Code == codeDigest {
+		// Beside data keys under SM4 keys there is SM3, and only the service knows
+		// which keys are.
+		return c.encryptDataKey(ctx, key, dataKey, sm3.Sum(dataKey), context)
+	}
+	return ciphertext, err
+}
+
+// codeDigest is what a data key is refused with that is not beside the digest
+// that the key goes with.
+const codeDigest = "KMS.2103"
+
+func (c *Client) encryptDataKey(ctx context.Context, key string, dataKey []byte, digest [32]byte, context map[string]string) ([]byte, error) {
 	plain := append(append(make([]byte, 0, len(dataKey)+len(digest)), dataKey...), digest[:]...)
 	defer clear(plain)
 	request := wire.EncryptDataKeyRequest{
@@ -114,38 +128,25 @@ func (c *Client) DecryptDataKey(ctx context.Context, key string, ciphertext []by
 	if err := c.call(ctx, "decrypt-datakey", again, request, &reply); err != nil {
 		return nil, err
 	}
-	digest := sha256.Sum256(reply.DataKey)
-	if subtle.ConstantTimeCompare(digest[:], reply.DatakeyDgst) != 1 {
-		clear(reply.DataKey)
-		return nil, errDigest
+	for _, digest := range [][32]byte{sha256.Sum256(reply.DataKey), sm3.Sum(reply.DataKey)} { // the latter under SM4 keys
+		if subtle.ConstantTimeCompare(digest[:], reply.DatakeyDgst) == 1 {
+			return reply.DataKey, nil
+		}
 	}
-	return reply.DataKey, nil
+	clear(reply.DataKey)
+	return nil, errDigest
 }
 
-// EncryptData encrypts 1 to 4096 bytes of UTF-8 text. Other bytes are the
-// caller's to encode, for instance in base64.
+// EncryptData encrypts 1 to 4096 bytes of UTF-8 text under a symmetric CMK.
+// Other bytes are the caller's to encode, for instance in base64.
 func (c *Client) EncryptData(ctx context.Context, key string, plaintext []byte, context map[string]string) ([]byte, error) {
-	if !utf8.Valid(plaintext) {
-		return nil, errors.New("encrypt-data: the plaintext is not UTF-8 text; encode it first")
-	}
-	request := wire.EncryptDataRequest{KeyID: key, Associated: associated(context), PlainText: plaintext}
-	var reply wire.EncryptDataReply
-	if err := c.call(ctx, "encrypt-data", again, request, &reply); err != nil {
-		return nil, err
-	}
-	return reply.CipherText, nil
+	return c.EncryptDataUnder(ctx, plaintext, Under{Key: key, Context: context})
 }
 
 // DecryptData opens what EncryptData made; the ciphertext names its key. The
 // caller wipes the plaintext.
 func (c *Client) DecryptData(ctx context.Context, ciphertext []byte, context map[string]string) (plaintext []byte, keyID string, err error) {
-	request := wire.DecryptDataRequest{CipherText: ciphertext, Associated: associated(context)}
-	var reply wire.DecryptDataReply
-	if err := c.call(ctx, "decrypt-data", again, request, &reply); err != nil {
-		return nil, "", err
-	}
-	clear(reply.PlainText)
-	return reply.PlainTextBase64, reply.KeyID, nil
+	return c.DecryptDataUnder(ctx, ciphertext, Under{Context: context})
 }
 
 // Random returns n random bytes (1 to 1024) of the service's generators.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 
 	"github.com/raftkms/raftkms/server/wire"
 )
@@ -21,6 +22,11 @@ var (
 	ErrForbidden = errors.New("the permission is missing")
 	// ErrCiphertext: the ciphertext was altered, or belongs to another key or context.
 	ErrCiphertext = errors.New("the ciphertext does not open")
+	// ErrUsage: the key's spec or usage is for something else.
+	ErrUsage = errors.New("the key is not for this")
+	// ErrAlgorithm: the algorithm is not one of the key's spec, or the digest not
+	// as long as the algorithm's hash.
+	ErrAlgorithm = errors.New("the algorithm does not fit")
 	// ErrUnavailable: no node could serve the call before time ran out.
 	ErrUnavailable = errors.New("no node could serve the call")
 	// ErrOutcomeUnknown: the call may or may not have taken effect.
@@ -50,6 +56,10 @@ func (e *Error) Is(cause error) bool {
 		return e.Code == "KMS.0209"
 	case ErrCiphertext:
 		return e.Code == "KMS.2201"
+	case ErrUsage:
+		return slices.Contains([]string{"KMS.0325", "KMS.0331", "KMS.0334", "KMS.0335", "KMS.0341", "KMS.1114", "KMS.1115"}, e.Code)
+	case ErrAlgorithm:
+		return slices.Contains([]string{"KMS.0329", "KMS.0332", "KMS.2105", "KMS.2106"}, e.Code)
 	case ErrOutcomeUnknown:
 		return e.Code == "KMS.0103"
 	case ErrUnauthenticated:

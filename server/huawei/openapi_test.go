@@ -184,8 +184,6 @@ func gather(goType reflect.Type, into map[string]reflect.Type) {
 		switch {
 		case f.Anonymous:
 			gather(f.Type, into)
-		case goType == reflect.TypeFor[wire.MACReply]() && f.Name == "MAC": // in lower case, so not wire.Hex
-			into["mac"] = reflect.TypeFor[string]()
 		case name != "-":
 			into[name] = f.Type
 		}
@@ -206,7 +204,7 @@ func jsonTypes(goType reflect.Type, isRequest bool) []string {
 		return []string{"boolean", "string"}
 	case reflect.TypeFor[wire.Context]():
 		return []string{"object", "string"}
-	case reflect.TypeFor[wire.Hex](), reflect.TypeFor[wire.Base64](), reflect.TypeFor[wire.Text]():
+	case reflect.TypeFor[wire.Hex](), reflect.TypeFor[wire.LowerHex](), reflect.TypeFor[wire.Base64](), reflect.TypeFor[wire.Text]():
 		return []string{"string"}
 	}
 	switch goType.Kind() {

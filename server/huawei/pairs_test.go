@@ -333,6 +333,26 @@ func TestSDKReEncrypt(t *testing.T) {
 		t.Errorf("%s", r.body)
 	}
 
+	// What is bound to a context, an extension here, moves to another one.
+	var bound wire.EncryptDataReply
+	w.must("encrypt-data", `{"key_id":"`+a+`","plain_text":"text","encryption_context":{"b":"2","a":"1"}}`, &bound)
+	move := func(from, to string) string {
+		return `{"destination_key_id":"` + b + `","cipher_text":"` + b64(bound.CipherText) + `","source_encryption_context":` + from + `,"destination_encryption_context":` + to + `}`
+	}
+	var rebound wire.ReEncryptReply
+	w.must("re-encrypt", move(`{"a":"1","b":"2"}`, `"text"`), &rebound)
+	if r := w.ask("decrypt-data", `{"cipher_text":"`+rebound.CipherText+`","additional_authenticated_data":"text"}`); r.status != 200 {
+		t.Errorf("%d %s", r.status, r.body)
+	}
+	for from, code := range map[string]string{`{"a":"1"}`: "KMS.2201", `{"a":1}`: "KMS.0208", `7`: "KMS.0208"} {
+		if r := w.ask("re-encrypt", move(from, `""`)); r.status != 400 || r.code(t) != code {
+			t.Errorf("from %s: %d %s, want %s", from, r.status, r.body, code)
+		}
+	}
+	if r := w.ask("re-encrypt", move(`{"a":"1","b":"2"}`, `{"a":1}`)); r.status != 400 || r.code(t) != "KMS.0208" {
+		t.Errorf("%d %s", r.status, r.body)
+	}
+
 	// A data key stays one: in hex, and nothing opens it as data.
 	var dataKey wire.CreateDataKeyReply
 	w.must("create-datakey", `{"key_id":"`+a+`"}`, &dataKey)

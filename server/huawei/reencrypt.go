@@ -33,7 +33,9 @@ var ReEncrypt = endpoint(kms.OpReEncrypt, func(ctx context.Context, x *exchange,
 		reply.CipherText = base64.StdEncoding.EncodeToString(to.Ciphertext)
 	}
 	return reply, nil
-}).with(nil, map[string]string{"source_key_id": "KMS.0205", "destination_key_id": "KMS.0205"})
+}).with(nil, map[string]string{
+	"source_key_id": "KMS.0205", "destination_key_id": "KMS.0205", "source_encryption_context": "KMS.0208", "destination_encryption_context": "KMS.0208",
+})
 
 func orSymmetric(algorithm string) string {
 	if algorithm == "" {
@@ -68,11 +70,11 @@ func (x *exchange) reEncryptRequest(req *wire.ReEncryptRequest) (asked kms.ReEnc
 	if err != nil {
 		return asked, invalid("cipher_text", "must be the ciphertext as it was returned")
 	}
-	from, err := associated(&wire.Associated{AdditionalAuthenticatedData: req.SourceAdditionalAuthenticatedData})
+	from, err := associated(&wire.Associated{EncryptionContext: req.SourceEncryptionContext, AdditionalAuthenticatedData: req.SourceAdditionalAuthenticatedData})
 	if err != nil {
 		return asked, err
 	}
-	to, err := associated(&wire.Associated{AdditionalAuthenticatedData: req.DestinationAdditionalAuthenticatedData})
+	to, err := associated(&wire.Associated{EncryptionContext: req.DestinationEncryptionContext, AdditionalAuthenticatedData: req.DestinationAdditionalAuthenticatedData})
 	if err != nil {
 		return asked, err
 	}

@@ -96,9 +96,12 @@ type ReEncryptRequest struct {
 	DestinationEncryptionAlgorithm         string  `json:"destination_encryption_algorithm,omitempty"`
 	DatakeyCipherLength                    FlexInt `json:"datakey_cipher_length,omitzero"`
 	CipherText                             string  `json:"cipher_text"`
-	// Extensions: the versions of asymmetric keys; absent: the first.
-	SourceKeyVersion      FlexInt `json:"source_key_version,omitzero"`
-	DestinationKeyVersion FlexInt `json:"destination_key_version,omitzero"`
+	// Extensions: the versions of asymmetric keys (absent: the first), and the
+	// other form of what a ciphertext is bound to.
+	SourceKeyVersion             FlexInt `json:"source_key_version,omitzero"`
+	DestinationKeyVersion        FlexInt `json:"destination_key_version,omitzero"`
+	SourceEncryptionContext      Context `json:"source_encryption_context,omitzero"`
+	DestinationEncryptionContext Context `json:"destination_encryption_context,omitzero"`
 }
 
 func (r *ReEncryptRequest) member(name, raw []byte) error {
@@ -121,6 +124,10 @@ func (r *ReEncryptRequest) member(name, raw []byte) error {
 		return r.SourceKeyVersion.set(name, raw)
 	case "destination_key_version":
 		return r.DestinationKeyVersion.set(name, raw)
+	case "source_encryption_context":
+		return r.SourceEncryptionContext.set(name, raw)
+	case "destination_encryption_context":
+		return r.DestinationEncryptionContext.set(name, raw)
 	case "cipher_text":
 		return setText(&r.CipherText, name, raw)
 	}

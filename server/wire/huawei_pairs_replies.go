@@ -1,7 +1,6 @@
 package wire
 
 import (
-	"encoding/hex"
 	"slices"
 	"strconv"
 )
@@ -42,18 +41,18 @@ func (r VerifyReply) AppendJSON(dst []byte) []byte {
 	return append(appendMember(dst, "signature_valid", r.SignatureValid), '}')
 }
 
-// MACReply answers generate-mac. Its hex is in lower case.
+// MACReply answers generate-mac.
 type MACReply struct {
-	KeyID        string `json:"key_id"`
-	MACAlgorithm string `json:"mac_algorithm"`
-	MAC          []byte `json:"-"`
+	KeyID        string   `json:"key_id"`
+	MACAlgorithm string   `json:"mac_algorithm"`
+	MAC          LowerHex `json:"mac"`
 }
 
 // AppendJSON implements [Reply].
 func (r MACReply) AppendJSON(dst []byte) []byte {
 	dst = appendMember(append(dst, '{'), "key_id", r.KeyID)
 	dst = appendMember(dst, "mac_algorithm", r.MACAlgorithm)
-	return append(hex.AppendEncode(append(appendName(dst, "mac"), '"'), r.MAC), `"}`...)
+	return append(r.MAC.appendTo(appendName(dst, "mac")), '}')
 }
 
 // VerifyMACReply answers verify-mac; the truth value is one, unlike verify's.

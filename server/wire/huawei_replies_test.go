@@ -59,6 +59,7 @@ func TestReplies(t *testing.T) {
 	f(wire.DecryptDataKeyReply{DataKey: wire.Hex{1}, DatakeyLength: "1", DatakeyDgst: wire.Hex{2}}, `{"data_key":"01","datakey_length":"1","datakey_dgst":"02"}`)
 	f(wire.EncryptDataReply{KeyID: "k", CipherText: wire.Base64{0xff, 0xef}}, `{"key_id":"k","cipher_text":"/+8="}`)
 	f(wire.DecryptDataReply{KeyID: "k", PlainText: wire.Text("<é\n"), PlainTextBase64: wire.Base64("<é\n")}, `{"key_id":"k","plain_text":"<é\n","plain_text_base64":"PMOpCg=="}`)
+	f(wire.MACReply{KeyID: "k", MACAlgorithm: "HMAC_SHA_256", MAC: wire.LowerHex{0xab}}, `{"key_id":"k","mac_algorithm":"HMAC_SHA_256","mac":"ab"}`)
 	f(wire.RandomReply{RandomData: wire.Hex{0xfe}}, `{"random_data":"FE"}`)
 	f(wire.NewError("KMS.0207", "gone", "r1"),
 		`{"error":{"error_code":"KMS.0207","error_msg":"gone"},"error_code":"KMS.0207","error_msg":"gone","request_id":"r1"}`)

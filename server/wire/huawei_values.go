@@ -2,6 +2,7 @@ package wire
 
 import (
 	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -183,6 +184,19 @@ func (h Hex) MarshalJSON() ([]byte, error) { return h.appendTo(nil), nil }
 
 // UnmarshalJSON implements [json.Unmarshaler].
 func (h *Hex) UnmarshalJSON(raw []byte) error { return fromJSON(raw, h.set) }
+
+// LowerHex is Hex for a reply whose hex is in lower case.
+type LowerHex []byte
+
+func (h LowerHex) appendTo(dst []byte) []byte {
+	return append(hex.AppendEncode(append(dst, '"'), h), '"')
+}
+
+// MarshalJSON implements [json.Marshaler].
+func (h LowerHex) MarshalJSON() ([]byte, error) { return h.appendTo(nil), nil }
+
+// UnmarshalJSON implements [json.Unmarshaler].
+func (h *LowerHex) UnmarshalJSON(raw []byte) error { return fromJSON(raw, (*Hex)(h).set) }
 
 // Base64 is bytes that the wire carries as standard base64 with padding
 // (RFC 4648 §4). Other spellings of the same bytes are refused.
