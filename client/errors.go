@@ -27,6 +27,12 @@ var (
 	// ErrAlgorithm: the algorithm is not one of the key's spec, or the digest not
 	// as long as the algorithm's hash.
 	ErrAlgorithm = errors.New("the algorithm does not fit")
+	// ErrImportToken: the parameters of an import have expired, were used up by
+	// failures, or are another key's. New ones help.
+	ErrImportToken = errors.New("the import's parameters are not good any more")
+	// ErrMaterial: imported material does not open, is none of the key's spec, or
+	// differs from what the key had.
+	ErrMaterial = errors.New("the material is not what the key takes")
 	// ErrUnavailable: no node could serve the call before time ran out.
 	ErrUnavailable = errors.New("no node could serve the call")
 	// ErrOutcomeUnknown: the call may or may not have taken effect.
@@ -60,6 +66,10 @@ func (e *Error) Is(cause error) bool {
 		return slices.Contains([]string{"KMS.0325", "KMS.0331", "KMS.0334", "KMS.0335", "KMS.0341", "KMS.1114", "KMS.1115"}, e.Code)
 	case ErrAlgorithm:
 		return slices.Contains([]string{"KMS.0329", "KMS.0332", "KMS.2105", "KMS.2106"}, e.Code)
+	case ErrImportToken:
+		return slices.Contains([]string{"KMS.2601", "KMS.2603", "KMS.2605"}, e.Code)
+	case ErrMaterial:
+		return slices.Contains([]string{"KMS.0311", "KMS.2604", "KMS.2606", "KMS.2608", "KMS.2609", "KMS.2610"}, e.Code)
 	case ErrOutcomeUnknown:
 		return e.Code == "KMS.0103"
 	case ErrUnauthenticated:

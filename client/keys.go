@@ -62,7 +62,8 @@ type Key struct {
 	Origin      string    `json:"origin"` // kms or external
 	Created     time.Time `json:"created"`
 
-	Deletion  time.Time `json:"deletion,omitzero"` // when it is deleted; zero unless it is PendingDeletion
+	Deletion  time.Time `json:"deletion,omitzero"`         // when it is deleted; zero unless it is PendingDeletion
+	Expires   time.Time `json:"material_expires,omitzero"` // when its imported material is deleted; zero: never
 	Level     string    `json:"protection_level,omitempty"`
 	Protected bool      `json:"deletion_protection,omitempty"`
 	Rotated   bool      `json:"rotation_enabled,omitempty"`
@@ -178,6 +179,9 @@ func readKey(d wire.KeyDetail) (Key, error) {
 	}
 	if key.Deletion, err = readTime(d.ScheduledDeletionDate); err != nil {
 		return Key{}, fmt.Errorf("reading the key's deletion date: %w", err)
+	}
+	if key.Expires, err = readTime(d.ExpirationTime); err != nil {
+		return Key{}, fmt.Errorf("reading when the key's material expires: %w", err)
 	}
 	return key, nil
 }

@@ -69,6 +69,11 @@ func TestOperations(t *testing.T) {
 	f(`disable-key {"key_id":"k"}`, `{"key_info":{"key_id":"k","key_state":"3"}}`, nil,
 		func() (any, error) { return nil, c.DisableKey(ctx, "k") })
 
+	expiring := key
+	expiring.Expires = key.Created
+	f(`describe-key {"key_id":"k"}`, `{"key_info":`+strings.Replace(keyDetail, `"expiration_time":""`, `"expiration_time":"1600000000000"`, 1)+`}`, expiring,
+		func() (any, error) { return c.DescribeKey(ctx, "k") })
+
 	f(`create-datakey {"key_id":"k"}`, `{"key_id":"k","plain_text":"0A0B","cipher_text":"FF"}`,
 		client.DataKey{KeyID: "k", Plaintext: []byte{10, 11}, Ciphertext: []byte{255}},
 		func() (any, error) { return c.CreateDataKey(ctx, "k", client.DataKeyOptions{}) })

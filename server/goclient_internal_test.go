@@ -53,6 +53,8 @@ func TestGoClient(t *testing.T) {
 	t.Run("data key pairs", func(t *testing.T) { goDataKeyPairs(t, k, aes) })
 	t.Run("shared secrets", func(t *testing.T) { goSharedSecrets(t, k, made("EC_P384", "KEY_AGREEMENT")) })
 	t.Run("data keys under SM4", func(t *testing.T) { goSM4(t, k) })
+	t.Run("imported secrets", func(t *testing.T) { goImportedSecret(t, k) })
+	t.Run("imported pairs", func(t *testing.T) { goImportedPairs(t, k) })
 }
 
 func goSignatures(t *testing.T, k *client.Client, made func(spec, usage string) string) {

@@ -3,16 +3,13 @@ package campaign
 import (
 	"context"
 	"crypto/rand"
-	"crypto/rsa"
-	"crypto/sha256"
-	"crypto/x509"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 
 	"github.com/raftkms/raftkms/bench/history"
+	"github.com/raftkms/raftkms/client/wrapping"
 	"github.com/raftkms/raftkms/server/wire"
 )
 
@@ -25,27 +22,19 @@ func plant(ctx context.Context, d *direct, known *secrets) error {
 		return fmt.Errorf("making a key for material: %w", v.err)
 	}
 	var parameters wire.ImportParametersReply
-	asked := wire.ImportParametersRequest{KeyID: made.KeyInfo.KeyID, WrappingAlgorithm: "RSAES_OAEP_SHA_256"}
+	asked := wire.ImportParametersRequest{KeyID: made.KeyInfo.KeyID, WrappingAlgorithm: wrapping.OAEPSHA256}
 	if v := d.do(ctx, "get-parameters-for-import", asked, &parameters); v.outcome != history.OK {
 		return fmt.Errorf("asking for a wrapping key: %w", v.err)
-	}
-	parsed, err := x509.ParsePKIXPublicKey(parameters.PublicKey)
-	if err != nil {
-		return fmt.Errorf("reading the wrapping key: %w", err)
-	}
-	public, is := parsed.(*rsa.PublicKey)
-	if !is {
-		return errors.New("the wrapping key is no RSA key")
 	}
 	material := make([]byte, 32)
 	rand.Read(material) // it does not fail
 	known.add("imported material", material)
-	wrapped, err := rsa.EncryptOAEP(sha256.New(), rand.Reader, public, material, nil)
+	wrapped, err := wrapping.Secret(wrapping.OAEPSHA256, parameters.PublicKey, material)
 	if err != nil {
-		return fmt.Errorf("wrapping material: %w", err)
+		return err
 	}
 	known.add("an import token", parameters.ImportToken)
-	given := wire.ImportMaterialRequest{KeyID: made.KeyInfo.KeyID, ImportToken: parameters.ImportToken, EncryptedKeyMaterial: wrapped}
+	given := wire.ImportMaterialRequest{KeyID: made.KeyInfo.KeyID, ImportToken: parameters.ImportToken, EncryptedKeyMaterial: wrapped.Material}
 	if v := d.do(ctx, "import-key-material", given, &struct{}{}); v.outcome != history.OK {
 		return fmt.Errorf("importing material: %w", v.err)
 	}

@@ -3,10 +3,6 @@ package main_test
 import (
 	"bytes"
 	"context"
-	"crypto/rand"
-	"crypto/rsa"
-	"crypto/sha256"
-	"crypto/x509"
 	"encoding/base64"
 	"io/fs"
 	"os"
@@ -18,6 +14,8 @@ import (
 	"time"
 
 	"github.com/huaweicloud/huaweicloud-sdk-go-v3/services/kms/v2/model"
+
+	"github.com/raftkms/raftkms/client/wrapping"
 )
 
 // A key's wrapped material stands in the files of all nodes while the key
@@ -123,7 +121,7 @@ func discardImports(t *testing.T, c *cluster, nodes []sdk) map[string][]byte {
 		t.Fatal(err)
 	}
 	key := *made.KeyInfo.KeyId
-	parameters := func(node int) (token string, public *rsa.PublicKey) {
+	parameters := func(node int) (token string, public []byte) {
 		t.Helper()
 		p, err := nodes[node].kms.CreateParametersForImport(&model.CreateParametersForImportRequest{Body: &model.GetParametersForImportRequestBody{
 			KeyId: key, WrappingAlgorithm: model.GetGetParametersForImportRequestBodyWrappingAlgorithmEnum().RSAES_OAEP_SHA_256,
@@ -131,12 +129,8 @@ func discardImports(t *testing.T, c *cluster, nodes []sdk) map[string][]byte {
 		if err != nil {
 			t.Fatal(err)
 		}
-		der, _ := base64.StdEncoding.DecodeString(*p.PublicKey)
-		parsed, err := x509.ParsePKIXPublicKey(der)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return *p.ImportToken, parsed.(*rsa.PublicKey)
+		public, _ = base64.StdEncoding.DecodeString(*p.PublicKey)
+		return *p.ImportToken, public
 	}
 	bring := func(node int, token string, block []byte, expires int64) error {
 		_, err := nodes[node].kms.ImportKeyMaterial(&model.ImportKeyMaterialRequest{Body: &model.ImportKeyMaterialRequestBody{
@@ -155,11 +149,11 @@ func discardImports(t *testing.T, c *cluster, nodes []sdk) map[string][]byte {
 		parameters(i % 3)
 	}
 	token, public := parameters(2)
-	block, err := rsa.EncryptOAEP(sha256.New(), rand.Reader, public, bytes.Repeat([]byte{7}, 32), nil)
+	wrapped, err := wrapping.Secret(wrapping.OAEPSHA256, public, bytes.Repeat([]byte{7}, 32))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := bring(0, token, block, time.Now().Unix()+3); err != nil {
+	if err := bring(0, token, wrapped.Material, time.Now().Unix()+3); err != nil {
 		t.Fatal(err)
 	}
 	// Fields 2 and, of the version, 3 of command.ImportMaterial.

@@ -3,11 +3,6 @@ package huawei_test
 import (
 	"bytes"
 	"crypto/aes"
-	"crypto/rand"
-	"crypto/rsa"
-	"crypto/sha1"
-	"crypto/sha256"
-	"crypto/x509"
 	"encoding/base64"
 	"fmt"
 	"testing"
@@ -15,6 +10,7 @@ import (
 
 	"github.com/huaweicloud/huaweicloud-sdk-go-v3/services/kms/v2/model"
 
+	"github.com/raftkms/raftkms/client/wrapping"
 	"github.com/raftkms/raftkms/hsm"
 	"github.com/raftkms/raftkms/hsm/keypair"
 	"github.com/raftkms/raftkms/hsm/kwp"
@@ -34,39 +30,25 @@ func (w *world) external(spec string) string {
 }
 
 // parameters fetches what an import is made with.
-func (w *world) parameters(id, algorithm string) (token string, public *rsa.PublicKey) {
+func (w *world) parameters(id, algorithm string) (token string, public []byte) {
 	w.t.Helper()
 	var p wire.ImportParametersReply
 	w.must("get-parameters-for-import", fmt.Sprintf(`{"key_id":%q,"wrapping_algorithm":%q}`, id, algorithm), &p)
-	parsed, err := x509.ParsePKIXPublicKey(p.PublicKey)
-	if err != nil {
-		w.t.Fatal(err)
-	}
 	token = b64(p.ImportToken)
 	if left := time.Until(time.Unix(p.ExpirationTime, 0)); len(token) < 200 || len(token) > 6144 || p.KeyID != id || left < 23*time.Hour {
 		w.t.Errorf("a token of %d characters for %s, %v left", len(token), p.KeyID, left)
 	}
-	return token, parsed.(*rsa.PublicKey)
+	return token, p.PublicKey
 }
 
 // wrap wraps as the algorithm says.
-func wrap(t *testing.T, algorithm string, public *rsa.PublicKey, material []byte) string {
+func wrap(t *testing.T, algorithm string, public, material []byte) string {
 	t.Helper()
-	var block []byte
-	var err error
-	switch algorithm {
-	case "RSAES_OAEP_SHA_256":
-		block, err = rsa.EncryptOAEP(sha256.New(), rand.Reader, public, material, nil)
-	case "RSAES_OAEP_SHA_1":
-		block, err = rsa.EncryptOAEP(sha1.New(), rand.Reader, public, material, nil)
-	default:
-		//lint:ignore SA1019 RSAES_PKCS1_V1_5 is one of the three wrapping algorithms of the guides; ten failures end a token
-		block, err = rsa.EncryptPKCS1v15(rand.Reader, public, material)
-	}
+	w, err := wrapping.Secret(algorithm, public, material)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return b64(block)
+	return b64(w.Material)
 }
 
 func importBody(id, token, material, more string) string {
@@ -222,14 +204,10 @@ func TestSDKImportExpires(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	der, _ := base64.StdEncoding.DecodeString(*p.PublicKey)
-	parsed, err := x509.ParsePKIXPublicKey(der)
-	if err != nil {
-		t.Fatal(err)
-	}
+	public, _ := base64.StdEncoding.DecodeString(*p.PublicKey)
 	expires := time.Now().Unix() + 3600
 	if _, err := client.ImportKeyMaterial(&model.ImportKeyMaterialRequest{Body: &model.ImportKeyMaterialRequestBody{
-		KeyId: id, ImportToken: *p.ImportToken, EncryptedKeyMaterial: wrap(t, "RSAES_OAEP_SHA_256", parsed.(*rsa.PublicKey), make([]byte, 32)), ExpirationTime: &expires,
+		KeyId: id, ImportToken: *p.ImportToken, EncryptedKeyMaterial: wrap(t, "RSAES_OAEP_SHA_256", public, make([]byte, 32)), ExpirationTime: &expires,
 	}}); err != nil {
 		t.Fatal(err)
 	}
