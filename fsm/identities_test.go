@@ -256,6 +256,7 @@ func TestLossesAreFenced(t *testing.T) {
 	m.Must(fsmtest.CreatePolicy("q", fsmtest.Allow("kms:*")))
 	m.Must(command.CreateProject{ID: fsmtest.ID("r"), Name: "r"})
 	m.Must(fsmtest.AddCA("ca"))
+	m.Must(command.EnrolAuthenticator{UserID: fsmtest.UserID, ID: fsmtest.ID("phone"), Sealed: []byte("sealed")})
 	ada, group := command.Binding{UserID: fsmtest.ID("ada"), Policy: fsmtest.ID("p")}, command.Binding{GroupID: fsmtest.ID("g"), Policy: policy.RoleAuditor}
 	document := fsmtest.CreatePolicy("p", fsmtest.Deny("kms:*")).Document
 	for _, body := range []command.Body{
@@ -273,6 +274,9 @@ func TestLossesAreFenced(t *testing.T) {
 		command.DeletePolicy{ID: fsmtest.ID("p")},
 		command.SetPassword{UserID: fsmtest.ID("ada"), Hash: fsmtest.PasswordHash},
 		fsmtest.RevokeToken("t"),
+		// The password alone gets no token any more; tokens of a factor that is gone end.
+		command.ConfirmAuthenticator{UserID: fsmtest.UserID, ID: fsmtest.ID("phone"), Step: fsmtest.Start / command.CodeStep},
+		command.RemoveAuthenticator{UserID: fsmtest.UserID},
 		command.UpdateAccessKey{ID: fsmtest.AccessKey("ada")},
 		command.DeleteAccessKey{ID: fsmtest.AccessKey("ada")},
 		command.UpdateUser{ID: fsmtest.ID("ada"), Name: "ada"},

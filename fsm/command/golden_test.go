@@ -140,40 +140,61 @@ func full(t *testing.T, body command.Body) command.Command {
 // The bytes of every command are what they were when its type came in.
 func TestGolden(t *testing.T) {
 	for _, body := range bodies() {
-		t.Run(body.Type().String(), func(t *testing.T) {
-			cmd := full(t, body)
-			data, err := command.Encode(cmd)
-			if err != nil {
-				t.Fatal(err)
-			}
-			file := filepath.Join("testdata", body.Type().String()+".hex")
-			if *update {
-				if err := os.WriteFile(file, []byte(hexLines(data)), 0o644); err != nil {
-					t.Fatal(err)
-				}
-			}
-			golden, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if diff := cmp.Diff(string(golden), hexLines(data)); diff != "" {
-				t.Fatalf("encoded differently (-golden +got):\n%s", diff)
-			}
-			raw, err := hex.DecodeString(strings.ReplaceAll(string(golden), "\n", ""))
-			if err != nil {
-				t.Fatal(err)
-			}
-			decoded, err := command.Decode(raw)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if diff := cmp.Diff(cmd, decoded); diff != "" {
-				t.Fatalf("decoded differently (-want +got):\n%s", diff)
-			}
-		})
+		t.Run(body.Type().String(), func(t *testing.T) { golden(t, body.Type().String(), full(t, body)) })
 	}
 	if len(bodies()) != len(command.Types()) {
 		t.Fatalf("%d golden files for %d types", len(bodies()), len(command.Types()))
+	}
+}
+
+// Fields that came in later have golden bytes of their own, beside those of
+// commands without them.
+func TestGoldenLaterFields(t *testing.T) {
+	provider := everyProvider()
+	provider.GroupsClaim = "groups"
+	t.Run("a provider of groups", func(t *testing.T) { golden(t, "add-provider-of-groups", full(t, provider)) })
+
+	byToken := full(t, fsmtest.DisableKey("golden"))
+	byToken.Caller = fsmtest.ByToken(byToken.Caller)
+	byToken.Caller.Epoch, byToken.Caller.Expires = 7, fsmtest.Start+1
+	t.Run("a caller with a token", func(t *testing.T) { golden(t, "caller-with-token", byToken) })
+
+	byProvider := full(t, fsmtest.DisableKey("golden"))
+	byProvider.Caller.Via, byProvider.Caller.CredentialID, byProvider.Caller.Expires = command.ViaProvider, "golden", fsmtest.Start+1
+	byProvider.Caller.Groups = fsmtest.ID("golden") + fsmtest.ID("gilded")
+	t.Run("a caller with groups", func(t *testing.T) { golden(t, "caller-with-groups", byProvider) })
+}
+
+// golden compares a command with a file of testdata, both ways.
+func golden(t *testing.T, name string, cmd command.Command) {
+	t.Helper()
+	data, err := command.Encode(cmd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join("testdata", name+".hex")
+	if *update {
+		if err := os.WriteFile(file, []byte(hexLines(data)), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	golden, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(golden), hexLines(data)); diff != "" {
+		t.Fatalf("encoded differently (-golden +got):\n%s", diff)
+	}
+	raw, err := hex.DecodeString(strings.ReplaceAll(string(golden), "\n", ""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	decoded, err := command.Decode(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(cmd, decoded); diff != "" {
+		t.Fatalf("decoded differently (-want +got):\n%s", diff)
 	}
 }
 
