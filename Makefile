@@ -66,7 +66,7 @@ bench-audit: ## traces: cost of a record, with the disk's fsync; create-datakey 
 
 bench: build ## create-datakey beside a web server that does nothing: throughput and server CPU per request; and what the door costs
 	@$(BUILD)/kmsbench compare --module $(MODULE)
-	@echo "the door (signature and permission), at most 4 µs of CPU and 2 allocations a request:"
+	@echo "the door (signature and permission), at most 4 µs of CPU and 2 allocations a request; of many users, each in turn, without what reading their requests costs:"
 	@$(GO) test -run '^$$' -bench '^BenchmarkDoor(OfMany)?$$' -benchtime 100000x ./server/iam | grep '^Benchmark'
 	@echo "permission by 20 statements, at most 1 µs and no allocation, of one user after the other; among 10,000 users and 1,000 policies times as much as among 10 and 10:"
 	@$(GO) test -run '^$$' -bench '^BenchmarkAuthorizeMany$$' -benchtime 200000x ./fsm | grep '^Benchmark'

@@ -71,7 +71,8 @@ func authorize(v *state.View, caller command.Caller, r Request) (by *state.Grant
 
 // decide is authorize for a user who is known, as the request's project sees
 // them, in further groups (see [command.Caller]), from an address, with a second
-// factor or without. It says besides what the answer rests on.
+// factor or without. It says besides what the answer rests on; by which policy a
+// principal may who always may, it does not.
 func decide(v *state.View, p *state.Principal, groups, source string, mfa bool, r Request) (*Refusal, ground) {
 	user, domain := p.User, p.Domain
 	ask := policy.Request{
@@ -102,6 +103,9 @@ func decide(v *state.View, p *state.Principal, groups, source string, mfa bool, 
 		ask.Key = policy.Key{ID: r.Key.ID, Alias: r.Key.Name, Spec: r.Key.Spec, Usage: r.Key.Usage, Origin: r.Key.Origin, Tags: r.Key}
 	default:
 		ask.OnKey, ask.Key.ID = true, r.Key.ID
+	}
+	if own && groups == "" && p.Always.Allow(&ask) {
+		return nil, ground{verdict: policy.Allowed}
 	}
 	by := judge(v, p, groups, &ask)
 	if own && by.verdict == policy.Silent {

@@ -29,7 +29,7 @@ func Explain(root *state.Root, userID, source string, mfa bool, r Request) Expla
 	if refusal := stands(p); refusal != nil {
 		return Explanation{Refusal: refusal}
 	}
-	refusal, by := decide(v, p, "", source, mfa, r)
+	refusal, by := decide(v, p.Explained(), "", source, mfa, r)
 	e := Explanation{Refusal: refusal, Granted: by.grant != nil, Verdict: by.verdict}
 	if by.binding == nil {
 		return e

@@ -78,12 +78,12 @@ func ensure[T any](at *atomic.Pointer[T]) *T {
 
 // hashOf spreads principals over their places. It protects nothing: ids are
 // drawn by nodes, not by clients.
-func hashOf(id, projectID string, byKey bool) uint64 {
+func hashOf(id string, byKey bool) uint64 {
 	h := uint64(0x9e37_79b9_7f4a_7c15)
 	if byKey {
 		h = ^h
 	}
-	return mix(mix(h, id), projectID)
+	return mix(h, id)
 }
 
 func mix(h uint64, s string) uint64 {

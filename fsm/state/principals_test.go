@@ -2,6 +2,7 @@ package state_test
 
 import (
 	"fmt"
+	"sync"
 	"testing"
 
 	"github.com/raftkms/raftkms/fsm/policy"
@@ -15,12 +16,14 @@ func TestPrincipalsEndWithTheirRecords(t *testing.T) {
 	x := state.NewRoot().Txn()
 	domain := &state.Domain{ID: "d", Name: "d", Enabled: true}
 	project := &state.Project{ID: "p", Name: "p", DomainID: "d", Enabled: true}
+	project2 := &state.Project{ID: "p2", Name: "p2", DomainID: "d", Enabled: true}
 	group := &state.Group{ID: "g", Name: "g", DomainID: "d", Roles: []state.RoleBinding{{Role: policy.RoleAuditor}, {Role: "q", ProjectID: "p"}, {Role: "none"}}}
 	user := &state.User{ID: "u", Name: "u", DomainID: "d", Enabled: true, Groups: []string{"g"}, Roles: []state.RoleBinding{{Role: policy.RoleKMSCrypto, ProjectID: "other"}}}
 	key := &state.AccessKey{ID: "k", UserID: "u", Enabled: true}
 	custom := &state.Policy{ID: "q", Name: "q", DomainID: "d", Document: document}
 	x.PutDomain(domain)
 	x.PutProject(project)
+	x.PutProject(project2)
 	x.PutPolicy(custom)
 	x.PutGroup(group)
 	x.PutUser(user)
@@ -39,6 +42,11 @@ func TestPrincipalsEndWithTheirRecords(t *testing.T) {
 	}
 	if p := root.Principal("u", "nowhere"); len(p.Held) != 0 || p.Project != nil {
 		t.Fatalf("in a project that is not there: %+v", p)
+	}
+
+	// Of two projects each is found as itself, whichever was asked for first.
+	if second := root.PrincipalByKey("k", "p2"); second.Project != project2 || len(second.Held) != 1 || root.PrincipalByKey("k", "p2") != second || root.PrincipalByKey("k", "p") != first {
+		t.Fatalf("in a second project: %+v", second)
 	}
 
 	f := func(name string, ends bool, change func(x *state.Txn)) {
@@ -103,4 +111,40 @@ func TestManyPrincipals(t *testing.T) {
 			}
 		}
 	}
+}
+
+// Whoever asks for one principal at the same time, in whichever project, gets
+// them as they are there.
+func TestPrincipalsSideBySide(t *testing.T) {
+	x := state.NewRoot().Txn()
+	x.PutDomain(&state.Domain{ID: "d", Name: "d", Enabled: true})
+	projects := []string{"", "p0", "p1", "p2"}
+	for _, id := range projects[1:] {
+		x.PutProject(&state.Project{ID: id, Name: id, DomainID: "d", Enabled: true})
+	}
+	for i := range 200 {
+		id := fmt.Sprintf("user-%d", i)
+		x.PutUser(&state.User{ID: id, Name: id, DomainID: "d", Enabled: true, Roles: []state.RoleBinding{{Role: policy.RoleKMSCrypto, ProjectID: "p1"}}})
+	}
+	root := x.Commit()
+	var all sync.WaitGroup
+	for worker := range 4 {
+		all.Go(func() {
+			for i := range 200 {
+				for j := range projects {
+					project := projects[(j+worker)%len(projects)]
+					p := root.Principal(fmt.Sprintf("user-%d", i), project)
+					held := 0
+					if project == "p1" {
+						held = 1
+					}
+					if p.UserID != fmt.Sprintf("user-%d", i) || (p.Project == nil) != (project == "") || p.Project != nil && p.Project.ID != project || len(p.Held) != held || !p.Usable {
+						t.Errorf("user %d in %q: %+v", i, project, p)
+						return
+					}
+				}
+			}
+		})
+	}
+	all.Wait()
 }

@@ -1,6 +1,8 @@
 package iam_test
 
 import (
+	"bufio"
+	"bytes"
 	"context"
 	"fmt"
 	"syscall"
@@ -77,27 +79,50 @@ func BenchmarkDoor(b *testing.B) {
 }
 
 // BenchmarkDoorOfMany is the same for one user after the other of many, who all
-// may what they ask by a policy of their own group among many policies.
+// may what they ask by a policy of their own group among many policies. What
+// the server keeps of each of them has left the processor's caches by the time
+// they come again, and that counts. That the bench's own 10,000 requests have
+// left them as well does not: each is read into one buffer, as a server reads
+// it, and what the same reading costs without a door is taken off.
 func BenchmarkDoorOfMany(b *testing.B) {
 	for _, size := range []struct{ users, policies int }{{10, 10}, {10_000, 1_000}} {
 		b.Run(fmt.Sprintf("users=%d,policies=%d", size.users, size.policies), func(b *testing.B) {
 			root, all := crowd(b, size.users, size.policies)
 			v := newFoundedVerifier(b)
-			for _, rc := range all { // each user's first call looks everything up
-				through(b, v, root, rc)
+			var rc fasthttp.RequestCtx
+			var source bytes.Reader
+			buffer := bufio.NewReader(&source)
+			come := func(i int) {
+				source.Reset(all[i%len(all)])
+				buffer.Reset(&source)
+				if err := rc.Request.Read(buffer); err != nil {
+					b.Fatal(err)
+				}
 			}
-			b.ReportAllocs()
+			for i := range all { // each user's first call looks everything up
+				come(i)
+				through(b, v, root, &rc)
+			}
 			before := cpu(b)
-			for i := 0; b.Loop(); i++ {
-				through(b, v, root, all[i%len(all)])
+			for i := range b.N {
+				come(i)
 			}
-			b.ReportMetric(float64(cpu(b)-before)/float64(b.N), "cpu-ns/op")
+			read := cpu(b) - before
+			b.ReportAllocs()
+			b.ResetTimer()
+			before = cpu(b)
+			for i := range b.N {
+				come(i)
+				through(b, v, root, &rc)
+			}
+			b.ReportMetric(float64(cpu(b)-before-read)/float64(b.N), "cpu-ns/op")
+			b.ReportMetric(0, "ns/op") // with the reading
 		})
 	}
 }
 
 // crowd is a state with that many users and policies, and a request of every user.
-func crowd(t testing.TB, users, policies int) (*state.Root, []*fasthttp.RequestCtx) {
+func crowd(t testing.TB, users, policies int) (*state.Root, [][]byte) {
 	m := fsmtest.Bootstrapped(t)
 	for i := range policies {
 		name := fmt.Sprintf("p%d", i)
@@ -105,13 +130,13 @@ func crowd(t testing.TB, users, policies int) (*state.Root, []*fasthttp.RequestC
 		m.Must(fsmtest.CreateGroup(name))
 		m.Must(command.AttachPolicy{Binding: command.Binding{GroupID: fsmtest.ID(name), Policy: fsmtest.ID(name)}})
 	}
-	all := make([]*fasthttp.RequestCtx, users)
+	all := make([][]byte, users)
 	for i := range all {
 		name := fmt.Sprintf("u%d", i)
 		m.Must(fsmtest.CreateUser(name))
 		m.Must(fsmtest.CreateAccessKey(name))
 		m.Must(command.AddMember{GroupID: fsmtest.ID(fmt.Sprintf("p%d", i%policies)), UserID: fsmtest.ID(name)})
-		all[i] = askedBy(t, "A", fsmtest.AccessKey(name))
+		all[i] = []byte(askedBy(t, "A", fsmtest.AccessKey(name)).Request.String())
 	}
 	return m.State(), all
 }

@@ -36,8 +36,9 @@ type Secrets struct {
 	arena *locked.Arena
 
 	mu      sync.RWMutex
-	entries map[string]*secretEntry // by access key id
-	ring    []*secretEntry          // the same, for the clock that finds what to drop
+	entries map[*state.AccessKey]*secretEntry // those that are open; found without a look into the record
+	byID    map[string]*secretEntry           // by access key id; the same, and those for which there was no memory
+	ring    []*secretEntry                    // all in byID, for the clock that finds what to drop
 	hand    int
 	closed  bool
 }
@@ -61,7 +62,8 @@ func NewSecrets(open OpenSecret) *Secrets {
 	return &Secrets{
 		open:    open,
 		arena:   locked.NewArena(cacheMemory),
-		entries: make(map[string]*secretEntry),
+		entries: make(map[*state.AccessKey]*secretEntry),
+		byID:    make(map[string]*secretEntry),
 	}
 }
 
@@ -70,7 +72,7 @@ func (s *Secrets) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.closed = true
-	s.entries, s.ring = nil, nil
+	s.entries, s.byID, s.ring = nil, nil, nil
 	return s.arena.Close()
 }
 
@@ -95,8 +97,8 @@ func (s *Secrets) read(ctx context.Context, accessKey *state.AccessKey, into *[m
 func (s *Secrets) cached(accessKey *state.AccessKey, into *[maxSecret]byte) (int, bool) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	e := s.entries[accessKey.ID]
-	if e == nil || e.record != accessKey {
+	e := s.entries[accessKey]
+	if e == nil {
 		return 0, false
 	}
 	if !e.used.Load() {
@@ -113,8 +115,8 @@ func (s *Secrets) derived(accessKey *state.AccessKey, sig *signature, into *[max
 	}
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	e := s.entries[accessKey.ID]
-	if e == nil || e.record != accessKey || e.scheme != sig.scheme || !bytes.Equal(e.scope, sig.scope) {
+	e := s.entries[accessKey]
+	if e == nil || e.scheme != sig.scheme || !bytes.Equal(e.scope, sig.scope) {
 		return nil
 	}
 	if !e.used.Load() {
@@ -130,8 +132,8 @@ func (s *Secrets) keepDerived(accessKey *state.AccessKey, sig *signature, key []
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	e := s.entries[accessKey.ID]
-	if e == nil || e.record != accessKey || e.buffer == nil {
+	e := s.entries[accessKey]
+	if e == nil {
 		return
 	}
 	room := e.buffer.Bytes()[len(e.secret):]
@@ -147,10 +149,11 @@ func (s *Secrets) keep(accessKey *state.AccessKey, secret []byte) {
 	if s.closed {
 		return
 	}
-	e := s.entries[accessKey.ID]
-	switch {
-	case e != nil && e.record == accessKey:
+	if s.entries[accessKey] != nil {
 		return // another request was faster
+	}
+	e := s.byID[accessKey.ID]
+	switch {
 	case e != nil:
 		// The record has changed: the place stays, the secret goes.
 	case len(s.ring) < maxCached:
@@ -158,23 +161,22 @@ func (s *Secrets) keep(accessKey *state.AccessKey, secret []byte) {
 		s.ring = append(s.ring, e)
 	default:
 		e = s.drop()
-		delete(s.entries, e.record.ID)
+		delete(s.byID, e.record.ID)
 	}
+	delete(s.entries, e.record)
 	if e.buffer != nil {
 		e.buffer.Destroy()
 	}
 	e.record, e.buffer, e.secret = accessKey, nil, nil
 	e.scheme, e.scope, e.signing = nil, e.scope[:0], nil
+	s.byID[accessKey.ID] = e
 	buffer, err := s.arena.New(len(secret) + maxSigningKey)
 	if err != nil {
-		// The place stays in the ring, under a record that no state holds.
-		e.record = &state.AccessKey{ID: accessKey.ID}
-		s.entries[accessKey.ID] = e
-		return
+		return // the place stays in the ring
 	}
 	e.buffer, e.secret = buffer, buffer.Bytes()[:len(secret)]
 	copy(e.secret, secret)
-	s.entries[accessKey.ID] = e
+	s.entries[accessKey] = e
 }
 
 // drop finds an entry that has not been used since the clock's hand passed it last.

@@ -93,8 +93,8 @@ func TestSecretsFollowTheRecord(t *testing.T) {
 	if c.opened != 4 {
 		t.Errorf("opened %d times, want 4", c.opened)
 	}
-	if len(s.ring) != 1 {
-		t.Errorf("one access key takes %d places", len(s.ring))
+	if len(s.ring) != 1 || len(s.byID) != 1 || len(s.entries) != 1 {
+		t.Errorf("one access key takes %d places, is found by %d ids and %d records", len(s.ring), len(s.byID), len(s.entries))
 	}
 }
 
@@ -134,8 +134,8 @@ func TestSecretsDropTheUnused(t *testing.T) {
 	if c.opened != len(records) {
 		t.Errorf("opened %d times for %d access keys: what is used again and again was dropped", c.opened, len(records))
 	}
-	if len(s.entries) != maxCached || len(s.ring) != maxCached {
-		t.Errorf("%d entries, %d places; want %d", len(s.entries), len(s.ring), maxCached)
+	if len(s.entries) != maxCached || len(s.byID) != maxCached || len(s.ring) != maxCached {
+		t.Errorf("%d entries, %d by id, %d places; want %d", len(s.entries), len(s.byID), len(s.ring), maxCached)
 	}
 	for _, ak := range records {
 		if got, want := readSecret(t, s, ak), string(ak.SealedSecret); got != want {
