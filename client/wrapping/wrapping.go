@@ -35,7 +35,7 @@ const (
 type Wrapped struct {
 	// Material is one RSA block: of a symmetric key its 32 bytes, of an
 	// asymmetric one a key that was made for this import.
-	Material []byte `json:"encrypted_key_material"`
+	Material []byte `json:"encrypted_key_material,omitempty"`
 	// PrivateKey is that of an asymmetric key, PKCS #8 under the key in Material
 	// (AES key wrap with padding, RFC 5649).
 	PrivateKey []byte `json:"encrypted_privatekey,omitempty"`

@@ -5,135 +5,38 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"strconv"
-	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/raftkms/raftkms/client"
 )
 
-func (a *app) dataKeyCommands() *cobra.Command {
-	return group("datakey", "Make data keys and open them", a.createDataKeyCommand(), a.openDataKeyCommand())
-}
-
-// addDataKeyFlags gives a command the flags that shape a data key.
-func addDataKeyFlags(cmd *cobra.Command, o *client.DataKeyOptions) {
-	cmd.Flags().IntVar(&o.Bytes, "bytes", 32, "Size of the data key, 1 to 1024.")
-	addContextFlag(cmd, &o.Context)
-}
-
-func addContextFlag(cmd *cobra.Command, context *map[string]string) {
-	cmd.Flags().StringToStringVar(context, "context", nil, "What the ciphertext is bound to, NAME=VALUE,...; opening it takes the same.")
-}
-
-func (a *app) createDataKeyCommand() *cobra.Command {
-	var o client.DataKeyOptions
-	var hidden bool
-	var count int
-	cmd := &cobra.Command{
-		Use:   "create KEY",
-		Short: "Make a data key, or many, and show it, and its encryption, in hex",
-		Args:  exactly("KEY"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.withClient(func(c *client.Client) error {
-				if cmd.Flags().Changed("count") {
-					return a.createDataKeys(cmd, c, args[0], count, hidden, o)
-				}
-				create := c.CreateDataKey
-				if hidden {
-					create = c.CreateDataKeyWithoutPlaintext
-				}
-				k, err := create(cmd.Context(), args[0], o)
-				if err != nil {
-					return err
-				}
-				defer clear(k.Plaintext)
-				result := map[string]string{"key_id": k.KeyID, "ciphertext": hex.EncodeToString(k.Ciphertext)}
-				rows := [][]string{{"KEY", k.KeyID}, {"CIPHERTEXT", result["ciphertext"]}}
-				if !hidden {
-					result["plaintext"] = hex.EncodeToString(k.Plaintext)
-					rows = append(rows, []string{"PLAINTEXT", result["plaintext"]})
-				}
-				return a.print(cmd, result, rows)
-			})
-		},
-	}
-	addDataKeyFlags(cmd, &o)
-	cmd.Flags().BoolVar(&hidden, "without-plaintext", false, "Return the encrypted data key only.")
-	cmd.Flags().IntVar(&count, "count", 1, "Make 1 to 1000 data keys by one request.")
-	return cmd
-}
-
-func (a *app) createDataKeys(cmd *cobra.Command, c *client.Client, key string, count int, hidden bool, o client.DataKeyOptions) error {
-	create := c.CreateDataKeys
-	if hidden {
-		create = c.CreateDataKeysWithoutPlaintext
-	}
-	keys, err := create(cmd.Context(), key, count, o)
-	if err != nil {
-		return err
-	}
-	result := make([]map[string]string, len(keys))
-	rows := make([][]string, len(keys)) // without a heading: a line is a data key
-	for i, k := range keys {
-		result[i] = map[string]string{"key_id": k.KeyID, "ciphertext": hex.EncodeToString(k.Ciphertext)}
-		rows[i] = []string{result[i]["ciphertext"]}
-		if !hidden {
-			result[i]["plaintext"] = hex.EncodeToString(k.Plaintext)
-			rows[i] = append(rows[i], result[i]["plaintext"])
-		}
-		clear(k.Plaintext)
-	}
-	return a.print(cmd, result, rows)
-}
-
-func (a *app) openDataKeyCommand() *cobra.Command {
-	var o client.DataKeyOptions
-	cmd := &cobra.Command{
-		Use:   "open KEY CIPHERTEXT",
-		Short: "Show the data key that a ciphertext (hex; - is standard input) holds, in hex",
-		Args:  exactly("KEY", "CIPHERTEXT"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			text := []byte(args[1])
-			if args[1] == "-" {
-				var err error
-				if text, err = readInput(cmd, "-"); err != nil {
-					return err
-				}
-			}
-			ciphertext, err := hex.DecodeString(strings.TrimSpace(string(text)))
-			if err != nil {
-				return misuse("the ciphertext is not hex")
-			}
-			return a.withClient(func(c *client.Client) error {
-				k, err := c.DecryptDataKey(cmd.Context(), args[0], ciphertext, o)
-				if err != nil {
-					return err
-				}
-				defer clear(k)
-				text := hex.EncodeToString(k)
-				return a.print(cmd, map[string]string{"plaintext": text}, [][]string{{text}})
-			})
-		},
-	}
-	addDataKeyFlags(cmd, &o)
-	return cmd
+// addUnderFlags gives a command the flags that say what something is encrypted
+// under, besides the key. prefix tells two sets of them apart.
+func addUnderFlags(cmd *cobra.Command, u *client.Under, prefix string) {
+	set := cmd.Flags()
+	set.StringVar(&u.Algorithm, prefix+"algorithm", "", "Encryption algorithm of an asymmetric key: RSAES_OAEP_SHA_256, RSAES_OAEP_SHA_1 or SM2_ENCRYPT.")
+	set.IntVar(&u.Version, prefix+"key-version", 0, "Version of an asymmetric key; the first when absent.")
+	set.StringToStringVar(&u.Context, prefix+"context", nil, "What the ciphertext is bound to, NAME=VALUE,...; opening it takes the same.")
+	set.StringVar(&u.AAD, prefix+"aad", "", "The same as a text, as clients of the vendor bind it (additional_authenticated_data).")
 }
 
 func (a *app) encryptCommand() *cobra.Command {
-	var context map[string]string
+	var u client.Under
 	cmd := &cobra.Command{
 		Use:   "encrypt KEY [FILE]",
 		Short: "Encrypt 1 to 4096 bytes of text from a file or standard input, to base64",
+		Long:  "Encrypt 1 to 4096 bytes of text from a file or standard input, to base64. Asymmetric keys take fewer bytes, and --algorithm.",
 		Args:  oneOrTwo("KEY"),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			u.Key = args[0]
 			plaintext, err := readInput(cmd, inputName(args[1:]))
 			if err != nil {
 				return err
 			}
 			defer clear(plaintext)
 			return a.withClient(func(c *client.Client) error {
-				ciphertext, err := c.EncryptData(cmd.Context(), args[0], plaintext, context)
+				ciphertext, err := c.EncryptDataUnder(cmd.Context(), plaintext, u)
 				if err != nil {
 					return err
 				}
@@ -142,32 +45,28 @@ func (a *app) encryptCommand() *cobra.Command {
 			})
 		},
 	}
-	addContextFlag(cmd, &context)
+	addUnderFlags(cmd, &u, "")
 	return cmd
 }
 
 func (a *app) decryptCommand() *cobra.Command {
-	var context map[string]string
+	var u client.Under
 	cmd := &cobra.Command{
 		Use:   "decrypt [FILE]",
 		Short: "Decrypt base64 from a file or standard input to the very bytes that were encrypted",
-		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) > 1 {
-				return misuse("expected at most one FILE, but %d arguments given", len(args))
-			}
-			return nil
-		},
+		Long: "Decrypt base64 from a file or standard input to the very bytes that were encrypted. A ciphertext of a symmetric key names its key;\n" +
+			"one of an asymmetric key does not, and takes --key and --algorithm.",
+		Args: atMostFile,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			text, err := readInput(cmd, inputName(args))
+			if u.Algorithm != "" && u.Key == "" {
+				return misuse("which key? A ciphertext of an asymmetric key does not say: give --key")
+			}
+			ciphertext, err := readEncoded(cmd, inputName(args), base64.StdEncoding.DecodeString, "base64")
 			if err != nil {
 				return err
 			}
-			ciphertext, err := base64.StdEncoding.AppendDecode(nil, bytes.TrimSpace(text))
-			if err != nil {
-				return misuse("the ciphertext is not base64")
-			}
 			return a.withClient(func(c *client.Client) error {
-				plaintext, key, err := c.DecryptData(cmd.Context(), ciphertext, context)
+				plaintext, key, err := c.DecryptDataUnder(cmd.Context(), ciphertext, u)
 				if err != nil {
 					return err
 				}
@@ -180,7 +79,67 @@ func (a *app) decryptCommand() *cobra.Command {
 			})
 		},
 	}
-	addContextFlag(cmd, &context)
+	cmd.Flags().StringVar(&u.Key, "key", "", "Key that the ciphertext must be of; needed with --algorithm.")
+	addUnderFlags(cmd, &u, "")
+	return cmd
+}
+
+// readEncoded reads a ciphertext.
+func readEncoded(cmd *cobra.Command, name string, decode func(string) ([]byte, error), encoding string) ([]byte, error) {
+	text, err := readInput(cmd, name)
+	if err != nil {
+		return nil, err
+	}
+	ciphertext, err := decode(string(bytes.TrimSpace(text)))
+	if err != nil {
+		return nil, misuse("the ciphertext is not %s", encoding)
+	}
+	return ciphertext, nil
+}
+
+func (a *app) reEncryptCommand() *cobra.Command {
+	var from, to client.Under
+	var size int
+	cmd := &cobra.Command{
+		Use:   "reencrypt KEY [FILE]",
+		Short: "Move a ciphertext from a file or standard input under another key, without its plaintext being seen",
+		Long: "Move a ciphertext in base64, of `kmsctl encrypt`, from a file or standard input under another key, the newest version of its own, or\n" +
+			"another context, without its plaintext being seen. With --datakey-bytes the ciphertext is one of a data key, in hex. The flags with\n" +
+			"--from- say what it is under now, those without what it is to be under.",
+		Args: oneOrTwo("KEY"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			to.Key = args[0]
+			if from.Algorithm != "" && from.Key == "" {
+				return misuse("which key is it under? A ciphertext of an asymmetric key does not say: give --from")
+			}
+			decode, encode, encoding := base64.StdEncoding.DecodeString, base64.StdEncoding.EncodeToString, "base64"
+			dataKey := cmd.Flags().Changed("datakey-bytes")
+			if dataKey {
+				decode, encode, encoding = hex.DecodeString, hex.EncodeToString, "hex"
+			}
+			ciphertext, err := readEncoded(cmd, inputName(args[1:]), decode, encoding)
+			if err != nil {
+				return err
+			}
+			return a.withClient(func(c *client.Client) error {
+				var moved client.ReEncrypted
+				if dataKey {
+					moved, err = c.ReEncryptDataKey(cmd.Context(), ciphertext, size, from, to)
+				} else {
+					moved, err = c.ReEncryptData(cmd.Context(), ciphertext, from, to)
+				}
+				if err != nil {
+					return err
+				}
+				text := encode(moved.Ciphertext)
+				return a.print(cmd, map[string]string{"ciphertext": text, "key_id": moved.KeyID, "from_key_id": moved.From}, [][]string{{text}})
+			})
+		},
+	}
+	cmd.Flags().StringVar(&from.Key, "from", "", "Key that the ciphertext is under; needed with --from-algorithm.")
+	cmd.Flags().IntVar(&size, "datakey-bytes", 32, "Size of the data key in the ciphertext.")
+	addUnderFlags(cmd, &from, "from-")
+	addUnderFlags(cmd, &to, "")
 	return cmd
 }
 
@@ -204,6 +163,13 @@ func (a *app) randomCommand() *cobra.Command {
 			})
 		},
 	}
+}
+
+func atMostFile(_ *cobra.Command, args []string) error {
+	if len(args) > 1 {
+		return misuse("expected at most one FILE, but %d arguments given", len(args))
+	}
+	return nil
 }
 
 func oneOrTwo(name string) cobra.PositionalArgs {

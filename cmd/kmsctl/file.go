@@ -142,8 +142,8 @@ func openSource(cmd *cobra.Command, name string) (io.ReadCloser, int64, error) {
 // replaceFile writes a file under a passing name and gives it its own once
 // everything is on disk. It is readable by its owner alone.
 func replaceFile(name string, force bool, write func(io.Writer) error) (err error) {
-	if _, err := os.Lstat(name); !force && !errors.Is(err, os.ErrNotExist) {
-		return misuse("%s exists already: give --force to replace it, or another name with --out", name)
+	if err := absent(name, force); err != nil {
+		return err
 	}
 	file, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+".*")
 	if err != nil {
@@ -170,6 +170,14 @@ func replaceFile(name string, force bool, write func(io.Writer) error) (err erro
 		return fmt.Errorf("naming the output: %w", err)
 	}
 	return nil
+}
+
+// absent refuses a file to write that is there already, unless by force.
+func absent(name string, force bool) error {
+	if _, err := os.Lstat(name); name == "" || force || errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	return misuse("%s exists already: give --force to replace it, or another name", name)
 }
 
 // interruptible ends a copy when its context does.

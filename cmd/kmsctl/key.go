@@ -14,8 +14,8 @@ import (
 const pageSize = 100
 
 func (a *app) keyCommands() *cobra.Command {
-	return group("key", "Make and look after keys", append(a.lifeCommands(), a.tagCommands(), a.grantCommands(),
-		a.createKeyCommand(), a.describeKeyCommand(), a.listKeysCommand(),
+	return group("key", "Make and look after keys", append(append(a.lifeCommands(), a.importCommands()...), a.tagCommands(), a.grantCommands(),
+		a.createKeyCommand(), a.describeKeyCommand(), a.listKeysCommand(), a.publicKeyCommand(),
 		a.stateCommand("enable", "Let a disabled key be used again", (*client.Client).EnableKey, client.Enabled),
 		a.stateCommand("disable", "Forbid every use of a key, on every node at once", (*client.Client).DisableKey, client.Disabled))...)
 }
@@ -47,12 +47,18 @@ func (a *app) createKeyCommand() *cobra.Command {
 			})
 		},
 	}
-	cmd.Flags().StringVar(&k.Description, "description", "", "What the key is for, at most 255 characters.")
 	cmd.Flags().StringVar(&k.Origin, "origin", "", "kms, or external for material that is imported later; kms when absent.")
+	addNewKeyFlags(cmd, &k)
+	return cmd
+}
+
+// addNewKeyFlags gives a command the flags that shape a key of either origin.
+func addNewKeyFlags(cmd *cobra.Command, k *client.NewKey) {
+	cmd.Flags().StringVar(&k.Description, "description", "", "What the key is for, at most 255 characters.")
 	cmd.Flags().StringVar(&k.Level, "protection-level", "", "HSM or SOFTWARE; what the cluster's modules are for when absent.")
 	cmd.Flags().BoolVar(&k.Protected, "protect", false, "Refuse the deletion of the key until it is unprotected.")
 	cmd.Flags().StringVar(&k.Spec, "spec", "", "Algorithm and size; AES_256 when absent.")
-	return cmd
+	cmd.Flags().StringVar(&k.Usage, "usage", "", "ENCRYPT_DECRYPT, SIGN_VERIFY, GENERATE_VERIFY_MAC or KEY_AGREEMENT; what the spec is for when absent.")
 }
 
 func (a *app) describeKeyCommand() *cobra.Command {
@@ -69,7 +75,7 @@ func (a *app) describeKeyCommand() *cobra.Command {
 				return a.print(cmd, k, [][]string{
 					{"ID", k.ID}, {"NAME", k.Name}, {"DESCRIPTION", k.Description}, {"STATE", k.State.String()},
 					{"SPEC", k.Spec}, {"USAGE", k.Usage}, {"ORIGIN", k.Origin}, {"CREATED", k.Created.Format(time.RFC3339)},
-					{"DELETION", known(k.Deletion)}, {"PROTECTED", strconv.FormatBool(k.Protected)}, {"LEVEL", k.Level}, {"ROTATED", strconv.FormatBool(k.Rotated)},
+					{"DELETION", known(k.Deletion)}, {"MATERIAL EXPIRES", known(k.Expires)}, {"PROTECTED", strconv.FormatBool(k.Protected)}, {"LEVEL", k.Level}, {"ROTATED", strconv.FormatBool(k.Rotated)},
 				})
 			})
 		},

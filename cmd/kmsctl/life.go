@@ -13,16 +13,7 @@ import (
 
 // lifeCommands are what is done to a key beyond enabling and disabling it.
 func (a *app) lifeCommands() []*cobra.Command {
-	change := func(use, short string, do func(ctx context.Context, c *client.Client, args []string) error, names ...string) *cobra.Command {
-		return &cobra.Command{Use: use, Short: short, Args: exactly(names...), RunE: func(cmd *cobra.Command, args []string) error {
-			return a.withClient(func(c *client.Client) error {
-				if err := do(cmd.Context(), c, args); err != nil {
-					return err
-				}
-				return a.print(cmd, struct{}{}, [][]string{{"done"}})
-			})
-		}}
-	}
+	change := a.changeCommand
 	return []*cobra.Command{
 		change("rename KEY NAME", "Give a key another name", func(ctx context.Context, c *client.Client, args []string) error {
 			return c.RenameKey(ctx, args[0], args[1])
@@ -67,6 +58,18 @@ func (a *app) lifeCommands() []*cobra.Command {
 			}, "KEY", "ALIAS"),
 			a.listAliasesCommand()),
 	}
+}
+
+// changeCommand does something and shows that it was done.
+func (a *app) changeCommand(use, short string, do func(ctx context.Context, c *client.Client, args []string) error, names ...string) *cobra.Command {
+	return &cobra.Command{Use: use, Short: short, Args: exactly(names...), RunE: func(cmd *cobra.Command, args []string) error {
+		return a.withClient(func(c *client.Client) error {
+			if err := do(cmd.Context(), c, args); err != nil {
+				return err
+			}
+			return a.print(cmd, struct{}{}, [][]string{{"done"}})
+		})
+	}}
 }
 
 func withDays(text string, do func(days int) error) error {

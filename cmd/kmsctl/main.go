@@ -110,7 +110,8 @@ func newRoot() *cobra.Command {
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
 	a.addFlags(root.PersistentFlags())
 	root.AddCommand(a.clusterCommands(), a.rootCommands(), a.hsmCommands(), a.auditCommands(), a.keyCommands(), a.dataKeyCommands(),
-		a.encryptCommand(), a.decryptCommand(), a.fileCommands(), a.randomCommand(), a.quotaCommands(),
+		a.encryptCommand(), a.decryptCommand(), a.reEncryptCommand(), a.fileCommands(), a.signCommand(), a.verifySignatureCommand(), a.macCommand(), a.verifyMACCommand(), a.deriveCommand(),
+		a.randomCommand(), a.quotaCommands(),
 		a.iamCommands())
 	return root
 }
