@@ -15,10 +15,16 @@ import (
 const defaultDataKeyBytes = 32
 
 // DataKeyOptions shape a data key. Context is bound to the ciphertext: opening
-// it takes the same one; nil: none.
+// it takes the same one; nil: none. AAD is the other form, a text of at most 128
+// bytes, which clients of the vendor bind. At most one of them is given.
 type DataKeyOptions struct {
 	Bytes   int // 1 to 1024; 0: 32
 	Context map[string]string
+	AAD     string
+}
+
+func (o *DataKeyOptions) associated() wire.Associated {
+	return (&Under{Context: o.Context, AAD: o.AAD}).associated()
 }
 
 // DataKey is a data key and its encryption under a CMK. The caller wipes
@@ -75,7 +81,7 @@ func (c *Client) createDataKeys(ctx context.Context, verb, key string, count int
 }
 
 func dataKeyRequest(key string, o DataKeyOptions) wire.CreateDataKeyRequest {
-	request := wire.CreateDataKeyRequest{KeyID: key, Associated: associated(o.Context)}
+	request := wire.CreateDataKeyRequest{KeyID: key, Associated: o.associated()}
 	if o.Bytes != 0 {
 		request.DatakeyLength = wire.Int(int64(o.Bytes) * 8)
 	}
@@ -121,7 +127,7 @@ func (c *Client) DecryptDataKey(ctx context.Context, key string, ciphertext []by
 		o.Bytes = defaultDataKeyBytes
 	}
 	request := wire.DecryptDataKeyRequest{
-		KeyID: key, Associated: associated(o.Context),
+		KeyID: key, Associated: o.associated(),
 		CipherText: ciphertext, DatakeyCipherLength: wire.Int(int64(o.Bytes)),
 	}
 	var reply wire.DecryptDataKeyReply

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -75,6 +76,7 @@ type ListOptions struct {
 	Limit  int      // at most 1000; 0: the service's choice
 	Offset int      // keys to skip, newest first
 	State  KeyState // 0: every state
+	Spec   string   // empty: every spec
 }
 
 // KeyPage is one page of the project's keys, newest first.
@@ -119,7 +121,7 @@ func (c *Client) DescribeKey(ctx context.Context, key string) (Key, error) {
 
 // ListKeys returns one page of the project's keys.
 func (c *Client) ListKeys(ctx context.Context, o ListOptions) (KeyPage, error) {
-	request := wire.ListKeysRequest{KeySpec: "ALL"}
+	request := wire.ListKeysRequest{KeySpec: cmp.Or(o.Spec, "ALL")}
 	if o.Limit != 0 {
 		request.Limit = wire.Int(int64(o.Limit))
 	}

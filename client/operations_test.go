@@ -59,10 +59,10 @@ func TestOperations(t *testing.T) {
 	f(`list-keys {"key_spec":"ALL"}`, `{"keys":["`+keyID+`"],"key_details":[`+keyDetail+`],"next_marker":"","truncated":"false","total":1}`,
 		client.KeyPage{Keys: []client.Key{key}, Total: 1},
 		func() (any, error) { return c.ListKeys(ctx, client.ListOptions{}) })
-	f(`list-keys {"limit":"10","marker":"20","key_state":"3","key_spec":"ALL"}`, `{"keys":[],"key_details":[],"next_marker":"30","truncated":"true","total":99}`,
+	f(`list-keys {"limit":"10","marker":"20","key_state":"3","key_spec":"SM4"}`, `{"keys":[],"key_details":[],"next_marker":"30","truncated":"true","total":99}`,
 		client.KeyPage{Keys: []client.Key{}, Total: 99, Next: 30},
 		func() (any, error) {
-			return c.ListKeys(ctx, client.ListOptions{Limit: 10, Offset: 20, State: client.Disabled})
+			return c.ListKeys(ctx, client.ListOptions{Limit: 10, Offset: 20, State: client.Disabled, Spec: "SM4"})
 		})
 	f(`enable-key {"key_id":"k"}`, `{"key_info":{"key_id":"k","key_state":"2"}}`, nil,
 		func() (any, error) { return nil, c.EnableKey(ctx, "k") })
@@ -82,6 +82,9 @@ func TestOperations(t *testing.T) {
 		func() (any, error) {
 			return c.CreateDataKeyWithoutPlaintext(ctx, "k", client.DataKeyOptions{Bytes: 64, Context: map[string]string{"a": "b"}})
 		})
+	f(`create-datakey {"additional_authenticated_data":"a","key_id":"k"}`, `{"key_id":"k","plain_text":"0A","cipher_text":"FF"}`,
+		client.DataKey{KeyID: "k", Plaintext: []byte{10}, Ciphertext: []byte{255}},
+		func() (any, error) { return c.CreateDataKey(ctx, "k", client.DataKeyOptions{AAD: "a"}) })
 	f(`create-datakeys {"key_id":"k","datakey_length":"16","count":"2"}`, `{"key_id":"k","datakeys":[{"plain_text":"0A0B","cipher_text":"FF"},{"plain_text":"0C0D","cipher_text":"FE"}]}`,
 		[]client.DataKey{{KeyID: "k", Plaintext: []byte{10, 11}, Ciphertext: []byte{255}}, {KeyID: "k", Plaintext: []byte{12, 13}, Ciphertext: []byte{254}}},
 		func() (any, error) { return c.CreateDataKeys(ctx, "k", 2, client.DataKeyOptions{Bytes: 2}) })
@@ -93,6 +96,11 @@ func TestOperations(t *testing.T) {
 	f(`encrypt-datakey {"key_id":"k","plain_text":"01`+digest+`","datakey_plain_length":"1"}`, `{"key_id":"k","cipher_text":"FF","datakey_length":"1"}`,
 		[]byte{255},
 		func() (any, error) { return c.EncryptDataKey(ctx, "k", []byte{1}, nil) })
+	f(`decrypt-datakey {"additional_authenticated_data":"a","key_id":"k","cipher_text":"FF","datakey_cipher_length":"32"}`, `{"data_key":"01","datakey_length":"1","datakey_dgst":"`+digest+`"}`,
+		[]byte{1},
+		func() (any, error) {
+			return c.DecryptDataKey(ctx, "k", []byte{255}, client.DataKeyOptions{AAD: "a"})
+		})
 	f(`decrypt-datakey {"key_id":"k","cipher_text":"FF","datakey_cipher_length":"1"}`, `{"data_key":"01","datakey_length":"1","datakey_dgst":"`+digest+`"}`,
 		[]byte{1},
 		func() (any, error) {

@@ -62,15 +62,33 @@ func (c *Client) idOf(ctx context.Context, key string) (string, error) {
 	return described.ID, err
 }
 
-// FindTagged returns the keys, at most limit (1 to 1000) after skipping
-// offset, that have every tag with one of its values (none: any value), newest
-// first, and how many there are in all.
-func (c *Client) FindTagged(ctx context.Context, tags map[string][]string, offset, limit int) ([]Key, int, error) {
-	request := wire.FindTaggedRequest{Action: "filter", Limit: wire.Int(int64(limit)), Offset: wire.Int(int64(offset))}
-	for name, values := range tags {
-		request.Tags = append(request.Tags, wire.ValuesTag{Key: name, Values: append([]string{}, values...)})
+// ProjectTags returns the tags of all keys of the project, with the values that
+// each has.
+func (c *Client) ProjectTags(ctx context.Context) (map[string][]string, error) {
+	var reply wire.ProjectTagsReply
+	if err := c.callBy(ctx, how{method: http.MethodGet, verb: "tags"}, again, struct{}{}, &reply); err != nil {
+		return nil, err
 	}
-	slices.SortFunc(request.Tags, func(a, b wire.ValuesTag) int { return strings.Compare(a.Key, b.Key) })
+	tags := make(map[string][]string, len(reply.Tags))
+	for _, tag := range reply.Tags {
+		tags[tag.Key] = tag.Values
+	}
+	return tags, nil
+}
+
+// KeySearch says which keys are looked for: those that all of its fields fit.
+type KeySearch struct {
+	// Tags are what a key must have: every one, with one of its values; no
+	// values: any. At most 20 of 20.
+	Tags map[string][]string
+	Name string // a part of the key's name
+}
+
+// FindKeys returns the keys of a search, at most limit (1 to 1000) after
+// skipping offset, newest first, and how many there are in all.
+func (c *Client) FindKeys(ctx context.Context, s KeySearch, offset, limit int) ([]Key, int, error) {
+	request := s.request("filter")
+	request.Limit, request.Offset = wire.Int(int64(limit)), wire.Int(int64(offset))
 	var reply wire.FindTaggedReply
 	if err := c.call(ctx, "resource_instances/action", again, request, &reply); err != nil {
 		return nil, 0, err
@@ -84,6 +102,37 @@ func (c *Client) FindTagged(ctx context.Context, tags map[string][]string, offse
 		keys[i] = key
 	}
 	return keys, reply.TotalCount, nil
+}
+
+// CountFound returns how many keys a search finds.
+func (c *Client) CountFound(ctx context.Context, s KeySearch) (int, error) {
+	var reply wire.FindTaggedReply
+	if err := c.call(ctx, "resource_instances/action", again, s.request("count"), &reply); err != nil {
+		return 0, err
+	}
+	return reply.TotalCount, nil
+}
+
+func (s *KeySearch) request(action string) wire.FindTaggedRequest {
+	request := wire.FindTaggedRequest{Action: action}
+	for name, values := range s.Tags {
+		request.Tags = append(request.Tags, wire.ValuesTag{Key: name, Values: append([]string{}, values...)})
+	}
+	slices.SortFunc(request.Tags, func(a, b wire.ValuesTag) int { return strings.Compare(a.Key, b.Key) })
+	if s.Name != "" {
+		request.Matches = []wire.Tag{{Key: "resource_name", Value: s.Name}}
+	}
+	return request
+}
+
+// CountKeys returns how many keys the project has, default master keys not
+// counted.
+func (c *Client) CountKeys(ctx context.Context) (int, error) {
+	var reply wire.InstancesReply
+	if err := c.callBy(ctx, how{method: http.MethodGet, verb: "user-instances"}, again, struct{}{}, &reply); err != nil {
+		return 0, err
+	}
+	return reply.InstanceNum, nil
 }
 
 // Quota is how much a project has of something and may have.

@@ -1,6 +1,7 @@
 package client_test
 
 import (
+	"fmt"
 	"testing"
 
 	"github.com/raftkms/raftkms/client"
@@ -20,10 +21,20 @@ func TestTagsAndQuotas(t *testing.T) {
 		})
 	f(`GET k/tags {}`, `{"tags":[{"key":"stage","value":"test"}],"existTagsNum":1,"sys_tags":[]}`, map[string]string{"stage": "test"},
 		func() (any, error) { return c.Tags(t.Context(), "k") })
-	f(`resource_instances/action {"action":"filter","limit":"10","offset":"0","tags":[{"key":"stage","values":["test"]},{"key":"team","values":[]}]}`,
-		`{"resources":[],"total_count":12}`, 12,
+	f(`GET tags {}`, `{"tags":[{"key":"stage","values":["live","test"]}]}`, map[string][]string{"stage": {"live", "test"}},
+		func() (any, error) { return c.ProjectTags(t.Context()) })
+	f(`GET user-instances {}`, `{"instance_num":7}`, 7, func() (any, error) { return c.CountKeys(t.Context()) })
+	f(`k/tags/action {"action":"create","tags":[{"key":"stage","value":"test"}]}`, ``, nil,
+		func() (any, error) { return nil, c.SetTags(t.Context(), "k", map[string]string{"stage": "test"}) })
+	f(`k/tags/action {"action":"delete","tags":[{"key":"stage","value":""}]}`, ``, nil, func() (any, error) { return nil, c.RemoveTags(t.Context(), "k", "stage") })
+	search := client.KeySearch{Tags: map[string][]string{"team": nil, "stage": {"test"}}}
+	const tags = `"tags":[{"key":"stage","values":["test"]},{"key":"team","values":[]}]`
+	f(`resource_instances/action {"action":"filter","limit":"10","offset":"0",`+tags+`}`, `{"resources":[{"resource_detail":`+keyDetail+`}],"total_count":12}`, keyID+" of 12",
 		func() (any, error) {
-			_, n, err := c.FindTagged(t.Context(), map[string][]string{"team": nil, "stage": {"test"}}, 0, 10)
-			return n, err
+			found, n, err := c.FindKeys(t.Context(), search, 0, 10)
+			return fmt.Sprintf("%s of %d", found[0].ID, n), err
 		})
+	search.Name = "pay"
+	f(`resource_instances/action {"action":"count",`+tags+`,"matches":[{"key":"resource_name","value":"pay"}]}`, `{"total_count":12}`, 12,
+		func() (any, error) { return c.CountFound(t.Context(), search) })
 }

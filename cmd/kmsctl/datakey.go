@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/pem"
@@ -13,13 +14,14 @@ import (
 )
 
 func (a *app) dataKeyCommands() *cobra.Command {
-	return group("datakey", "Make data keys and open them", a.createDataKeyCommand(), a.openDataKeyCommand(), a.dataKeyPairCommand())
+	return group("datakey", "Make data keys and open them", a.createDataKeyCommand(), a.openDataKeyCommand(), a.sealDataKeyCommand(), a.dataKeyPairCommand())
 }
 
 // addDataKeyFlags gives a command the flags that shape a data key.
 func addDataKeyFlags(cmd *cobra.Command, o *client.DataKeyOptions) {
 	cmd.Flags().IntVar(&o.Bytes, "bytes", 32, "Size of the data key, 1 to 1024.")
 	addContextFlag(cmd, &o.Context)
+	cmd.Flags().StringVar(&o.AAD, "aad", "", "The same as a text, as clients of the vendor bind it (additional_authenticated_data).")
 }
 
 func addContextFlag(cmd *cobra.Command, context *map[string]string) {
@@ -117,6 +119,37 @@ func (a *app) openDataKeyCommand() *cobra.Command {
 		},
 	}
 	addDataKeyFlags(cmd, &o)
+	return cmd
+}
+
+func (a *app) sealDataKeyCommand() *cobra.Command {
+	var context map[string]string
+	cmd := &cobra.Command{
+		Use:   "seal KEY [FILE]",
+		Short: "Encrypt a data key of your own, in hex, from a file or standard input; the result is hex",
+		Args:  oneOrTwo("KEY"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			text, err := readInput(cmd, inputName(args[1:]))
+			if err != nil {
+				return err
+			}
+			defer clear(text)
+			dataKey, err := hex.AppendDecode(nil, bytes.TrimSpace(text))
+			defer clear(dataKey)
+			if err != nil {
+				return misuse("the data key is not hex")
+			}
+			return a.withClient(func(c *client.Client) error {
+				ciphertext, err := c.EncryptDataKey(cmd.Context(), args[0], dataKey, context)
+				if err != nil {
+					return err
+				}
+				result := hex.EncodeToString(ciphertext)
+				return a.print(cmd, map[string]string{"ciphertext": result}, [][]string{{result}})
+			})
+		},
+	}
+	addContextFlag(cmd, &context)
 	return cmd
 }
 

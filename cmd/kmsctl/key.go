@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"slices"
 	"strconv"
 	"time"
 
@@ -15,7 +16,7 @@ const pageSize = 100
 
 func (a *app) keyCommands() *cobra.Command {
 	return group("key", "Make and look after keys", append(append(a.lifeCommands(), a.importCommands()...), a.tagCommands(), a.grantCommands(),
-		a.createKeyCommand(), a.describeKeyCommand(), a.listKeysCommand(), a.publicKeyCommand(),
+		a.createKeyCommand(), a.describeKeyCommand(), a.listKeysCommand(), a.findKeysCommand(), a.publicKeyCommand(),
 		a.stateCommand("enable", "Let a disabled key be used again", (*client.Client).EnableKey, client.Enabled),
 		a.stateCommand("disable", "Forbid every use of a key, on every node at once", (*client.Client).DisableKey, client.Disabled))...)
 }
@@ -83,29 +84,46 @@ func (a *app) describeKeyCommand() *cobra.Command {
 }
 
 func (a *app) listKeysCommand() *cobra.Command {
-	return &cobra.Command{
+	var o client.ListOptions
+	var state string
+	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "Show the project's keys, newest first",
 		Args:  exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if state != "" {
+				states := []client.KeyState{client.Enabled, client.Disabled, client.PendingDeletion, client.PendingImport}
+				at := slices.IndexFunc(states, func(s client.KeyState) bool { return s.String() == state })
+				if at < 0 {
+					return misuse("--state %q is none of %v", state, states)
+				}
+				o.State = states[at]
+			}
 			return a.withClient(func(c *client.Client) error {
-				keys, err := allKeys(cmd.Context(), c)
+				keys, err := allKeys(cmd.Context(), c, o)
 				if err != nil {
 					return err
 				}
-				rows := [][]string{{"ID", "NAME", "STATE", "SPEC", "CREATED"}}
-				for _, k := range keys {
-					rows = append(rows, []string{k.ID, k.Name, k.State.String(), k.Spec, k.Created.Format(time.RFC3339)})
-				}
-				return a.print(cmd, keys, rows)
+				return a.printKeys(cmd, keys)
 			})
 		},
 	}
+	cmd.Flags().StringVar(&state, "state", "", "Only keys in this state: Enabled, Disabled, PendingDeletion or PendingImport.")
+	cmd.Flags().StringVar(&o.Spec, "spec", "", "Only keys of this spec.")
+	return cmd
 }
 
-func allKeys(ctx context.Context, c *client.Client) ([]client.Key, error) {
+func (a *app) printKeys(cmd *cobra.Command, keys []client.Key) error {
+	rows := [][]string{{"ID", "NAME", "STATE", "SPEC", "CREATED"}}
+	for _, k := range keys {
+		rows = append(rows, []string{k.ID, k.Name, k.State.String(), k.Spec, k.Created.Format(time.RFC3339)})
+	}
+	return a.print(cmd, keys, rows)
+}
+
+func allKeys(ctx context.Context, c *client.Client, o client.ListOptions) ([]client.Key, error) {
 	keys := []client.Key{}
-	o := client.ListOptions{Limit: pageSize}
+	o.Limit = pageSize
 	for {
 		page, err := c.ListKeys(ctx, o)
 		if err != nil {

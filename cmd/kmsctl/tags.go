@@ -50,7 +50,65 @@ func (a *app) tagCommands() *cobra.Command {
 			return a.print(cmd, args[1:], [][]string{{"done"}})
 		})
 	}}
-	return group("tag", "Labels on keys", list, set, remove)
+	all := &cobra.Command{Use: "all", Short: "Show the tags of all keys of the project", Args: exactly(), RunE: func(cmd *cobra.Command, _ []string) error {
+		return a.withClient(func(c *client.Client) error {
+			tags, err := c.ProjectTags(cmd.Context())
+			if err != nil {
+				return err
+			}
+			rows := [][]string{{"TAG", "VALUES"}}
+			for _, name := range slices.Sorted(maps.Keys(tags)) {
+				rows = append(rows, []string{name, strings.Join(tags[name], ",")})
+			}
+			return a.print(cmd, tags, rows)
+		})
+	}}
+	return group("tag", "Labels on keys", list, set, remove, all)
+}
+
+// findKeysCommand looks for keys by what they are called and labelled.
+func (a *app) findKeysCommand() *cobra.Command {
+	var s client.KeySearch
+	var pairs []string
+	var count bool
+	cmd := &cobra.Command{
+		Use: "find", Short: "Show the keys that have all of some tags, or a name with a part in it, newest first", Args: exactly(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			s.Tags = make(map[string][]string)
+			for _, pair := range pairs {
+				name, value, valued := strings.Cut(pair, "=")
+				if name == "" {
+					return misuse("%q is neither TAG nor TAG=VALUE", pair)
+				}
+				if s.Tags[name] = slices.Clone(s.Tags[name]); valued {
+					s.Tags[name] = append(s.Tags[name], value)
+				}
+			}
+			return a.withClient(func(c *client.Client) error {
+				if count {
+					n, err := c.CountFound(cmd.Context(), s)
+					if err != nil {
+						return err
+					}
+					return a.print(cmd, map[string]int{"found": n}, [][]string{{strconv.Itoa(n)}})
+				}
+				keys := []client.Key{}
+				for {
+					page, _, err := c.FindKeys(cmd.Context(), s, len(keys), pageSize)
+					if err != nil {
+						return err
+					}
+					if keys = append(keys, page...); len(page) < pageSize {
+						return a.printKeys(cmd, keys)
+					}
+				}
+			})
+		},
+	}
+	cmd.Flags().StringArrayVar(&pairs, "tag", nil, "TAG=VALUE, or TAG for any value; of a tag that is given twice either value.")
+	cmd.Flags().StringVar(&s.Name, "name", "", "A part of the name.")
+	cmd.Flags().BoolVar(&count, "count", false, "Show how many they are.")
+	return cmd
 }
 
 // quotaTypes are the names of quotas on the command line and on the wire.
