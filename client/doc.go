@@ -9,6 +9,14 @@
 //	})
 //	key, err := c.CreateDataKey(ctx, keyID, client.DataKeyOptions{})
 //
+// A key is named by its id or by alias/NAME. Besides data keys there are calls
+// for every operation of the service: text of up to 4096 bytes
+// ([Client.EncryptData]), signatures ([Client.Sign]), MACs
+// ([Client.GenerateMAC]), shared secrets ([Client.DeriveSharedSecret]), imports
+// ([Client.ImportSecret]) and the administration of keys. [Client.Signer],
+// [Client.Decrypter] and [Client.KeyExchanger] make keys of the standard library
+// of those of the service.
+//
 // # Retries
 //
 // A call is tried again, on the next node, when the node could not be reached
@@ -19,7 +27,8 @@
 //
 // # Secrets
 //
-// Data keys and plaintexts are returned as byte slices that the caller wipes.
+// Data keys, plaintexts, private keys and shared secrets are returned as byte
+// slices that the caller wipes, and what was given stays the caller's.
 // The client keeps no copy; what the JSON decoder and TLS held is left to the
 // garbage collector.
 package client

@@ -14,16 +14,21 @@ import (
 // SubjectPublicKeyInfo, for [crypto/x509.ParsePKIXPublicKey] where it knows the
 // curve. version counts from 1; 0: the first.
 func (c *Client) PublicKey(ctx context.Context, key string, version int) ([]byte, error) {
+	der, _, err := c.publicKey(ctx, key, version)
+	return der, err
+}
+
+func (c *Client) publicKey(ctx context.Context, key string, version int) (der []byte, keyID string, err error) {
 	request := wire.PublicKeyRequest{KeyID: key, Versioned: versioned(version)}
 	var reply wire.PublicKeyReply
 	if err := c.call(ctx, "get-publickey", again, request, &reply); err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	block, rest := pem.Decode([]byte(reply.PublicKey))
 	if block == nil || block.Type != "PUBLIC KEY" || len(rest) > 0 {
-		return nil, errors.New("get-publickey: the answer is no PEM of a public key")
+		return nil, "", errors.New("get-publickey: the answer is no PEM of a public key")
 	}
-	return block.Bytes, nil
+	return block.Bytes, reply.KeyID, nil
 }
 
 // SignOptions say how something is signed.

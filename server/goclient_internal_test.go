@@ -41,7 +41,7 @@ func TestGoClient(t *testing.T) {
 	k := c.goClient()
 	made := func(spec, usage string) string {
 		t.Helper()
-		id, err := k.CreateKey(t.Context(), client.NewKey{Name: spec + "-" + usage, Spec: spec, Usage: usage})
+		id, err := k.CreateKey(t.Context(), client.NewKey{Name: rand.Text(), Spec: spec, Usage: usage})
 		must(t, err)
 		return id
 	}
@@ -53,6 +53,7 @@ func TestGoClient(t *testing.T) {
 	t.Run("data key pairs", func(t *testing.T) { goDataKeyPairs(t, k, aes) })
 	t.Run("shared secrets", func(t *testing.T) { goSharedSecrets(t, k, made("EC_P384", "KEY_AGREEMENT")) })
 	t.Run("data keys under SM4", func(t *testing.T) { goSM4(t, k) })
+	t.Run("keys of the standard library", func(t *testing.T) { goStandardKeys(t, k, made) })
 	t.Run("imported secrets", func(t *testing.T) { goImportedSecret(t, k) })
 	t.Run("imported pairs", func(t *testing.T) { goImportedPairs(t, k) })
 }

@@ -15,6 +15,8 @@ import (
 var unoffered = map[string]string{
 	"CountKeys":        "quota get shows it, and find --count",
 	"DecryptData":      "decrypt makes the call for all that data can be under",
+	"Decrypter":        "a key for programs",
+	"KeyExchanger":     "a key for programs",
 	"EncryptData":      "encrypt makes the call for all that data can be under",
 	"EnsureKey":        "for programs; a person makes a key or does not",
 	"ImportSecret":     "key import takes its steps, which key wrap takes one by one",

@@ -16,7 +16,7 @@ const pageSize = 100
 
 func (a *app) keyCommands() *cobra.Command {
 	return group("key", "Make and look after keys", append(append(a.lifeCommands(), a.importCommands()...), a.tagCommands(), a.grantCommands(),
-		a.createKeyCommand(), a.describeKeyCommand(), a.listKeysCommand(), a.findKeysCommand(), a.publicKeyCommand(),
+		a.createKeyCommand(), a.describeKeyCommand(), a.listKeysCommand(), a.findKeysCommand(), a.publicKeyCommand(), a.certificateRequestCommand(),
 		a.stateCommand("enable", "Let a disabled key be used again", (*client.Client).EnableKey, client.Enabled),
 		a.stateCommand("disable", "Forbid every use of a key, on every node at once", (*client.Client).DisableKey, client.Disabled))...)
 }

@@ -2,8 +2,10 @@ package main
 
 import (
 	"bytes"
+	"crypto/x509"
 	"encoding/base32"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -12,6 +14,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -43,7 +46,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"node": writeNode, "await": await, "setenv": setenv, "credentials": useCredentials, "status": wantStatus,
-			"secret": writeSecret, "alter": alter, "shorten": shorten, "moduleof": moduleOf, "passcode": writePasscode,
+			"secret": writeSecret, "alter": alter, "shorten": shorten, "moduleof": moduleOf, "passcode": writePasscode, "request": checkRequest,
 		},
 		RequireExplicitExec: true,
 	})
@@ -152,6 +155,21 @@ func moduleOf(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(err)
 	for _, file := range files { // CopyFS opens them to others
 		ts.Check(os.Chmod(file, 0o600))
+	}
+}
+
+// checkRequest (request FILE NAME...) wants a request for a certificate that is
+// signed with its own key and names those hosts.
+func checkRequest(ts *testscript.TestScript, _ bool, args []string) {
+	block, rest := pem.Decode([]byte(ts.ReadFile(args[0])))
+	if block == nil || len(rest) > 0 {
+		ts.Fatalf("%s is no PEM", args[0])
+	}
+	request, err := x509.ParseCertificateRequest(block.Bytes)
+	ts.Check(err)
+	ts.Check(request.CheckSignature())
+	if !slices.Equal(request.DNSNames, args[1:]) {
+		ts.Fatalf("the request is for %v", request.DNSNames)
 	}
 }
 
