@@ -135,7 +135,7 @@ func BenchmarkFindTagged(b *testing.B) {
 			runtime.GC() // else collecting what the setting up left is measured
 			b.ReportAllocs()
 			for b.Loop() {
-				if page, total := root.KeysTagged(fsmtest.ProjectID, terms, nil, 20, 10); len(page) != 10 || total != keys/10 {
+				if page, total := root.KeysTagged(fsmtest.ProjectID, terms, "", 20, 10); len(page) != 10 || total != keys/10 {
 					b.Fatal(len(page), total)
 				}
 			}

@@ -19,7 +19,7 @@ import (
 // clock, randomness, the environment, a disk, a network, or an order of its own.
 var imports = []string{
 	"bufio", "bytes", "crypto/sha256", "encoding/binary", "encoding/hex", "errors", "fmt", "hash", "io", "iter",
-	"net/netip", "slices", "strings", "sync/atomic",
+	"math/bits", "net/netip", "slices", "strings", "sync/atomic",
 	"github.com/fxamacker/cbor/v2", "github.com/hashicorp/go-immutable-radix/v2",
 }
 

@@ -21,6 +21,7 @@ func (x *Txn) PutKey(k *Key) {
 	if had && old.Name == k.Name {
 		return
 	}
+	x.moveName(old, k)
 	if had {
 		x.keyNames.remove(appendNameKey(nil, old.ProjectID, PlainName(old.Name)))
 	} else {
@@ -57,6 +58,7 @@ func (x *Txn) DeleteKey(k *Key) {
 	x.moveTimer(k, nil)
 	x.moveInLists(k, nil)
 	x.moveTags(k, nil)
+	x.moveName(k, nil)
 	x.moveGrants(k, nil)
 	x.keyNames.remove(appendNameKey(nil, k.ProjectID, PlainName(k.Name)))
 	x.keyOrder.remove(appendSequenceKey(nil, k.ProjectID, k.Sequence))

@@ -46,17 +46,18 @@ type View struct {
 	userKeys     table[string] // user, access key → access key
 	members      table[string] // group, user → user
 	compiled     table[*policy.Policy]
-	keyNames     table[string] // project, name or alias → id
-	keyOrder     table[string] // project, sequence → id
-	keyCounts    table[int]    // project → keys that count against its quota
-	keyAliases   table[string] // key, name → name
-	keyLists     table[string] // project, state, spec, sequence → id
-	listCounts   table[int]    // project, state, spec → keys
-	blockCounts  table[int]    // project, state, spec, block of sequences → keys
-	timers       table[string] // when, key → key
-	deletions    table[string] // index of the deleting or discarding entry → key
-	tagPlaces    table[string] // see tags.go
+	keyNames     table[string]    // project, name or alias → id
+	keyOrder     table[string]    // project, sequence → id
+	keyCounts    table[int]       // project → keys that count against its quota
+	keyAliases   table[string]    // key, name → name
+	keyLists     table[string]    // project, state, spec, sequence → id
+	listCounts   table[int]       // project, state, spec → keys
+	blockCounts  table[int]       // project, state, spec, block of sequences → keys
+	timers       table[string]    // when, key → key
+	deletions    table[string]    // index of the deleting or discarding entry → key
+	tagPlaces    table[listBlock] // see tags.go
 	tagCounts    table[int]
+	nameBlocks   table[*nameBlock] // see names.go
 	loads        table[int]
 	grantPlaces  table[*Grant] // see grants.go
 	grantCounts  table[int]
@@ -115,8 +116,9 @@ func NewRoot() *Root {
 		blockCounts:    newTable[int](),
 		timers:         newTable[string](),
 		deletions:      newTable[string](),
-		tagPlaces:      newTable[string](),
+		tagPlaces:      newTable[listBlock](),
 		tagCounts:      newTable[int](),
+		nameBlocks:     newTable[*nameBlock](),
 		loads:          newTable[int](),
 		grantPlaces:    newTable[*Grant](),
 		grantCounts:    newTable[int](),
@@ -176,6 +178,7 @@ func (x *Txn) Commit() *Root {
 	v.deletions.commit()
 	v.tagPlaces.commit()
 	v.tagCounts.commit()
+	v.nameBlocks.commit()
 	v.loads.commit()
 	v.grantPlaces.commit()
 	v.grantCounts.commit()

@@ -109,6 +109,12 @@ func appendSequenceKey(dst []byte, projectID string, sequence uint64) []byte {
 	return binary.BigEndian.AppendUint64(append(append(dst, projectID...), 0), sequence)
 }
 
+// appendPlace adds a sequence number, or that of a block of them, to a list,
+// which stays as it is.
+func appendPlace(list []byte, sequence uint64) []byte {
+	return binary.BigEndian.AppendUint64(append(make([]byte, 0, len(list)+8), list...), sequence)
+}
+
 // appendTimeKey orders records by an instant, which is never negative.
 func appendTimeKey(dst []byte, at int64, id string) []byte {
 	return append(binary.BigEndian.AppendUint64(dst, uint64(at)), id...)

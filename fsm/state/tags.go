@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"encoding/binary"
 	"slices"
-
-	iradix "github.com/hashicorp/go-immutable-radix/v2"
 )
 
 // Tag is a label on a key. A key has at most one tag of a Key.
@@ -40,8 +38,8 @@ type TagValues struct {
 // Two indexes serve the search for tags. Their keys begin with a list: project,
 // tag and then 1 and a value, or 2 for keys with any value of the tag. Tags
 // hold no byte below 32, so that no list is the beginning of another.
-// tagPlaces adds the key's place in the project and leads to its id; tagCounts
-// says how many keys are on the list.
+// tagPlaces adds a block of places in the project and leads to those of the
+// keys on the list; tagCounts says how many keys are on it.
 
 const (
 	withValue = 1
@@ -59,10 +57,6 @@ func tagLists(projectID string, t Tag) [2][]byte {
 	return [2][]byte{append(one, 0), append(start, anyValue)}
 }
 
-func appendPlace(list []byte, sequence uint64) []byte {
-	return binary.BigEndian.AppendUint64(slices.Clone(list), sequence)
-}
-
 // moveTags keeps the indexes of tags in step with a key; nil: there is none.
 func (x *Txn) moveTags(from, to *Key) {
 	var was, is []Tag
@@ -78,15 +72,37 @@ func (x *Txn) moveTags(from, to *Key) {
 	}
 	x.moveLoad(projectID, loadTags, len(was), len(is))
 	for _, t := range was {
-		for _, list := range tagLists(from.ProjectID, t) {
-			x.tagPlaces.remove(appendPlace(list, from.Sequence))
-			x.countTagged(list, -1)
+		if !slices.Contains(is, t) {
+			x.listTag(from, t, false)
 		}
 	}
 	for _, t := range is {
-		for _, list := range tagLists(to.ProjectID, t) {
-			x.tagPlaces.insert(appendPlace(list, to.Sequence), to.ID)
-			x.countTagged(list, 1)
+		if !slices.Contains(was, t) {
+			x.listTag(to, t, true)
+		}
+	}
+}
+
+// listTag puts a key on the lists of a tag, or takes it off them.
+func (x *Txn) listTag(k *Key, t Tag, on bool) {
+	for _, list := range tagLists(k.ProjectID, t) {
+		place := appendPlace(list, k.Sequence>>placeBits)
+		block, _ := x.tagPlaces.get(place)
+		n, _ := x.tagCounts.get(list)
+		if block = block.with(k.Sequence, on); block.empty() {
+			x.tagPlaces.remove(place)
+		} else {
+			x.tagPlaces.insert(place, block)
+		}
+		if on {
+			n++
+		} else {
+			n--
+		}
+		if n == 0 {
+			x.tagCounts.remove(list)
+		} else {
+			x.tagCounts.insert(list, n)
 		}
 	}
 }
@@ -138,15 +154,6 @@ func (v *View) most(projectID string, kind byte) int {
 	return int(binary.BigEndian.Uint64(place[len(place)-8:]))
 }
 
-func (x *Txn) countTagged(list []byte, by int) {
-	n, _ := x.tagCounts.get(list)
-	if n += by; n == 0 {
-		x.tagCounts.remove(list)
-		return
-	}
-	x.tagCounts.insert(list, n)
-}
-
 // ProjectTags returns every tag that a key of a project has, by name, its
 // values in their order, in a new slice. It costs what it returns.
 func (v *View) ProjectTags(projectID string) []TagValues {
@@ -173,61 +180,59 @@ func (v *View) ProjectTags(projectID string) []TagValues {
 
 // KeysTagged returns up to limit of the keys of a project that meet every
 // term, newest first, after skipping offset of them, and how many there are in
-// all. A filter, unless nil, must say true as well. With one term and no filter
-// it costs the skipped and the returned keys; else as many as meet the rarest
-// term. Without a term it goes over all keys. The slice is new.
-func (v *View) KeysTagged(projectID string, terms []TagTerm, filter func(*Key) bool, offset, limit int) (page []*Key, total int) {
-	if len(terms) == 0 {
-		return v.keysNamed(projectID, filter, offset, limit)
+// all. A name, unless empty, must be a part of theirs as well. Default master
+// keys are not among them. With one term, or none, and no name it costs the
+// blocks of the skipped and the returned keys; else every block of the rarest
+// term, in which what meets the others is found by bits. The slice is new.
+func (v *View) KeysTagged(projectID string, terms []TagTerm, name string, offset, limit int) (page []*Key, total int) {
+	lists, known := v.termLists(projectID, terms)
+	blocks := v.namedBlocks(projectID)
+	if len(terms) > 0 {
+		blocks, lists = blocksOf(&v.tagPlaces, lists[0]), lists[1:]
 	}
-	rarest, least := 0, -1
-	var lists [][]byte
-	for i, term := range terms {
-		theirs, n := v.listsOf(projectID, term)
-		if least < 0 || n < least {
-			rarest, least, lists = i, n, theirs
+	exact := name == "" && len(lists) == 0
+	if exact && offset >= known {
+		return nil, known
+	}
+	for block, found := range blocks {
+		for _, others := range lists {
+			if *found == (keyBits{}) {
+				break
+			}
+			found.and(atBlock(&v.tagPlaces, others, block))
+		}
+		if name != "" {
+			v.keepNamed(projectID, block, found, name)
+		}
+		n := found.count()
+		if total+n > offset && len(page) < limit {
+			skip := max(0, offset-total)
+			for place := range found.newestFirst() {
+				if skip--; skip < 0 && len(page) < limit {
+					page = append(page, v.keyAt(projectID, block<<placeBits|place))
+				}
+			}
+		}
+		if total += n; exact && len(page) >= limit {
+			return page, known
 		}
 	}
-	exact := len(terms) == 1 && filter == nil
-	walk := v.merge(lists)
-	for {
-		id, ok := walk.next()
-		if !ok {
-			return page, total
-		}
-		key, _ := v.Key(id)
-		if !exact && !(key.meets(terms, rarest) && (filter == nil || filter(key))) {
-			continue
-		}
-		if total++; total > offset && len(page) < limit {
-			page = append(page, key)
-		}
-		if exact && total >= offset+limit {
-			return page, least
-		}
-	}
+	return page, total
 }
 
-// keysNamed is KeysTagged without a term: all keys but default master keys.
-func (v *View) keysNamed(projectID string, filter func(*Key) bool, offset, limit int) (page []*Key, total int) {
-	if filter == nil {
-		total = v.KeyCount(projectID)
-		if offset >= total {
-			return nil, total
-		}
-		page = v.Keys(projectID, 0, offset+limit, func(k *Key) bool { return !k.Default })
-		return page[min(offset, len(page)):], total
+// termLists returns the lists of each term, which have no key in common, the
+// rarest term first, and how many keys meet that one; without a term how many there are.
+func (v *View) termLists(projectID string, terms []TagTerm) (lists [][][]byte, least int) {
+	if least = v.KeyCount(projectID); len(terms) == 0 {
+		return nil, least
 	}
-	v.Keys(projectID, 0, int(^uint(0)>>1), func(k *Key) bool {
-		if k.Default || !filter(k) {
-			return false
+	for i, term := range terms {
+		theirs, n := v.listsOf(projectID, term)
+		if lists = append(lists, theirs); i == 0 || n < least {
+			least, lists[0], lists[i] = n, lists[i], lists[0]
 		}
-		if total++; total > offset && len(page) < limit {
-			page = append(page, k)
-		}
-		return false
-	})
-	return page, total
+	}
+	return lists, least
 }
 
 // listsOf returns the lists of the keys that meet a term, which have no key in
@@ -247,68 +252,4 @@ func (v *View) listsOf(projectID string, term TagTerm) (lists [][]byte, n int) {
 		n += count
 	}
 	return lists, n
-}
-
-// meets tells whether the key meets all terms but one that it is known to.
-func (k *Key) meets(terms []TagTerm, known int) bool {
-	for i, term := range terms {
-		if i == known {
-			continue
-		}
-		at := slices.IndexFunc(k.Tags, func(t Tag) bool { return t.Key == term.Key })
-		if at < 0 || len(term.Values) > 0 && !slices.Contains(term.Values, k.Tags[at].Value) {
-			return false
-		}
-	}
-	return true
-}
-
-// merged walks over several lists at once, newest key first.
-type merged struct{ heads []listHead }
-
-// listHead is the next key of a list.
-type listHead struct {
-	it    *iradix.ReverseIterator[string]
-	list  []byte
-	place uint64
-	id    string
-}
-
-func (v *View) merge(lists [][]byte) *merged {
-	m := new(merged)
-	for _, list := range lists {
-		h := listHead{it: v.tagPlaces.node().ReverseIterator(), list: list}
-		h.it.SeekReverseLowerBound(appendPlace(list, ^uint64(0)))
-		if h.advance() {
-			m.heads = append(m.heads, h)
-		}
-	}
-	return m
-}
-
-func (h *listHead) advance() bool {
-	place, id, ok := h.it.Previous()
-	if !ok || len(place) != len(h.list)+8 || !bytes.HasPrefix(place, h.list) {
-		return false
-	}
-	h.place, h.id = binary.BigEndian.Uint64(place[len(h.list):]), id
-	return true
-}
-
-// next takes the newest of the heads. There are few: as many as values in a search.
-func (m *merged) next() (id string, ok bool) {
-	if len(m.heads) == 0 {
-		return "", false
-	}
-	newest := 0
-	for i := range m.heads {
-		if m.heads[i].place > m.heads[newest].place {
-			newest = i
-		}
-	}
-	id = m.heads[newest].id
-	if !m.heads[newest].advance() {
-		m.heads = slices.Delete(m.heads, newest, newest+1)
-	}
-	return id, true
 }

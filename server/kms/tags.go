@@ -3,7 +3,6 @@ package kms
 import (
 	"context"
 	"strconv"
-	"strings"
 
 	"github.com/raftkms/raftkms/fsm"
 	"github.com/raftkms/raftkms/fsm/command"
@@ -105,11 +104,7 @@ func (s *Service) FindTagged(_ context.Context, c *Call, req FindTaggedRequest) 
 	if err := c.authorise(); err != nil {
 		return nil, 0, err
 	}
-	var filter func(*state.Key) bool
-	if req.Name != "" {
-		filter = func(k *state.Key) bool { return strings.Contains(k.Name, req.Name) }
-	}
-	page, total := c.Root.KeysTagged(c.in.Project, req.Terms, filter, req.Offset, req.Limit)
+	page, total := c.Root.KeysTagged(c.in.Project, req.Terms, req.Name, req.Offset, req.Limit)
 	return page, total, nil
 }
 

@@ -1,0 +1,162 @@
+package state
+
+import (
+	"encoding/binary"
+	"iter"
+	"math/bits"
+
+	iradix "github.com/hashicorp/go-immutable-radix/v2"
+)
+
+// A list of keys that is to be compared with other lists is kept as bits, by
+// the sequence numbers of its keys, in blocks: what two lists have in common,
+// and how much it is, costs a word for 64 keys.
+
+// placeBits is how many low bits of a sequence number lie in one block.
+const placeBits = 12
+
+// keyBits are keys of one block, by their places in it.
+type keyBits [1 << placeBits / 64]uint64
+
+// put notes that a key is among them, or is not.
+func (p *keyBits) put(place uint64, on bool) {
+	if word, bit := place>>6, uint64(1)<<(place&63); on {
+		p[word] |= bit
+	} else {
+		p[word] &^= bit
+	}
+}
+
+func (p *keyBits) and(other *keyBits) {
+	for i := range p {
+		p[i] &= other[i]
+	}
+}
+
+func (p *keyBits) count() (n int) {
+	for _, word := range p {
+		n += bits.OnesCount64(word)
+	}
+	return n
+}
+
+// newestFirst yields where in the block the keys are. What is taken away
+// meanwhile, of those that were yielded, changes nothing.
+func (p *keyBits) newestFirst() iter.Seq[uint64] {
+	return func(yield func(uint64) bool) {
+		for i := len(p) - 1; i >= 0; i-- {
+			for word := p[i]; word != 0; {
+				bit := 63 - bits.LeadingZeros64(word)
+				if word &^= 1 << bit; !yield(uint64(i<<6 | bit)) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// fewKeys is up to how many keys of a block are kept one by one.
+const fewKeys = 128
+
+// listBlock is one block of a list: its places, or as bits if they are many. It
+// never changes.
+type listBlock struct {
+	few  []uint16
+	many *keyBits
+}
+
+// addTo adds the keys to others.
+func (b listBlock) addTo(all *keyBits) {
+	for _, place := range b.few {
+		all.put(uint64(place), true)
+	}
+	if b.many != nil {
+		for i := range all {
+			all[i] |= b.many[i]
+		}
+	}
+}
+
+// with returns the block with a key, or without it.
+func (b listBlock) with(sequence uint64, on bool) listBlock {
+	var p keyBits
+	b.addTo(&p)
+	p.put(sequence&(1<<placeBits-1), on)
+	if n := p.count(); n <= fewKeys {
+		few := make([]uint16, 0, n)
+		for place := range p.newestFirst() {
+			few = append(few, uint16(place))
+		}
+		return listBlock{few: few}
+	}
+	return listBlock{many: &p}
+}
+
+func (b listBlock) empty() bool { return len(b.few) == 0 && b.many == nil }
+
+// blockWalk goes down the blocks of one list.
+type blockWalk[T any] struct {
+	list  []byte
+	it    *iradix.ReverseIterator[T]
+	block uint64
+	value T
+	ok    bool
+}
+
+// walkBlocks begins at the newest block of a list.
+func walkBlocks[T any](t *table[T], list []byte) *blockWalk[T] {
+	w := &blockWalk[T]{list: list, it: t.node().ReverseIterator()}
+	w.it.SeekReverseLowerBound(appendPlace(list, ^uint64(0)))
+	w.step()
+	return w
+}
+
+func (w *blockWalk[T]) step() {
+	var key []byte
+	key, w.value, w.ok = w.it.Previous()
+	if w.ok = w.ok && len(key) == len(w.list)+8 && string(key[:len(w.list)]) == string(w.list); w.ok {
+		w.block = binary.BigEndian.Uint64(key[len(w.list):])
+	}
+}
+
+// blocksOf yields the blocks of some lists put together, newest first. What is
+// yielded is the caller's until the next one.
+func blocksOf(t *table[listBlock], lists [][]byte) iter.Seq2[uint64, *keyBits] {
+	return func(yield func(uint64, *keyBits) bool) {
+		walks := make([]*blockWalk[listBlock], len(lists))
+		for i, list := range lists {
+			walks[i] = walkBlocks(t, list)
+		}
+		for {
+			block, any := uint64(0), false
+			for _, w := range walks {
+				if w.ok && (!any || w.block > block) {
+					block, any = w.block, true
+				}
+			}
+			if !any {
+				return
+			}
+			var all keyBits
+			for _, w := range walks {
+				if w.ok && w.block == block {
+					w.value.addTo(&all)
+					w.step()
+				}
+			}
+			if !yield(block, &all) {
+				return
+			}
+		}
+	}
+}
+
+// atBlock returns one block of some lists put together.
+func atBlock(t *table[listBlock], lists [][]byte, block uint64) *keyBits {
+	all := new(keyBits)
+	for _, list := range lists {
+		some, _ := t.get(appendPlace(list, block))
+		some.addTo(all)
+	}
+	return all
+}
