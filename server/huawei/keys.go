@@ -5,6 +5,7 @@ import (
 	"math"
 	"strconv"
 
+	"github.com/raftkms/raftkms/fsm"
 	"github.com/raftkms/raftkms/fsm/state"
 	"github.com/raftkms/raftkms/hsm"
 	"github.com/raftkms/raftkms/server/kms"
@@ -118,23 +119,12 @@ func listQuery(req *wire.ListKeysRequest) (query kms.ListKeysRequest, err error)
 	}
 	switch {
 	case req.KeySpec == "" || req.KeySpec == allSpecs:
-	case isSpec(req.KeySpec):
+	case fsm.Usages(req.KeySpec) != nil:
 		query.Spec = req.KeySpec
 	default:
 		return query, invalid("key_spec", "must be a key spec or "+allSpecs)
 	}
 	return query, nil
-}
-
-// isSpec tells whether a key spec is one that the dialect defines, offered
-// here or not: a list of those that are not is empty.
-func isSpec(spec string) bool {
-	switch spec {
-	case "AES_256", "SM4", "RSA_2048", "RSA_3072", "RSA_4096", "EC_P256", "EC_P384", "SM2", "SECP256K1", "ED25519",
-		"HMAC_256", "HMAC_384", "HMAC_512", "HMAC_SM3":
-		return true
-	}
-	return false
 }
 
 // changeState is enable-key and disable-key.

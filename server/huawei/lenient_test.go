@@ -135,8 +135,7 @@ func absent(b body, request reflect.Type, v any) body {
 	all, members := body{}, map[string]reflect.Type{}
 	gather(request, members)
 	for name, member := range members {
-		list := member.Kind() == reflect.Slice && member.Elem().Kind() != reflect.Uint8
-		if _, given := b[name]; !given && !(v == "" && (list || member.Kind() == reflect.Pointer)) {
+		if _, given := b[name]; !given && !(v == "" && member == reflect.TypeFor[*string]()) { // where empty is something
 			all[name] = v
 		}
 	}

@@ -191,7 +191,7 @@ const maxTexts = 1000
 
 // setTexts takes a list of strings.
 func setTexts(into *[]string, name, raw []byte) error {
-	if isNull(raw) {
+	if isAbsent(raw) {
 		return nil
 	}
 	if raw[0] != '[' {

@@ -151,7 +151,7 @@ func (r *DataKeyPairRequest) member(name, raw []byte) error {
 	case "key_spec":
 		return setText(&r.KeySpec, name, raw)
 	case "with_plain_text":
-		if isNull(raw) {
+		if isAbsent(raw) {
 			return nil
 		}
 		r.WithPlainText = new(FlexBool)

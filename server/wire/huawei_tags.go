@@ -45,7 +45,7 @@ type TagRequest struct {
 
 func (r *TagRequest) member(name, raw []byte) error {
 	if string(name) == "tag" {
-		if isNull(raw) {
+		if isAbsent(raw) {
 			return nil
 		}
 		r.Tag = new(Tag)
@@ -152,7 +152,7 @@ func setObjects[T any, P interface {
 	*T
 	members
 }](into *[]T, name, raw []byte) error {
-	if isNull(raw) {
+	if isAbsent(raw) {
 		return nil
 	}
 	*into = []T{}

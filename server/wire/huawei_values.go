@@ -24,6 +24,9 @@ const (
 
 func isNull(raw []byte) bool { return raw[0] == 'n' }
 
+// isAbsent tells whether a value that is no string says that there is none.
+func isAbsent(raw []byte) bool { return isNull(raw) || string(raw) == `""` }
+
 // setText takes a string.
 func setText(into *string, name, raw []byte) error {
 	if raw[0] == '"' && !slices.Contains(raw, '\\') {
