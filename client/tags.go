@@ -137,7 +137,7 @@ func (c *Client) CountKeys(ctx context.Context) (int, error) {
 
 // Quota is how much a project has of something and may have.
 type Quota struct {
-	Type  string `json:"type"` // CMK, grant_per_CMK or tag_per_CMK
+	Type  string `json:"type"` // CMK, grant_per_CMK, tag_per_CMK or grant_per_project
 	Used  int    `json:"used"` // per key: of the key that has most
 	Quota int    `json:"quota"`
 }

@@ -37,6 +37,9 @@ func createGrant(c *call, b command.CreateGrant) (any, *Refusal) {
 	if most := grantQuota(project); int(found.Grants) >= most {
 		return nil, refuse(CodeGrantLimit, "the key has all %d grants that it may have", most)
 	}
+	if most := totalGrantQuota(project); c.GrantCount(project.ID) >= most {
+		return nil, refuse(CodeGrantTotal, "the keys of the project have all %d grants that they may have together", most)
+	}
 	key := *found
 	key.Grants++
 	c.PutKey(&key)

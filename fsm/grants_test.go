@@ -41,11 +41,24 @@ func TestGrantsOutOfBoundsAreRefused(t *testing.T) {
 	if got := codeOf(m.Do(command.RevokeGrant{ProjectID: fsmtest.ID("elsewhere"), KeyID: fsmtest.KeyID("a"), GrantID: fsmtest.GrantID("g")})); got != fsm.CodeInvalid {
 		t.Errorf("a revocation that is scoped to another project: %q", got)
 	}
-	m.Must(fsmtest.SetQuotas(9, 1, 9))
+	m.Must(fsmtest.SetQuotas(9, 1, 9, 9))
 	f(fsm.CodeGrantLimit, func(b *command.CreateGrant) { b.GrantID = fsmtest.GrantID("another") })
 	if n := m.State().MostGrants(fsmtest.ProjectID); n != 1 {
 		t.Errorf("at most %d grants", n)
 	}
+
+	// The grants of all keys have a bound of their own, and end with their keys.
+	m.Must(fsmtest.CreateKey("b"))
+	m.Must(fsmtest.SetQuotas(9, 9, 9, 1))
+	another := func(b *command.CreateGrant) { b.KeyID, b.GrantID = fsmtest.KeyID("b"), fsmtest.GrantID("another") }
+	f(fsm.CodeGrantTotal, another)
+	m.Must(fsmtest.ScheduleDeletion("a", 1000))
+	m.Now += 1000
+	m.Must(command.DeleteDueKey{KeyID: fsmtest.KeyID("a"), Due: m.Now})
+	if n := m.State().GrantCount(fsmtest.ProjectID); n != 0 {
+		t.Errorf("%d grants on no key", n)
+	}
+	f("", another)
 }
 
 // Grants end with the key, with the user and with the account that they are for.
@@ -65,7 +78,7 @@ func TestGrantsEndWithWhatTheyAreAbout(t *testing.T) {
 		if key, there := root.Key(fsmtest.KeyID("a")); there && (int(key.Grants) != left || left == 0 && key.Fence != root.Applied()) {
 			t.Errorf("the key: %+v at %d", key, root.Applied())
 		}
-		if n := root.MostGrants(fsmtest.ProjectID); n != 1 || root.RetirableCount(fsmtest.UserID, fsmtest.DomainID) != 1+left {
+		if n := root.MostGrants(fsmtest.ProjectID); n != 1 || root.RetirableCount(fsmtest.UserID, fsmtest.DomainID) != 1+left || root.GrantCount(fsmtest.ProjectID) != 1+left {
 			t.Errorf("at most %d grants", n)
 		}
 		if _, there := root.Grant(fsmtest.GrantID("stays")); !there {

@@ -83,7 +83,7 @@ func TestEveryTypeIsApplied(t *testing.T) {
 	m.Must(command.BatchSetTags(fsmtest.SetTags("a", "two", "2")))
 	m.Must(fsmtest.RemoveTags("a", "one"))
 	m.Must(command.BatchRemoveTags(fsmtest.RemoveTags("a", "two")))
-	m.Must(fsmtest.SetQuotas(100, 100, 20))
+	m.Must(fsmtest.SetQuotas(100, 100, 20, 10_000))
 	m.Must(fsmtest.CreateGrant("g", "a", fsmtest.UserID, state.GrantSign))
 	m.Must(fsmtest.RevokeGrant("g", "a"))
 	m.Do(fsmtest.CreateGrant("g", "a", fsmtest.UserID, state.GrantSign)) // of a type that was tried

@@ -40,7 +40,15 @@ func drawGrants(t *rapid.T) command.Body {
 	}
 }
 
-// grant is [model.do] for grants, of which a key may have three. The
+// allGrants are those of all keys.
+func (m *model) allGrants() (n int) {
+	for _, k := range m.keys {
+		n += len(k.grants)
+	}
+	return n
+}
+
+// grant is [model.do] for grants, of which a key may have three, and all keys four. The
 // administrator is the only user, and the account the only one.
 func (m *model) grant(body command.Body) fsm.Code {
 	switch b := body.(type) {
@@ -85,6 +93,8 @@ func (m *model) grant(body command.Body) fsm.Code {
 		return fsm.CodeInvalid
 	case len(k.grants) >= 3:
 		return fsm.CodeGrantLimit
+	case m.allGrants() >= 4:
+		return fsm.CodeGrantTotal
 	}
 	k.grants = append(k.grants, b.GrantID)
 	return ""

@@ -212,10 +212,11 @@ func TestQuotas(t *testing.T) {
 			t.Errorf("%+v: %q, want %q", body, got, want)
 		}
 	}
-	f(fsmtest.SetQuotas(fsm.MaxKeyQuota+1, 1, 1), fsm.CodeInvalid)
-	f(fsmtest.SetQuotas(1, fsm.MaxGrantQuota+1, 1), fsm.CodeInvalid)
-	f(fsmtest.SetQuotas(1, 1, fsm.MaxTags+1), fsm.CodeInvalid)
-	elsewhere := fsmtest.SetQuotas(1, 1, 1)
+	f(fsmtest.SetQuotas(fsm.MaxKeyQuota+1, 1, 1, 1), fsm.CodeInvalid)
+	f(fsmtest.SetQuotas(1, fsm.MaxGrantQuota+1, 1, 1), fsm.CodeInvalid)
+	f(fsmtest.SetQuotas(1, 1, fsm.MaxTags+1, 1), fsm.CodeInvalid)
+	f(fsmtest.SetQuotas(1, 1, 1, fsm.MaxTotalGrantQuota+1), fsm.CodeInvalid)
+	elsewhere := fsmtest.SetQuotas(1, 1, 1, 1)
 	elsewhere.ProjectID = strings.Repeat("0", 32)
 	f(elsewhere, fsm.CodeNotFound)
 
@@ -223,11 +224,11 @@ func TestQuotas(t *testing.T) {
 		p, _ := m.State().Project(fsmtest.ProjectID)
 		return fsm.QuotasOf(p, 20)
 	}
-	if got := quotas(); got != (fsm.Quotas{Keys: int(state.DefaultKeyQuota), Grants: fsm.DefaultGrantQuota, Tags: 20}) {
+	if got := quotas(); got != (fsm.Quotas{Keys: int(state.DefaultKeyQuota), Grants: fsm.DefaultGrantQuota, Tags: 20, TotalGrants: fsm.DefaultTotalGrantQuota}) {
 		t.Errorf("at first %+v", got)
 	}
-	f(fsmtest.SetQuotas(1, 2, 1), "")
-	if got := quotas(); got != (fsm.Quotas{Keys: 1, Grants: 2, Tags: 1}) {
+	f(fsmtest.SetQuotas(1, 2, 1, 3), "")
+	if got := quotas(); got != (fsm.Quotas{Keys: 1, Grants: 2, Tags: 1, TotalGrants: 3}) {
 		t.Errorf("then %+v", got)
 	}
 	if got := codeOf(m.Do(fsmtest.CreateKey("b"))); got != fsm.CodeQuotaExceeded {
@@ -239,7 +240,7 @@ func TestQuotas(t *testing.T) {
 	}
 	two := uint32(2)
 	f(command.SetQuotas{ProjectID: fsmtest.ProjectID, Keys: &two}, "")
-	if got := quotas(); got != (fsm.Quotas{Keys: 2, Grants: 2, Tags: 1}) {
+	if got := quotas(); got != (fsm.Quotas{Keys: 2, Grants: 2, Tags: 1, TotalGrants: 3}) {
 		t.Errorf("one alone: %+v", got)
 	}
 	m.Must(fsmtest.CreateKey("b"))

@@ -107,6 +107,9 @@ func checkListing(t *rapid.T, root *state.Root, naive model) {
 	if n := root.KeyCount(fsmtest.ProjectID); n != len(naive.keys) {
 		t.Fatalf("%d keys, want %d", n, len(naive.keys))
 	}
+	if n := root.GrantCount(fsmtest.ProjectID); n != naive.allGrants() {
+		t.Fatalf("%d grants, want %d", n, naive.allGrants())
+	}
 	onlyEnabled := rapid.Bool().Draw(t, "only enabled")
 	var filter func(*state.Key) bool
 	if onlyEnabled {
@@ -184,6 +187,8 @@ func setQuota(t testing.TB, m *fsmtest.Machine, quota int) {
 	project.KeyQuota = uint32(quota)
 	three := uint32(3)
 	project.GrantQuota = &three
+	four := uint32(4)
+	project.TotalGrantQuota = &four
 	x.PutProject(&project)
 	replace(t, m.Machine, x.Commit())
 }

@@ -9,8 +9,13 @@ import (
 const (
 	MaxKeyQuota   = 10_000_000
 	MaxGrantQuota = 50_000 // of one key
+	// MaxTotalGrantQuota bounds the grants of all keys of a project.
+	MaxTotalGrantQuota = 10_000_000
 
 	DefaultGrantQuota = 100
+	// DefaultTotalGrantQuota is ten times what a project can have whose other
+	// quotas nobody has changed.
+	DefaultTotalGrantQuota = 100_000
 )
 
 // Quotas is how much a project may have.
@@ -18,12 +23,14 @@ type Quotas struct {
 	Keys   int // at once, default master keys not counted
 	Grants int // of one key
 	Tags   int // of one key
+	// TotalGrants are those of all keys.
+	TotalGrants int
 }
 
 // QuotasOf returns the quotas of a project; tags is what the dialect gives a
 // key where the project has no number of its own.
 func QuotasOf(p *state.Project, tags int) Quotas {
-	return Quotas{Keys: int(p.KeyQuota), Grants: grantQuota(p), Tags: tagQuota(p, uint32(tags))}
+	return Quotas{Keys: int(p.KeyQuota), Grants: grantQuota(p), Tags: tagQuota(p, uint32(tags)), TotalGrants: totalGrantQuota(p)}
 }
 
 func grantQuota(p *state.Project) int {
@@ -31,6 +38,13 @@ func grantQuota(p *state.Project) int {
 		return DefaultGrantQuota
 	}
 	return int(*p.GrantQuota)
+}
+
+func totalGrantQuota(p *state.Project) int {
+	if p.TotalGrantQuota == nil {
+		return DefaultTotalGrantQuota
+	}
+	return int(*p.TotalGrantQuota)
 }
 
 func tagQuota(p *state.Project, otherwise uint32) int {
@@ -51,6 +65,8 @@ func setQuotas(c *call, b command.SetQuotas) (any, *Refusal) {
 		return nil, refuse(CodeInvalid, "a project has at most %d keys", MaxKeyQuota)
 	case b.Grants != nil && *b.Grants > MaxGrantQuota:
 		return nil, refuse(CodeInvalid, "a key has at most %d grants", MaxGrantQuota)
+	case b.TotalGrants != nil && *b.TotalGrants > MaxTotalGrantQuota:
+		return nil, refuse(CodeInvalid, "the keys of a project have at most %d grants", MaxTotalGrantQuota)
 	case b.Tags != nil && *b.Tags > MaxTags:
 		return nil, refuse(CodeInvalid, "a key has at most %d tags", MaxTags)
 	}
@@ -63,6 +79,9 @@ func setQuotas(c *call, b command.SetQuotas) (any, *Refusal) {
 	}
 	if b.Tags != nil {
 		project.TagQuota = b.Tags
+	}
+	if b.TotalGrants != nil {
+		project.TotalGrantQuota = b.TotalGrants
 	}
 	project.Fence = c.index
 	c.PutProject(&project)

@@ -83,6 +83,7 @@ const (
 	CodeGrantOnlyGrants Code = "grant-only-grants" // a grant of nothing but to grant
 	CodeGrantPrincipal  Code = "grant-principal"   // no such user or account
 	CodeGrantLimit      Code = "grant-limit"
+	CodeGrantTotal      Code = "grant-total"
 	CodeGrantNotFound   Code = "grant-not-found"
 )
 

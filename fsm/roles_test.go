@@ -70,7 +70,7 @@ func TestRolesAreApartWhereWritesAreApplied(t *testing.T) {
 	f(fsmtest.EnableRotation("a", 30), keys)
 	f(fsmtest.SetTags("a", "k", "v"), keys)
 	f(fsmtest.CreateGrant("g", "a", fsmtest.ID("bob"), 1), keys)
-	f(fsmtest.SetQuotas(1, 1, 1)) // of KMS Administrator
+	f(fsmtest.SetQuotas(1, 1, 1, 1)) // of KMS Administrator
 
 	f(fsmtest.CreateAccount("other"), security)
 	f(fsmtest.CreateUser("eve"), security)

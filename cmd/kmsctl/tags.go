@@ -112,7 +112,7 @@ func (a *app) findKeysCommand() *cobra.Command {
 }
 
 // quotaTypes are the names of quotas on the command line and on the wire.
-var quotaTypes = map[string]string{"keys": "CMK", "grants": "grant_per_CMK", "tags": "tag_per_CMK"}
+var quotaTypes = map[string]string{"keys": "CMK", "grants": "grant_per_CMK", "tags": "tag_per_CMK", "total-grants": "grant_per_project"}
 
 // quotaCommands are how much a project may have.
 func (a *app) quotaCommands() *cobra.Command {
@@ -133,13 +133,13 @@ func (a *app) quotaCommands() *cobra.Command {
 		})
 	}}
 	project := ""
-	set := &cobra.Command{Use: "set keys=N|grants=N|tags=N...", Short: "Change the quotas of a project; for administrators of the system", Args: atLeast(1, "NAME=N"), RunE: func(cmd *cobra.Command, args []string) error {
+	set := &cobra.Command{Use: "set keys=N|grants=N|tags=N|total-grants=N...", Short: "Change the quotas of a project; for administrators of the system", Args: atLeast(1, "NAME=N"), RunE: func(cmd *cobra.Command, args []string) error {
 		quotas := make(map[string]int)
 		for _, pair := range args {
 			name, text, _ := strings.Cut(pair, "=")
 			n, err := strconv.Atoi(text)
 			if quotaTypes[name] == "" || err != nil || n < 0 {
-				return misuse("%q is not keys=N, grants=N or tags=N", pair)
+				return misuse("%q is not keys=N, grants=N, tags=N or total-grants=N", pair)
 			}
 			quotas[quotaTypes[name]] = n
 		}
@@ -152,7 +152,7 @@ func (a *app) quotaCommands() *cobra.Command {
 		})
 	}}
 	set.Flags().StringVar(&project, "of", "", "The project; the own one when absent.")
-	return group("quota", "How many keys a project may have, and tags and grants a key", get, set)
+	return group("quota", "How many keys a project may have, tags and grants a key, and grants all keys", get, set)
 }
 
 // atLeast wants n arguments or more.

@@ -113,7 +113,7 @@ func bodies() []command.Body {
 		command.RemoveTags{ProjectID: fsmtest.ProjectID, KeyID: fsmtest.KeyID("golden"), Keys: []string{"stage", "team"}, All: true},
 		command.BatchSetTags(fsmtest.SetTags("golden", "stage", "test")),
 		command.BatchRemoveTags(fsmtest.RemoveTags("golden", "stage")),
-		fsmtest.SetQuotas(200, 50, 10),
+		fsmtest.SetQuotas(200, 50, 10, 5000),
 		command.CreateGrant{GrantID: fsmtest.GrantID("golden"), KeyID: fsmtest.KeyID("golden"), Grantee: fsmtest.DomainID, ToAccount: true,
 			Operations: state.GrantDecryptDataKey | state.GrantRetireGrant, Retiring: fsmtest.UserID, Name: "golden"},
 		fsmtest.RevokeGrant("golden", "golden"),

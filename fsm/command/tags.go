@@ -46,13 +46,15 @@ type BatchSetTags SetTags
 // BatchRemoveTags is [RemoveTags] for who may change tags in batches.
 type BatchRemoveTags RemoveTags
 
-// SetQuotas sets how many keys a project may have, and grants and tags each of
-// them. What there is already above a new number stays.
+// SetQuotas sets how many keys a project may have, grants and tags each of
+// them, and grants all of them. What there is already above a new number stays.
 type SetQuotas struct {
 	ProjectID string  `cbor:"1,keyasint"` // need not be the caller's
 	Keys      *uint32 `cbor:"2,keyasint"` // nil: as it is
 	Grants    *uint32 `cbor:"3,keyasint"`
 	Tags      *uint32 `cbor:"4,keyasint"`
+	// TotalGrants are those of all keys of the project.
+	TotalGrants *uint32 `cbor:"5,keyasint,omitempty"`
 }
 
 func (SetTags) Type() Type         { return TypeSetTags }

@@ -21,6 +21,6 @@ func RemoveTags(name string, tags ...string) command.RemoveTags {
 }
 
 // SetQuotas is the body that sets every quota of the project.
-func SetQuotas(keys, grants, tags uint32) command.SetQuotas {
-	return command.SetQuotas{ProjectID: ProjectID, Keys: &keys, Grants: &grants, Tags: &tags}
+func SetQuotas(keys, grants, tags, allGrants uint32) command.SetQuotas {
+	return command.SetQuotas{ProjectID: ProjectID, Keys: &keys, Grants: &grants, Tags: &tags, TotalGrants: &allGrants}
 }

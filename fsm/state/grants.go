@@ -99,6 +99,8 @@ const (
 	grantsOnKeyTo   = 't' // key, grantee: what a use of the key asks
 	grantsTo        = 'g' // grantee
 	grantsRetirable = 'r' // principal
+
+	grantsInProject = 'p' // project: no list, only how many there are
 )
 
 // The kinds of grantee. In front of an id they keep users and accounts apart.
@@ -122,6 +124,10 @@ func appendGrantsTo(dst []byte, kind byte, grantee string) []byte {
 
 func appendGrantsRetirable(dst []byte, principal string) []byte {
 	return append(append(append(dst, grantsRetirable), principal...), 0)
+}
+
+func appendGrantsInProject(dst []byte, projectID string) []byte {
+	return append(append(append(dst, grantsInProject), projectID...), 0)
 }
 
 func (g *Grant) granteeKind() byte {
@@ -168,8 +174,7 @@ func (x *Txn) PutGrant(g *Grant) {
 		}
 		list := appendGrantsRetirable(nil, principal)
 		x.grantPlaces.insert(appendPlace(list, g.Sequence), g)
-		n, _ := x.grantCounts.get(list)
-		x.grantCounts.insert(list, n+1)
+		x.countGrants(list, 1)
 	}
 }
 
@@ -186,12 +191,18 @@ func (x *Txn) DeleteGrant(g *Grant) {
 			continue
 		}
 		x.grantPlaces.remove(place)
-		if n, _ := x.grantCounts.get(list); n > 1 {
-			x.grantCounts.insert(list, n-1)
-		} else {
-			x.grantCounts.remove(list)
-		}
+		x.countGrants(list, -1)
 	}
+}
+
+// countGrants counts some more grants, or fewer, on a list.
+func (x *Txn) countGrants(list []byte, by int) {
+	n, _ := x.grantCounts.get(list)
+	if n += by; n == 0 {
+		x.grantCounts.remove(list)
+		return
+	}
+	x.grantCounts.insert(list, n)
 }
 
 // Grant returns the grant of that id.
@@ -300,8 +311,14 @@ func (v *View) grantPage(list []byte, after uint64, limit int) []*Grant {
 	return page
 }
 
-// moveGrants keeps the count of the most grants of a key in step with a key;
-// nil: there is none.
+// GrantCount returns how many grants the keys of a project have together.
+func (v *View) GrantCount(projectID string) int {
+	n, _ := v.grantCounts.get(appendGrantsInProject(nil, projectID))
+	return n
+}
+
+// moveGrants keeps the counts of grants, the most of a key and all of a
+// project, in step with a key; nil: there is none.
 func (x *Txn) moveGrants(from, to *Key) {
 	var was, is uint32
 	projectID := ""
@@ -312,4 +329,7 @@ func (x *Txn) moveGrants(from, to *Key) {
 		is, projectID = to.Grants, to.ProjectID
 	}
 	x.moveLoad(projectID, loadGrants, int(was), int(is))
+	if was != is {
+		x.countGrants(appendGrantsInProject(nil, projectID), int(is)-int(was))
+	}
 }

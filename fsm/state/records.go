@@ -95,6 +95,8 @@ type Project struct {
 	// Grants and tags that one key may have; nil: what is usual.
 	GrantQuota *uint32 `cbor:"8,keyasint,omitempty"`
 	TagQuota   *uint32 `cbor:"9,keyasint,omitempty"`
+	// Grants that all its keys may have together; nil: what is usual.
+	TotalGrantQuota *uint32 `cbor:"10,keyasint,omitempty"`
 	// LastSequence is the place of the newest key that was deleted while it was
 	// the project's newest: no place is given out twice.
 	LastSequence uint64 `cbor:"16,keyasint,omitempty"`

@@ -66,6 +66,7 @@ var answers = map[kms.Kind]answer{
 	kms.KindGrantOnlyGrants: {400, "KMS.2401", "A grant allows more than to create grants."},
 	kms.KindGrantPrincipal:  {400, "KMS.2402", "There is no such user or account."},
 	kms.KindGrantLimit:      {400, "KMS.2404", "The key has as many grants as it may have."},
+	kms.KindGrantTotal:      {400, "KMS.2405", "The keys of the project have as many grants as they may have."},
 	kms.KindGrantNotFound:   {400, "KMS.2502", "The key has no such grant."},
 
 	kms.KindTagLimit:          {400, "KMS.0409", "The key has as many tags as it may have."},

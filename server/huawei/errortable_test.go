@@ -63,7 +63,6 @@ var never = map[string]string{
 	"2001": "as 1801: else 1901 and 1903",
 	"2203": "the ciphertext is authenticated, so that a data key that opens is the one that was sealed; else 2201",
 	"2403": "a grant is made or refused with its reason",
-	"2405": "grants are limited a key, not in total",
 	"3103": "there is no tenant in a request",
 	"3801": "keys are not replicated to other regions", "3802": "as 3801", "3803": "as 3801", "3804": "as 3801", "3805": "as 3801", "3806": "as 3801",
 	"3901": "there are no internal jobs of the vendor", "3902": "as 3901", "3903": "as 3901",
@@ -286,6 +285,8 @@ func (r *refusals) grants() {
 	f("KMS.2401", "create-grant", strings.Replace(some, "encrypt-data", "create-grant", 1))
 	f("KMS.2402", "create-grant", strings.Replace(some, fsmtest.UserID, "nobody", 1))
 	f("KMS.2404", "create-grant", some)
+	r.w.must("PUT user-quotas", `{"resources":[{"type":"grant_per_project","quota":1}]}`, nil)
+	f("KMS.2405", "create-grant", strings.Replace(some, "@other", "@aes", 1))
 	f("KMS.2501", "revoke-grant", `{"key_id":"@other","grant_id":"1"}`)
 	f("KMS.2502", "revoke-grant", `{"key_id":"@aes","grant_id":"`+made.GrantID+`"}`)
 	f("KMS.0211", "create-grant", strings.Replace(some, "@other", "@default", 1))

@@ -9,11 +9,13 @@ import (
 	"github.com/raftkms/raftkms/server/wire"
 )
 
-// What there are quotas of. Tags are an extension.
+// What there are quotas of. Tags, and the grants of all keys together, are
+// extensions.
 const (
 	quotaKeys   = "CMK"
 	quotaGrants = "grant_per_CMK"
 	quotaTags   = "tag_per_CMK"
+	quotaTotal  = "grant_per_project"
 )
 
 // UserInstances is GET user-instances: how many keys there are.
@@ -46,8 +48,10 @@ var SetUserQuotas = endpoint(kms.OpSetQuotas, func(ctx context.Context, x *excha
 			into, most = &body.Grants, fsm.MaxGrantQuota
 		case quotaTags:
 			into, most = &body.Tags, fsm.MaxTags
+		case quotaTotal:
+			into, most = &body.TotalGrants, fsm.MaxTotalGrantQuota
 		default:
-			return reply, refuse("KMS.2301", "The type of a quota must be CMK, grant_per_CMK or tag_per_CMK.")
+			return reply, refuse("KMS.2301", "The type of a quota must be CMK, grant_per_CMK, tag_per_CMK or grant_per_project.")
 		}
 		switch {
 		case *into != nil:
@@ -70,6 +74,7 @@ func quotasReply(u kms.Usage) (reply wire.QuotasReply) {
 		{Type: quotaKeys, Used: u.Keys, Quota: wire.Int(int64(u.Quotas.Keys))},
 		{Type: quotaGrants, Used: u.Grants, Quota: wire.Int(int64(u.Quotas.Grants))},
 		{Type: quotaTags, Used: u.Tags, Quota: wire.Int(int64(u.Quotas.Tags))},
+		{Type: quotaTotal, Used: u.TotalGrants, Quota: wire.Int(int64(u.Quotas.TotalGrants))},
 	}
 	return reply
 }

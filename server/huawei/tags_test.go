@@ -115,7 +115,7 @@ func TestQuotas(t *testing.T) {
 			t.Errorf("%s %s: %d %s, want %s", verb, body, a.status, a.body, want)
 		}
 	}
-	const quotas = `{"quotas":{"resources":[{"type":"CMK","used":1,"quota":%d},{"type":"grant_per_CMK","used":0,"quota":%d},{"type":"tag_per_CMK","used":1,"quota":%d}]}}`
+	const quotas = `{"quotas":{"resources":[{"type":"CMK","used":1,"quota":%d},{"type":"grant_per_CMK","used":0,"quota":%d},{"type":"tag_per_CMK","used":1,"quota":%d},{"type":"grant_per_project","used":0,"quota":100000}]}}`
 	f("GET user-instances", "", `{"instance_num":1}`)
 	f("GET user-quotas", "", fmt.Sprintf(quotas, 100, 100, 20))
 	f("PUT user-quotas", `{"resources":[{"type":"CMK","quota":"2"},{"type":"tag_per_CMK","quota":1}]}`, fmt.Sprintf(quotas, 2, 100, 1))

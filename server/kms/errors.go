@@ -57,6 +57,7 @@ const (
 	KindGrantOnlyGrants // a grant of nothing but to create grants
 	KindGrantPrincipal  // there is no such grantee or retiring principal
 	KindGrantLimit      // the key has as many grants as it may have
+	KindGrantTotal      // all keys of the project together have
 	KindGrantNotFound   // the key has no such grant
 
 	KindTagLimit          // the key has as many tags as it may have

@@ -35,6 +35,7 @@ func fromRefusal(r *fsm.Refusal) error {
 		fsm.CodeGrantOnlyGrants:    KindGrantOnlyGrants,
 		fsm.CodeGrantPrincipal:     KindGrantPrincipal,
 		fsm.CodeGrantLimit:         KindGrantLimit,
+		fsm.CodeGrantTotal:         KindGrantTotal,
 		fsm.CodeGrantNotFound:      KindGrantNotFound,
 		fsm.CodeTagLimit:           KindTagLimit,
 		fsm.CodeTagNotFound:        KindTagNotFound,

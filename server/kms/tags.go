@@ -121,7 +121,9 @@ type Usage struct {
 	Keys   int // that it has
 	Grants int // of the key that has most
 	Tags   int // of the key that has most
-	Quotas fsm.Quotas
+	// TotalGrants are those of all keys.
+	TotalGrants int
+	Quotas      fsm.Quotas
 }
 
 // Quotas returns what the project has and may have; tags is how many tags the
@@ -136,7 +138,7 @@ func (s *Service) Quotas(_ context.Context, c *Call, tags int) (Usage, error) {
 func (c *Call) usage(root *state.Root, projectID string, tags int) Usage {
 	project, _ := root.Project(projectID) // the call was identified in it
 	return Usage{
-		Keys: root.KeyCount(projectID), Grants: root.MostGrants(projectID), Tags: root.MostTags(projectID),
+		Keys: root.KeyCount(projectID), Grants: root.MostGrants(projectID), Tags: root.MostTags(projectID), TotalGrants: root.GrantCount(projectID),
 		Quotas: fsm.QuotasOf(project, tags),
 	}
 }
@@ -155,7 +157,7 @@ func (s *Service) SetQuotas(ctx context.Context, c *Call, body command.SetQuotas
 	for _, q := range []struct {
 		name  string
 		value *uint32
-	}{{"keys", body.Keys}, {"grants", body.Grants}, {"tags", body.Tags}} {
+	}{{"keys", body.Keys}, {"grants", body.Grants}, {"tags", body.Tags}, {"total_grants", body.TotalGrants}} {
 		if q.value != nil {
 			c.asked.Number(q.name, int64(*q.value))
 			meaning = append(meaning, q.name, strconv.FormatUint(uint64(*q.value), 10))

@@ -119,7 +119,7 @@ func (r *SetQuotasRequest) member(name, raw []byte) error {
 
 // QuotaResource is how much there is of something and how much may be.
 type QuotaResource struct {
-	Type  string  `json:"type"` // CMK, grant_per_CMK or tag_per_CMK
+	Type  string  `json:"type"` // CMK, grant_per_CMK, tag_per_CMK or grant_per_project
 	Used  int     `json:"used"`
 	Quota FlexInt `json:"quota"`
 }
