@@ -29,7 +29,7 @@ func FuzzEndpoints(f *testing.F) {
 		w.t = t
 		asked := strings.NewReplacer("{key_id}", key, "{tag_key}", "stage").Replace(all[int(which)%len(all)])
 		if strings.Contains(string(body), "RSA_") && strings.Contains(asked, "create-") {
-			t.Skip("it takes seconds to make one")
+			return // it takes seconds to make one
 		}
 		a := w.ask(asked, string(body))
 		if a.status/100 == 2 {
@@ -107,7 +107,7 @@ func FuzzKeySpec(f *testing.F) {
 			t.Fatal(err)
 		}
 		if json.Unmarshal(text, &spec) != nil { // as it arrives
-			t.Skip()
+			return
 		}
 		known := fsm.Usages(spec) != nil
 		f := func(verb, body, code string) {

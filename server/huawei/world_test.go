@@ -135,6 +135,13 @@ func (r *single) Released(context.Context, uint64) error { return nil }
 
 func (r *single) Root() *state.Root { return r.machine.State() }
 
+// time is the replicated one, Unix ms.
+func (r *single) time() int64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.now
+}
+
 // advance lets time pass up to an instant.
 func (r *single) advance(to int64) {
 	r.mu.Lock()
