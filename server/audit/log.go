@@ -36,8 +36,8 @@ const stalled = 10 * time.Second
 //
 // Appending is flat combining: whoever comes first leads, and writes what has
 // come meanwhile together with the record that it came for; then the first of
-// those who came too late leads. So one record waits for nobody else, and many
-// share a write and a sync.
+// those who came too late leads. So a record that comes alone waits for nobody,
+// and many share a write and a sync (see gather).
 type Log struct {
 	cfg     Config
 	dir     *os.File
@@ -45,27 +45,30 @@ type Log struct {
 	faults  []*Fault
 	writer  writer // Invariant: only touched by who leads
 
-	mu      sync.Mutex
-	closed  bool
-	failure error         // ErrDamaged and why
-	full    error         // ErrFull and why, while there is no room
-	leading time.Time     // since when somebody leads; zero: nobody does
-	idle    chan struct{} // closed when nobody leads any more; nil: nobody waits for it
-	queue   []*entry      // what the next leader writes
-	queued  int64         // bytes in queue
-	place   chan struct{} // closed when the queue is taken; nil: nobody waits for it
-	spare   []*entry      // an empty slice for the next queue
-	free    int64         // prepared bytes, 0 while somebody leads
-	claimed int64         // bytes claimed by reservations
-	current file          // what is written to
-	written uint64        // all lines with a lower sequence are in it or before it
-	durable uint64        // all lines with a lower sequence are on disk
-	kept    []segment     // those of the writer, when it last handed over; replaced, never changed
-	end     int64         // where the last line of the newest of them ends
-	oldest  uint64        // sequence of the oldest line that was not dropped on purpose
-	packed  []packedSegment
-	tip     tip   // where the log ends
-	needs   needs // what others still need of it
+	mu        sync.Mutex
+	closed    bool
+	failure   error         // ErrDamaged and why
+	full      error         // ErrFull and why, while there is no room
+	leading   time.Time     // since when somebody leads; zero: nobody does
+	idle      chan struct{} // closed when nobody leads any more; nil: nobody waits for it
+	queue     []*entry      // what the next leader writes
+	queued    int64         // bytes in queue
+	wanted    int           // entries that the leader waits for, see gather
+	gathering bool          // whether it does
+	gathered  chan struct{} // has room for one: they are there
+	place     chan struct{} // closed when the queue is taken; nil: nobody waits for it
+	spare     []*entry      // an empty slice for the next queue
+	free      int64         // prepared bytes, 0 while somebody leads
+	claimed   int64         // bytes claimed by reservations
+	current   file          // what is written to
+	written   uint64        // all lines with a lower sequence are in it or before it
+	durable   uint64        // all lines with a lower sequence are on disk
+	kept      []segment     // those of the writer, when it last handed over; replaced, never changed
+	end       int64         // where the last line of the newest of them ends
+	oldest    uint64        // sequence of the oldest line that was not dropped on purpose
+	packed    []packedSegment
+	tip       tip   // where the log ends
+	needs     needs // what others still need of it
 
 	searches chan struct{} // as many as may look at the same time
 	closing  chan struct{} // has room for one: a segment was closed
@@ -96,7 +99,7 @@ func OpenConfig(cfg Config) (*Log, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &Log{cfg: cfg, dir: dir, searches: make(chan struct{}, maxSearches), closing: make(chan struct{}, 1)}
+	l := &Log{cfg: cfg, dir: dir, searches: make(chan struct{}, maxSearches), closing: make(chan struct{}, 1), gathered: make(chan struct{}, 1)}
 	l.entries.New = func() any { return &entry{body: make([]byte, 0, 1<<10), verdict: make(chan verdict, 1)} }
 	if err := l.begin(); err != nil {
 		if l.writer.open != nil {
@@ -115,7 +118,7 @@ func (l *Log) begin() error {
 		}
 		l.cfg.RetentionSize = size
 	}
-	l.writer = writer{cfg: &l.cfg, dir: l.dir, fill: newFill()}
+	l.writer = writer{cfg: &l.cfg, dir: l.dir, fill: newFill(), rhythm: rhythm{longest: longestWait}}
 	faults, err := l.writer.recover()
 	if err != nil {
 		return err

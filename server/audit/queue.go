@@ -48,6 +48,10 @@ func (l *Log) submit(ctx context.Context, e *entry) error {
 	}
 	l.queue = append(l.queue, e)
 	l.queued += e.size
+	if l.gathering && len(l.queue) >= l.wanted {
+		l.gathering = false
+		l.gathered <- struct{}{}
+	}
 	if l.leading.IsZero() {
 		l.leading = time.Now()
 		l.mu.Unlock()
@@ -86,10 +90,15 @@ func (l *Log) awaitPlace(ctx context.Context, e *entry) error {
 // something else), and hands on the lead. It returns what became of own.
 func (l *Log) lead(own *entry) error {
 	w := &l.writer
+	if own != nil && l.cfg.Sync == SyncAlways {
+		l.gather()
+	}
 	batch, taken, spare := l.take()
+	began := time.Now()
 	w.makeRoom(l.cfg.Clock(), taken, spare)
 	l.admit(batch)
 	w.write(batch)
+	w.rhythm.note(len(batch), began)
 	err := w.failed
 	if own != nil {
 		err = own.err

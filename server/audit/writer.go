@@ -38,6 +38,8 @@ type writer struct {
 	marks  [][]byte // bodies of marks to write before the next record
 	marked int64    // most bytes of their lines
 
+	rhythm rhythm
+
 	failed    error // ErrDamaged and why
 	full      error // ErrFull and why, while there is no room
 	fullSince time.Time
