@@ -98,7 +98,7 @@ func (s *Server) followTraces(ctx context.Context, m *member, q kms.TraceQuery) 
 		if err != nil {
 			return kms.TracePage{}, err
 		}
-		return s.followedPage(answers, at, q.Limit, true)
+		return s.followedPage(answers, at, q, true)
 	}
 	at, err := parseFollowed(q.Marker)
 	if err != nil {
@@ -109,7 +109,7 @@ func (s *Server) followTraces(ctx context.Context, m *member, q kms.TraceQuery) 
 		if err != nil {
 			return kms.TracePage{}, err
 		}
-		page, err := s.followedPage(answers, at, q.Limit, false)
+		page, err := s.followedPage(answers, at, q, false)
 		if err != nil || len(page.Traces) > 0 || len(page.Damaged) > 0 || time.Until(until) < followPause {
 			return page, err
 		}
@@ -154,9 +154,10 @@ func (s *Server) askFollowed(ctx context.Context, m *member, q kms.TraceQuery, a
 
 // followedPage makes a page of what nodes have: the oldest first. Of the newest
 // there are, it takes the newest.
-func (s *Server) followedPage(answers []nodeFollowed, at followed, limit int, newest bool) (page kms.TracePage, err error) {
+func (s *Server) followedPage(answers []nodeFollowed, at followed, q kms.TraceQuery, newest bool) (page kms.TracePage, err error) {
 	next := followed{Above: make(map[string]uint64), Since: at.Since}
 	maps.Copy(next.Above, at.Above)
+	limit := q.Limit
 	taken := make([]int, len(answers))
 	waiting := 0
 	for i := range answers {
@@ -182,7 +183,7 @@ func (s *Server) followedPage(answers []nodeFollowed, at followed, limit int, ne
 		}
 		found := &answers[oldest].Found[taken[oldest]]
 		taken[oldest]++
-		t, err := found.Show()
+		t, err := found.ShowIn(q.ProjectID)
 		if err != nil {
 			return page, err
 		}

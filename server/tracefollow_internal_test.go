@@ -43,7 +43,7 @@ func (f *following) page(limit int) kms.TracePage {
 		}
 		answers = append(answers, a)
 	}
-	page, err := f.server.followedPage(answers, at, limit, newest)
+	page, err := f.server.followedPage(answers, at, kms.TraceQuery{Query: audit.Query{Limit: limit}}, newest)
 	if err != nil {
 		f.t.Fatal(err)
 	}

@@ -124,7 +124,7 @@ func (s *Server) searchTraces(ctx context.Context, m *member, q kms.TraceQuery) 
 		}
 		return 1
 	})
-	page, err := mergeTraces(answers, marker, q.Limit)
+	page, err := mergeTraces(answers, marker, q.Limit, q.ProjectID)
 	if err != nil {
 		return page, err
 	}
@@ -149,8 +149,9 @@ func (s *Server) located(t wire.Trace) wire.Trace {
 	return t
 }
 
-// mergeTraces makes a page of what nodes have found.
-func mergeTraces(answers []nodeAnswer, marker traceMarker, limit int) (page kms.TracePage, err error) {
+// mergeTraces makes a page of what nodes have found, for who looks through a
+// project; empty: through all.
+func mergeTraces(answers []nodeAnswer, marker traceMarker, limit int, projectID string) (page kms.TracePage, err error) {
 	next := traceMarker{Below: make(map[string]uint64), Recorded: marker.Recorded, Since: make(map[string]int64)}
 	maps.Copy(next.Below, marker.Below)
 	maps.Copy(next.Since, marker.Since)
@@ -187,7 +188,7 @@ func mergeTraces(answers []nodeAnswer, marker traceMarker, limit int) (page kms.
 		}
 		found := &answers[newest].Found[taken[newest]]
 		taken[newest]++
-		t, err := found.Show()
+		t, err := found.ShowIn(projectID)
 		if err != nil {
 			return page, err
 		}

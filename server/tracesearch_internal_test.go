@@ -40,7 +40,7 @@ func (n *nodes) page(q kms.TraceQuery) kms.TracePage {
 		}
 		answers = append(answers, a)
 	}
-	page, err := mergeTraces(answers, marker, q.Limit)
+	page, err := mergeTraces(answers, marker, q.Limit, q.ProjectID)
 	if err != nil {
 		n.t.Fatal(err)
 	}

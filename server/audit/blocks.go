@@ -72,6 +72,14 @@ func (bb *blockBuilder) record(l *line) {
 			bb.terms = append(bb.terms, termOf(name, form))
 		}
 	}
+	if f.otherID != nil {
+		bb.terms = append(bb.terms, termOf(fieldResourceID, f.otherID))
+	}
+	for _, owner := range f.owners {
+		if owner != nil {
+			bb.terms = append(bb.terms, termOf(fieldProjectID, owner))
+		}
+	}
 	id, _ := traceID(l.hash).MarshalText() // it has a form
 	bb.unique = append(bb.unique, termOf(fieldTraceID, id))
 }

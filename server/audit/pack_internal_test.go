@@ -102,7 +102,7 @@ func TestScanningInOrder(t *testing.T) {
 		asked.Texts("record_time", []string{text(), text()})
 		at := time.UnixMilli(random.Int64N(1 << 42))
 		r := Record{TraceName: text(), Rating: Rating(text()), Service: text(), ResourceType: text(), ResourceID: text(), ResourceName: text(), ResourceURL: text(),
-			SourceIP: text(), UserAgent: text(), RequestID: text(), ProjectID: text(), User: User{ID: text(), Name: text(), DomainID: text(), DomainName: text(), AccessKeyID: text()},
+			SourceIP: text(), UserAgent: text(), RequestID: text(), ProjectID: text(), OtherID: text(), Owners: [2]string{text(), text()}, User: User{ID: text(), Name: text(), DomainID: text(), DomainName: text(), AccessKeyID: text()},
 			Code: text(), ErrorCode: text(), Message: text(), ReadOnly: random.IntN(2) == 0, Request: &asked, Response: &asked,
 			Time: at, RecordTime: at.Add(time.Duration(random.IntN(100)) * time.Millisecond), Duration: time.Duration(random.IntN(1 << 30))}
 		body := r.appendBody(nil, text())
@@ -132,6 +132,9 @@ func same(a, b *fields) bool {
 		if (a.text[i] == nil) != (b.text[i] == nil) || !bytes.Equal(a.text[i], b.text[i]) {
 			return false
 		}
+	}
+	if !bytes.Equal(a.otherID, b.otherID) || !bytes.Equal(a.owners[0], b.owners[0]) || !bytes.Equal(a.owners[1], b.owners[1]) {
+		return false
 	}
 	return a.time == b.time && a.recordTime == b.recordTime && a.mark == b.mark
 }

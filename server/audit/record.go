@@ -67,16 +67,20 @@ type Record struct {
 	RequestID    string
 	NodeID       string
 	ProjectID    string
-	User         User
-	Code         string   // HTTP status
-	ErrorCode    string   // the dialect's error code; empty on success
-	Message      string   // in words, where there is more to say than the code
-	ReadOnly     bool     // it changed nothing, and did not try to
-	Request      *Details // what was asked; may be nil
-	Response     *Details // what was answered; may be nil
-	Time         time.Time
-	RecordTime   time.Time
-	Duration     time.Duration // of the operation, this record's writing not included
+	// OtherID is the other key of an operation with two, and Owners are projects
+	// besides ProjectID whose keys it used: they see the trace as well.
+	OtherID    string
+	Owners     [2]string
+	User       User
+	Code       string   // HTTP status
+	ErrorCode  string   // the dialect's error code; empty on success
+	Message    string   // in words, where there is more to say than the code
+	ReadOnly   bool     // it changed nothing, and did not try to
+	Request    *Details // what was asked; may be nil
+	Response   *Details // what was answered; may be nil
+	Time       time.Time
+	RecordTime time.Time
+	Duration   time.Duration // of the operation, this record's writing not included
 }
 
 // User is who asked. It is empty where that could not be established.
@@ -116,6 +120,9 @@ func (r *Record) appendBody(dst []byte, nodeID string) []byte {
 	dst = appendField(dst, `,"request_id":`, r.RequestID, maxID)
 	dst = appendField(dst, `,"node_id":`, nodeID, maxID)
 	dst = appendField(dst, `,"project_id":`, r.ProjectID, maxID)
+	dst = appendField(dst, `,"second_resource_id":`, r.OtherID, maxID)
+	dst = appendField(dst, `,"owner_project_id":`, r.Owners[0], maxID)
+	dst = appendField(dst, `,"second_owner_project_id":`, r.Owners[1], maxID)
 	dst = r.User.appendMember(dst)
 	dst = appendField(dst, `,"code":`, r.Code, maxID)
 	dst = appendField(dst, `,"error_code":`, r.ErrorCode, maxID)

@@ -7,9 +7,24 @@ import "bytes"
 // forms are compared, and nothing is decoded to find a trace.
 type fields struct {
 	text       [fieldCount][]byte // nil where the line has none
+	otherID    []byte             // a second value for fieldResourceID
+	owners     [2][]byte          // further values for fieldProjectID
 	time       int64              // Unix milliseconds
 	recordTime int64
 	mark       bool // the line is no record
+}
+
+// has tells whether the line has a value of a field, in its form.
+func (f *fields) has(name field, form []byte) bool {
+	switch {
+	case bytes.Equal(f.text[name], form):
+		return true
+	case name == fieldResourceID:
+		return bytes.Equal(f.otherID, form)
+	case name == fieldProjectID:
+		return bytes.Equal(f.owners[0], form) || bytes.Equal(f.owners[1], form)
+	}
+	return false
 }
 
 // field numbers what a trace is found by. The numbers are in index files:
@@ -113,6 +128,12 @@ func (f *fields) scanAny(body []byte) (ok bool) {
 			f.text[fieldRequestID] = value
 		case "project_id":
 			f.text[fieldProjectID] = value
+		case "second_resource_id":
+			f.otherID = value
+		case "owner_project_id":
+			f.owners[0] = value
+		case "second_owner_project_id":
+			f.owners[1] = value
 		case "code":
 			f.text[fieldCode] = value
 		}

@@ -55,6 +55,16 @@ func (f *fields) scanOrdered(body []byte) (ok bool) {
 			f.text[m.field] = value
 		}
 	}
+	for _, m := range []struct {
+		begins string
+		into   *[]byte
+	}{
+		{`,"second_resource_id":"`, &f.otherID}, {`,"owner_project_id":"`, &f.owners[0]}, {`,"second_owner_project_id":"`, &f.owners[1]},
+	} {
+		if value, after := cutMember(rest, m.begins); value != nil {
+			*m.into, rest = value, after
+		}
+	}
 	if rest, ok = f.orderedUser(rest); !ok {
 		return false
 	}

@@ -401,11 +401,22 @@ func (s *search) fits(l *line) bool {
 		return false
 	}
 	for i, form := range s.want {
-		if form != nil && !bytes.Equal(f.text[i], form) {
+		if form != nil && !f.has(field(i), form) {
 			return false
 		}
 	}
-	return true
+	return s.mayAsk(f)
+}
+
+// mayAsk tells whether a line may be found by what is asked of it: who looks
+// through a project in which it is only because one of its keys was used finds
+// nothing out of what they are not shown (see [Found.ShowIn]).
+func (s *search) mayAsk(f *fields) bool {
+	project := s.want[fieldProjectID]
+	if project == nil || bytes.Equal(f.text[fieldProjectID], project) {
+		return true
+	}
+	return s.want[fieldUserName] == nil && s.want[fieldAccessKeyID] == nil && s.want[fieldResourceName] == nil && s.want[fieldRequestID] == nil
 }
 
 // damaged takes down what could not be searched. It returns false: the search

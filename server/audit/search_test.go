@@ -34,6 +34,12 @@ func varied(i int) *audit.Record {
 	r.User.Name, r.User.AccessKeyID = fmt.Sprintf("user-%d", i%7), fmt.Sprintf("AK%d", i%11)
 	r.ProjectID = fmt.Sprintf("p%d", i%2)
 	r.RequestID = fmt.Sprintf("request-%d", i)
+	if i%19 == 0 { // another key, another owner, and now and then two
+		r.OtherID, r.Owners[0] = fmt.Sprintf("other-%d", i%3), fmt.Sprintf("owner-%d", i%4)
+		if i%5 == 0 {
+			r.Owners[1] = "owner-5"
+		}
+	}
 	r.Time = time.UnixMilli(1700000000000 + int64(i)*10)
 	r.RecordTime = r.Time.Add(time.Millisecond)
 	return &r
@@ -126,6 +132,17 @@ func TestSearch(t *testing.T) {
 		}
 	}
 	f(audit.Query{}, func(int, *audit.Record) bool { return true })
+	f(audit.Query{ResourceID: "other-1"}, func(_ int, r *audit.Record) bool { return r.OtherID == "other-1" })
+	owned := func(_ int, r *audit.Record) bool { return r.Owners[0] == "owner-1" }
+	f(audit.Query{ProjectID: "owner-1"}, owned)
+	f(audit.Query{ProjectID: "owner-5"}, func(_ int, r *audit.Record) bool { return r.Owners[1] == "owner-5" })
+	f(audit.Query{ProjectID: "owner-1", ResourceID: "other-2"}, func(i int, r *audit.Record) bool { return owned(i, r) && r.OtherID == "other-2" })
+	f(audit.Query{ProjectID: "p0", ResourceID: "other-2"}, func(i int, r *audit.Record) bool { return r.ProjectID == "p0" && r.OtherID == "other-2" })
+	// Nobody finds out by asking what they are not shown.
+	for _, q := range []audit.Query{{UserName: "user-0"}, {AccessKeyID: "AK0"}, {RequestID: "request-57"}, {ResourceName: varied(57).ResourceName}} {
+		q.ProjectID = varied(57).Owners[0]
+		f(q, func(int, *audit.Record) bool { return false })
+	}
 	f(audit.Query{ResourceID: "key-3"}, func(_ int, r *audit.Record) bool { return r.ResourceID == "key-3" })
 	f(audit.Query{ResourceID: "key-3", Rating: "incident"}, func(_ int, r *audit.Record) bool { return r.ResourceID == "key-3" && r.Rating == "incident" })
 	f(audit.Query{ResourceName: varied(4).ResourceName}, func(_ int, r *audit.Record) bool { return r.ResourceName == varied(4).ResourceName })

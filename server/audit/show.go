@@ -23,6 +23,7 @@ type shown struct {
 	RequestID    string          `json:"request_id"`
 	NodeID       string          `json:"node_id"`
 	ProjectID    string          `json:"project_id"`
+	OtherID      string          `json:"second_resource_id"`
 	User         *shownUser      `json:"user"`
 	Code         string          `json:"code"`
 	ErrorCode    string          `json:"error_code"`
@@ -45,6 +46,24 @@ type shownUser struct {
 // defaultEnterprise is the id of the enterprise project that everything is of.
 const defaultEnterprise = "0"
 
+// ShowIn is [Found.Show] for who looks through a project (empty: through all of
+// them). A trace of another project is there because a key of this one was used:
+// of who did that, they learn the ids of user and account and the address, as
+// the grant that allowed it would have them, and not what the other account
+// calls its own.
+func (f *Found) ShowIn(projectID string) (wire.Trace, error) {
+	t, err := f.Show()
+	if err != nil || projectID == "" || t.ProjectID == projectID {
+		return t, err
+	}
+	t.ProjectID, t.ResourceName, t.ResourceURL, t.RequestID, t.UserAgent = projectID, "", "", "", ""
+	t.User.Name, t.User.UserName, t.User.AccessKeyID = "", "", ""
+	if t.User.Domain != nil {
+		t.User.Domain.Name = ""
+	}
+	return t, nil
+}
+
 // Show brings a trace into the form of the trace service. What follows from
 // other fields is not in a line, and made here: the ids of trace and operation,
 // the version of the API.
@@ -59,7 +78,7 @@ func (f *Found) Show() (wire.Trace, error) {
 		ResourceType: r.ResourceType, ResourceID: r.ResourceID, ResourceName: r.ResourceName, SourceIP: r.SourceIP,
 		Request: string(r.Request), Response: string(r.Response), Code: r.Code, ErrorCode: r.ErrorCode, Message: r.Message,
 		RequestID: r.RequestID, ResourceURL: r.ResourceURL, Time: r.Time, RecordTime: r.RecordTime, ReadOnly: r.ReadOnly,
-		NodeID: r.NodeID, UserAgent: r.UserAgent, DurationUS: r.DurationUS, ProjectID: r.ProjectID,
+		NodeID: r.NodeID, UserAgent: r.UserAgent, DurationUS: r.DurationUS, ProjectID: r.ProjectID, OtherID: r.OtherID,
 		User: &wire.TraceUser{}, EnterpriseID: defaultEnterprise,
 	}
 	if len(r.TraceName) > 0 {

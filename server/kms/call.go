@@ -41,6 +41,7 @@ type Call struct {
 	principal iam.Principal
 	caller    command.Caller
 	key       *state.Key  // the key the call turned out to be about
+	other     *state.Key  // the first one of a call with two
 	proposed  bool        // a change was proposed for it
 	accesses  *accesses   // where it is put down that an access key was used
 	room      *audit.Room // claimed for the call's trace before it changed anything

@@ -37,6 +37,7 @@ func (s *Service) ReEncrypt(ctx context.Context, c *Call, req ReEncryptRequest) 
 		return nil, nil, err
 	}
 	defer from.Wipe()
+	c.other = c.key
 	c.asked.Text("destination_key_id", req.Destination.Key)
 	c.acting = seal
 	key, err := c.usableFor(req.Destination.Key, UsageEncryptDecrypt)

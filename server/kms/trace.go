@@ -85,6 +85,10 @@ func (s *Service) trace(c *Call, err error) *audit.Record {
 	if c.key != nil {
 		r.ResourceID, r.ResourceName = c.key.ID, c.key.Name
 	}
+	if c.other != nil && c.other.ID != r.ResourceID {
+		r.OtherID = c.other.ID
+	}
+	r.Owners = c.owners()
 	if r.Rating == "" {
 		r.Rating = audit.RatingNormal
 	}
@@ -103,6 +107,19 @@ func (s *Service) trace(c *Call, err error) *audit.Record {
 		c.traceError(err)
 	}
 	return r
+}
+
+// owners are the projects whose keys the call used, besides its own: who owns a
+// key sees every use of it, wherever it was asked for.
+func (c *Call) owners() (others [2]string) {
+	n := 0
+	for _, key := range [...]*state.Key{c.key, c.other} {
+		if key != nil && c.in.Project != "" && key.ProjectID != c.in.Project && key.ProjectID != others[0] {
+			others[n] = key.ProjectID
+			n++
+		}
+	}
+	return others
 }
 
 // traceError has the trace tell how the call failed. The words are those for

@@ -97,6 +97,8 @@ type Trace struct {
 	UserAgent    string `json:"user_agent,omitempty"`  // an extension
 	DurationUS   int64  `json:"duration_us,omitempty"` // an extension: microseconds
 	ProjectID    string `json:"project_id,omitempty"`  // an extension
+	// The other key of an operation with two; an extension.
+	OtherID string `json:"second_resource_id,omitempty"`
 }
 
 // TraceUser is who asked.
