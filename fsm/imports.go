@@ -167,7 +167,7 @@ func deleteMaterial(c *call, b command.DeleteMaterial) (any, *Refusal) {
 	case key.State != state.Enabled && key.State != state.Disabled:
 		return nil, refuse(CodeMaterialState, "the key is %s", key.State)
 	}
-	discard(c, key.ID, eraseMaterial(c, &key)...)
+	discard(c, key.ID, eraseMaterial(c.Txn, c.index, &key)...)
 	c.PutKey(&key)
 	return keyResult(&key), nil
 }
@@ -175,16 +175,16 @@ func deleteMaterial(c *call, b command.DeleteMaterial) (any, *Refusal) {
 // eraseMaterial takes the wrapped material out of the state and returns the
 // prints of what goes. Who was not Enabled, will not be by an import either: a
 // key that waits for its deletion comes back from there Disabled.
-func eraseMaterial(c *call, key *state.Key) (gone []state.BlobPrint) {
-	for _, v := range c.Versions(key.ID) {
+func eraseMaterial(x *state.Txn, index uint64, key *state.Key) (gone []state.BlobPrint) {
+	for _, v := range x.Versions(key.ID) {
 		gone = append(gone, versionPrint(v))
-		c.DeleteVersion(v)
+		x.DeleteVersion(v)
 	}
 	key.DisabledBefore = key.State != state.Enabled
 	if key.State != state.PendingDeletion {
 		key.State = state.PendingImport
 	}
-	key.PrimaryVersion, key.MaterialExpires, key.Fence = 0, 0, c.index
+	key.PrimaryVersion, key.MaterialExpires, key.Fence = 0, 0, index
 	return gone
 }
 
@@ -202,7 +202,7 @@ func expireImport(c *call, b command.ExpireImport) (any, *Refusal) {
 	gone := dropPairs(&key, func(p state.ImportPair) bool { return p.Expires <= c.Now() })
 	key.Fence = c.index
 	if key.MaterialExpires != 0 && key.MaterialExpires <= c.Now() {
-		gone = append(gone, eraseMaterial(c, &key)...)
+		gone = append(gone, eraseMaterial(c.Txn, c.index, &key)...)
 	}
 	discard(c, key.ID, gone...)
 	c.PutKey(&key)

@@ -36,14 +36,18 @@ type Undone struct {
 	DisabledAccess  []string `json:"disabled_access_keys,omitempty"`  // likewise
 	PendingDeletion []string `json:"pending_deletion_keys,omitempty"` // scheduled after the backup, Disabled now
 	EndedGrants     []string `json:"ended_grants,omitempty"`          // revoked or retired after the backup, and now again
+	ErasedMaterial  []string `json:"erased_material,omitempty"`       // keys whose imported material was deleted or expired after the backup, and now again
+	// Keys for which an import was under way at the backup: its token is of no
+	// use any more, new parameters have to be asked for.
+	EndedImports []string `json:"ended_imports,omitempty"`
 }
 
 // ErrNoCluster is returned for a backup in which no cluster was founded yet.
 var ErrNoCluster = errors.New("the state holds no cluster")
 
 // Refound makes the state of a new generation of a cluster from a backup. newer
-// may be a later state of the same cluster, of which every deletion, disable
-// and revocation is done again; nil when there is none. The result begins
+// may be a later state of the same cluster, of which every deletion, of keys and
+// of imported material, every disable and every revocation is done again; nil when there is none. The result begins
 // after both.
 func Refound(backup, newer *state.Root, with Foundation) (*state.Root, *Undone, error) {
 	old := backup.Cluster()
@@ -69,7 +73,7 @@ func Refound(backup, newer *state.Root, with Foundation) (*state.Root, *Undone, 
 	r.beginAgain(*old)
 	r.revoke()
 	for key := range backup.AllKeys() {
-		r.settle(r.endGrants(key))
+		r.settle(r.endImports(r.endGrants(key)))
 	}
 	if newer != nil {
 		for key := range newer.AllKeys() {
