@@ -45,8 +45,8 @@ func (s KeyState) MarshalText() ([]byte, error) { return []byte(s.String()), nil
 type NewKey struct {
 	Name        string // 1 to 255 of letters, digits, ':', '/', '_' and '-'; unique in the project
 	Description string // at most 255 characters
-	Spec        string // empty: AES_256
-	Usage       string // empty: what the spec is for
+	Spec        string // AES_256 (when empty), SM4, RSA_2048, EC_P256, ED25519, HMAC_256 …
+	Usage       string // ENCRYPT_DECRYPT, SIGN_VERIFY, GENERATE_VERIFY_MAC or KEY_AGREEMENT; empty: what the spec is for
 	Origin      string // kms (when empty) or external: the material is imported later
 	Level       string // protection level: HSM or SOFTWARE; empty: what the cluster's modules are for
 	Protected   bool   // whether its deletion is refused until [Client.ProtectKey] switches that off

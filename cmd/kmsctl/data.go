@@ -18,7 +18,7 @@ func addUnderFlags(cmd *cobra.Command, u *client.Under, prefix string) {
 	set.StringVar(&u.Algorithm, prefix+"algorithm", "", "Encryption algorithm of an asymmetric key: RSAES_OAEP_SHA_256, RSAES_OAEP_SHA_1 or SM2_ENCRYPT.")
 	set.IntVar(&u.Version, prefix+"key-version", 0, "Version of an asymmetric key; the first when absent.")
 	set.StringToStringVar(&u.Context, prefix+"context", nil, "What the ciphertext is bound to, NAME=VALUE,...; opening it takes the same.")
-	set.StringVar(&u.AAD, prefix+"aad", "", "The same as a text, as clients of the vendor bind it (additional_authenticated_data).")
+	set.StringVar(&u.AAD, prefix+"aad", "", "A text that the ciphertext is bound to in place of a context, as the vendor's clients do (additional_authenticated_data).")
 }
 
 func (a *app) encryptCommand() *cobra.Command {

@@ -21,7 +21,7 @@ func (a *app) dataKeyCommands() *cobra.Command {
 func addDataKeyFlags(cmd *cobra.Command, o *client.DataKeyOptions) {
 	cmd.Flags().IntVar(&o.Bytes, "bytes", 32, "Size of the data key, 1 to 1024.")
 	addContextFlag(cmd, &o.Context)
-	cmd.Flags().StringVar(&o.AAD, "aad", "", "The same as a text, as clients of the vendor bind it (additional_authenticated_data).")
+	cmd.Flags().StringVar(&o.AAD, "aad", "", "A text that the ciphertext is bound to in place of a context, as the vendor's clients do (additional_authenticated_data).")
 }
 
 func addContextFlag(cmd *cobra.Command, context *map[string]string) {
