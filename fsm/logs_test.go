@@ -68,9 +68,14 @@ func drawBody(t *rapid.T) command.Body {
 func drawCommand(t *rapid.T, m *fsmtest.Machine) command.Command {
 	m.Now += rapid.SampledFrom([]int64{0, 0, 1, 700, 400_000, -3000}).Draw(t, "wait")
 	var cmd command.Command
-	if rapid.IntRange(0, 2).Draw(t, "identities") == 0 {
+	switch rapid.IntRange(0, 6).Draw(t, "about") {
+	case 0, 1:
 		cmd = m.Command(drawIdentity(t))
-	} else {
+	case 2:
+		cmd = m.Command(drawImport(t, m))
+	case 3:
+		cmd = m.Command(drawRest(t, m))
+	default:
 		cmd = m.Command(drawBody(t))
 	}
 	if cmd.Caller.Kind == command.CallerUser && rapid.IntRange(0, 4).Draw(t, "as") == 0 {

@@ -269,24 +269,3 @@ func (w *world) makers() map[string]func() (key string, b body) {
 		"POST derive-shared-secret": on(agreement, body{"key_agreement_algorithm": "ECDH", "public_key": b64(w.publicKey(signer))}),
 	}
 }
-
-// The last page says so in both ways, also when it is full.
-func TestBothSignalsOnTheLastPage(t *testing.T) {
-	w := newWorld(t)
-	key := w.createKey("orders")
-	w.createKey("other")
-	w.must("rotate-on-demand", `{"key_id":"`+key+`"}`, nil)
-	for verb, asked := range map[string]string{"list-keys": `"limit":"%d"`, "list-key-versions": `"key_id":"` + key + `","limit":"%d"`} {
-		for limit, last := range map[int]bool{1: false, 2: true, 3: true} {
-			var page struct {
-				NextMarker *string `json:"next_marker"`
-				Truncated  *string `json:"truncated"`
-				Total      *int    `json:"total"`
-			}
-			text := w.must(verb, "{"+fmt.Sprintf(asked, limit)+"}", &page)
-			if page.NextMarker == nil || page.Truncated == nil || page.Total == nil || *page.Total != 2 || (*page.NextMarker == "") != last || *page.Truncated != fmt.Sprint(!last) {
-				t.Errorf("%s of %d: %s", verb, limit, text)
-			}
-		}
-	}
-}

@@ -95,7 +95,6 @@ type matrixKey struct {
 	id       string
 	state    int
 	material string // the body of import-key-material that brings what it had, or should have
-	pair     string // encrypted_privatekey, of a pair that is brought
 	// disabledBefore: it was Disabled when it lost its material.
 	disabledBefore bool
 	replace        *strings.Replacer
