@@ -42,6 +42,8 @@ func tellStory(t *testing.T, module string) {
 	t.Run("traces are proved", func(t *testing.T) { tracesAreProved(t, c) })
 	t.Run("refusals", func(t *testing.T) { refusals(t, c, nodes, key) })
 	t.Run("every method of the SDK", func(t *testing.T) { everyMethod(t, c) })
+	t.Run("imports end on another node", func(t *testing.T) { importsEndElsewhere(t, nodes) })
+	t.Run("default master keys are made once", func(t *testing.T) { defaultKeysAreMadeOnce(t, nodes) })
 	disabled := nodes[0].createKey("disabled/" + module)
 	t.Run("a disabled key is refused everywhere at once", func(t *testing.T) { disabledEverywhere(t, nodes, disabled) })
 	t.Run("a revoked grant serves nobody anywhere at once", func(t *testing.T) { revokedEverywhere(t, c, nodes, key) })
