@@ -62,6 +62,7 @@ fuzz: toolchain test-deps ## every fuzz target for FUZZTIME (60s) each
 bench-audit: ## traces: cost of a record, with the disk's fsync; create-datakey with and without them; search by key over ten million (takes 10 GB of disk for a while, and minutes)
 	$(GO) test -run '^$$' -bench '^BenchmarkAppend$$' -benchtime 50000x ./server/audit
 	$(GO) test -run '^$$' -bench '^BenchmarkTracedDataKey$$' -benchtime 1x ./server/huawei
+	$(GO) test -run '^$$' -bench '^BenchmarkSearchUnpacked$$' -benchtime 9x ./server/audit
 	$(GO) test -run '^$$' -bench '^BenchmarkSearch$$' -benchtime 9x -timeout 60m ./server/audit
 
 bench: build ## create-datakey beside a web server that does nothing: throughput and server CPU per request; what the door costs; describing, listing and searching among 100,000 keys

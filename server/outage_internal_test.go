@@ -113,7 +113,8 @@ type trio struct {
 	modules []*breakable
 	founded *wire.InitReply
 	client  *http.Client
-	removed string // id of a node that is no member any more, and ends because of it
+	removed string         // id of a node that is no member any more, and ends because of it
+	ends    []func() error // has a node end, and waits for that
 }
 
 func newTrio(t *testing.T) *trio {
@@ -193,15 +194,18 @@ func (c *trio) add(id string, change ...func(cfg *Config)) {
 	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- s.Run(ctx) }()
-	c.t.Cleanup(func() {
+	end := sync.OnceValue(func() error {
 		stop()
-		if err := <-ended; err != nil && id != c.removed {
+		return <-ended
+	})
+	c.t.Cleanup(func() {
+		if err := end(); err != nil && id != c.removed {
 			c.t.Errorf("node %s ended with: %v", id, err)
 		}
 		must(c.t, module.Close())
 	})
 	awaitAdmin(c.t, s)
-	c.nodes, c.modules = append(c.nodes, s), append(c.modules, b)
+	c.nodes, c.modules, c.ends = append(c.nodes, s), append(c.modules, b), append(c.ends, end)
 }
 
 // ask has a node do an operation and returns the status and the reply.

@@ -77,6 +77,9 @@ func (a *app) traceKeysCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if reply.Stale != "" {
+				fmt.Fprintln(cmd.ErrOrStderr(), reply.Stale)
+			}
 			rows := [][]string{{"NODE", "SINCE", "KEY"}}
 			for _, k := range reply.Keys {
 				rows = append(rows, []string{k.NodeID, k.Since.Format(time.RFC3339), k.Key})
@@ -107,6 +110,9 @@ func (a *app) verifyNodes(cmd *cobra.Command, node string, since time.Time) ([]w
 		return nil, err
 	}
 	reply, err := s.VerifyTraces(cmd.Context(), wire.VerifyTracesRequest{NodeID: node, Since: since})
+	if reply.Stale != "" {
+		fmt.Fprintln(cmd.ErrOrStderr(), reply.Stale)
+	}
 	return reply.Nodes, err
 }
 

@@ -116,3 +116,32 @@ func BenchmarkVerify(b *testing.B) {
 		sound(b, dir)
 	}
 }
+
+// BenchmarkSearchUnpacked is a search by key that finds nothing and so reads the
+// newest segment, which is full and has no index, as a whole. While a node is
+// busy four more like it may wait to be packed.
+func BenchmarkSearchUnpacked(b *testing.B) {
+	log, _ := open(b, audit.Config{Dir: b.TempDir(), NodeID: "n1", Sync: audit.SyncInterval, Plain: true})
+	var callers sync.WaitGroup
+	var size atomic.Int64
+	for range 64 {
+		callers.Go(func() {
+			for size.Add(700) < 63<<20 { // a line has a little less
+				if err := log.Append(context.Background(), &record); err != nil {
+					b.Error(err)
+					return
+				}
+			}
+		})
+	}
+	callers.Wait()
+	read := int64(0)
+	for b.Loop() {
+		a, err := log.Search(b.Context(), audit.Query{ResourceID: "nobody's", Limit: 10})
+		if err != nil || len(a.Found) > 0 || len(a.Damaged) > 0 {
+			b.Fatalf("%+v, %v", a, err)
+		}
+		read = a.Read
+	}
+	b.ReportMetric(float64(read)/(1<<20), "MiB-read")
+}

@@ -18,6 +18,9 @@ type VerifyTracesRequest struct {
 type VerifyTracesReply struct {
 	Sound bool          `json:"sound"` // every log was read, and has no fault
 	Nodes []TraceReport `json:"nodes"`
+	// Stale says in words that the node that was asked may not know of all nodes
+	// and checkpoints; empty: it does.
+	Stale string `json:"stale,omitempty"`
 }
 
 // TraceReport is what was found in one log.
@@ -40,7 +43,8 @@ type TraceReport struct {
 // TraceKeysReply are the public keys with which checkpoints of trace logs are
 // verified where no node is asked.
 type TraceKeysReply struct {
-	Keys []TraceKey `json:"keys"`
+	Keys  []TraceKey `json:"keys"`
+	Stale string     `json:"stale,omitempty"` // as in [VerifyTracesReply]
 }
 
 // TraceKey is a public key of a node's trace log.
