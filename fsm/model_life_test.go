@@ -45,6 +45,8 @@ func (m *model) live(body command.Body) fsm.Code {
 			return slices.ContainsFunc(b.Names, func(name string) bool { return strings.TrimPrefix(name, "alias/") == a })
 		})
 		return ""
+	case command.OpenImport, command.ImportMaterial, command.DeleteMaterial, command.CountImportFailure, command.ExpireImport:
+		return m.importing(body)
 	case command.CreateGrant, command.RevokeGrant, command.RetireGrant:
 		return m.grant(body)
 	case command.SetTags, command.RemoveTags, command.BatchSetTags, command.BatchRemoveTags:
@@ -104,8 +106,10 @@ func keyOf(body command.Body) string {
 }
 
 // inUse is why a key's state does not let it be rotated.
-func (k *modelKey) inUse() fsm.Code {
+func (k *modelKey) inUse(scheduled bool) fsm.Code {
 	switch {
+	case k.imports.ofPair && scheduled:
+		return fsm.CodeRotationAsymmetric
 	case k.external:
 		return fsm.CodeRotationExternal
 	case k.state == state.Disabled:
@@ -141,7 +145,7 @@ func (m *model) change(body command.Body) fsm.Code {
 			return fsm.CodeNotPendingDeletion
 		}
 		k.state, k.deletion = state.Disabled, 0
-		if k.versions == 0 {
+		if k.external && !k.imports.material {
 			k.state = state.PendingImport
 		}
 		return ""
@@ -186,7 +190,7 @@ func (m *model) change(body command.Body) fsm.Code {
 		}
 		k.aliases = append(k.aliases, strings.TrimPrefix(b.Name, "alias/"))
 	case command.EnableRotation:
-		if code := k.inUse(); code != "" {
+		if code := k.inUse(true); code != "" {
 			return code
 		}
 		if k.days != 0 {
@@ -194,7 +198,7 @@ func (m *model) change(body command.Body) fsm.Code {
 		}
 		k.days, k.due = b.Days, m.now+int64(b.Days)*days
 	case command.SetRotationInterval:
-		if code := k.inUse(); code != "" {
+		if code := k.inUse(true); code != "" {
 			return code
 		}
 		if k.days == 0 {
@@ -207,7 +211,7 @@ func (m *model) change(body command.Body) fsm.Code {
 		}
 		k.days, k.due = 0, 0
 	case command.RotateKey:
-		if code := k.inUse(); code != "" {
+		if code := k.inUse(false); code != "" {
 			return code
 		}
 		if b.Version.Number != k.versions+1 {
@@ -227,15 +231,20 @@ func (k *modelKey) is(root *state.Root, r *state.Key) bool {
 			return false
 		}
 	}
-	wantDue := k.deletion
-	if k.state == state.Enabled {
+	wantDue := k.imports.due()
+	switch {
+	case k.state == state.Enabled && k.due != 0 && (wantDue == 0 || k.due < wantDue):
 		wantDue = k.due
-	} else if k.state != state.PendingDeletion {
-		wantDue = 0
+	case k.state == state.PendingDeletion && (wantDue == 0 || k.deletion < wantDue):
+		wantDue = k.deletion
+	}
+	held := k.versions // versions of which there is material
+	if k.external && !k.imports.material {
+		held = 0
 	}
 	isDue := slices.Contains(root.Due(root.Now(), 1000, nil), r)
 	versions := root.Versions(r.ID)
 	return k.tagged(r) && k.granted(root, r) && r.State == k.state && r.Protected == k.protected && r.Deletion == k.deletion && r.RotationDays == k.days && r.RotationDue == k.due &&
-		r.Versions == k.versions && len(versions) == int(k.versions) && r.PrimaryVersion == k.versions &&
+		r.Versions == k.versions && len(versions) == int(held) && r.PrimaryVersion == held && k.imports.is(r) &&
 		int(r.Aliases) == len(k.aliases) && len(aliases) == len(k.aliases) && isDue == (wantDue != 0 && wantDue <= root.Now())
 }

@@ -34,6 +34,7 @@ type modelKey struct {
 	aliases   []string // without the prefix
 	tags      map[string]string
 	grants    []string // ids, the oldest first
+	imports   modelImports
 }
 
 func (m *model) find(id string) *modelKey {
@@ -70,7 +71,7 @@ func (m *model) do(body command.Body) fsm.Code {
 		}
 		k := modelKey{id: b.KeyID, name: b.Name, state: state.Enabled, versions: 1}
 		if b.Origin == state.OriginExternal {
-			k.state, k.external, k.versions = state.PendingImport, true, 0
+			k.state, k.external, k.versions, k.imports.ofPair = state.PendingImport, true, 0, b.Spec == "EC_P256"
 		}
 		m.keys = append(m.keys, k)
 		return ""
@@ -82,16 +83,30 @@ func (m *model) do(body command.Body) fsm.Code {
 // The machine answers as the model does, and lists what the model lists, in
 // pages of any size, in both directions, filtered or not.
 func TestKeysAgreeWithTheModel(t *testing.T) {
+	agree(t, func(rt *rapid.T, m *fsmtest.Machine) command.Body {
+		if rapid.IntRange(0, 2).Draw(rt, "imports") == 0 {
+			return drawImport(rt, m)
+		}
+		return drawBody(rt)
+	})
+}
+
+// The same for keys with imported material alone, whose stories are longer.
+func TestImportsAgreeWithTheModel(t *testing.T) {
+	agree(t, drawImport)
+}
+
+func agree(t *testing.T, draw func(rt *rapid.T, m *fsmtest.Machine) command.Body) {
 	rapid.Check(t, func(rt *rapid.T) {
 		m := fsmtest.Bootstrapped(t)
 		naive := model{quota: rapid.IntRange(1, 4).Draw(rt, "quota")}
 		setQuota(t, m, naive.quota)
 		for range rapid.IntRange(1, 40).Draw(rt, "entries") {
-			body := drawBody(rt)
+			body := draw(rt, m)
 			if kind := fsmtest.CallerFor(body.Type()).Kind; kind != command.CallerUser && kind != command.CallerSystem {
 				continue
 			}
-			m.Now += rapid.SampledFrom([]int64{0, 0, 1, 500, 8 * 86_400_000}).Draw(rt, "wait")
+			m.Now += rapid.SampledFrom([]int64{0, 0, 0, 1, 500, 8 * 86_400_000}).Draw(rt, "wait")
 			naive.now = m.Now
 			want, got := naive.do(body), m.Do(body)
 			if code := codeOf(got); code != want {
