@@ -3,6 +3,7 @@ package load_test
 import (
 	"context"
 	"errors"
+	"math"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -95,4 +96,9 @@ func TestRunRefusesNonsense(t *testing.T) {
 	f(load.Config{Workers: 0, Duration: time.Second})
 	f(load.Config{Workers: 1})
 	f(load.Config{Workers: 1, Duration: time.Second, Warmup: -1})
+	f(load.Config{Workers: 1, Duration: time.Second, Rate: -1})
+	f(load.Config{Workers: 1, Duration: time.Second, Rate: math.NaN()})
+	f(load.Config{Workers: 1, Duration: time.Second, Rate: math.Inf(1)})
+	f(load.Config{Workers: 1, Duration: time.Second, Rate: 2 * load.MaxRate})
+	f(load.Config{Workers: 1, Duration: time.Second, Rate: 0.5})
 }

@@ -14,7 +14,7 @@ import (
 	"github.com/raftkms/raftkms/client/aksk"
 )
 
-// callTimeout bounds one call of a poster.
+// callTimeout bounds one call of a poster, unless it is told otherwise.
 const callTimeout = 30 * time.Second
 
 // PosterConfig is one request that is sent over and over.
@@ -26,6 +26,8 @@ type PosterConfig struct {
 	Bodies               [][]byte // instead of Body: each worker sends them in turn
 	AccessKey, SecretKey string
 	Workers              int // how many workers will call
+	// Timeout bounds one call; 0: 30 s.
+	Timeout time.Duration
 }
 
 // Poster sends one signed POST request per call over a kept TLS connection per
@@ -34,6 +36,7 @@ type PosterConfig struct {
 // little as it can.
 type Poster struct {
 	signer  *aksk.Signer
+	timeout time.Duration
 	path    string
 	bodies  [][]byte
 	workers []posterWorker
@@ -53,7 +56,10 @@ func NewPoster(cfg PosterConfig) (*Poster, error) {
 	if len(cfg.URLs) == 0 || cfg.Workers < 1 {
 		return nil, errors.New("a poster needs at least one URL and one worker")
 	}
-	p := &Poster{signer: aksk.NewSigner(cfg.AccessKey, cfg.SecretKey), path: cfg.Path, bodies: cfg.Bodies}
+	p := &Poster{signer: aksk.NewSigner(cfg.AccessKey, cfg.SecretKey), path: cfg.Path, bodies: cfg.Bodies, timeout: cfg.Timeout}
+	if p.timeout <= 0 {
+		p.timeout = callTimeout
+	}
 	if len(p.bodies) == 0 {
 		p.bodies = [][]byte{cfg.Body}
 	}
@@ -65,6 +71,7 @@ func NewPoster(cfg PosterConfig) (*Poster, error) {
 		p.hosts = append(p.hosts, &fasthttp.HostClient{
 			Addr: u.Host, IsTLS: true, MaxConns: cfg.Workers,
 			TLSConfig:                     &tls.Config{RootCAs: cfg.CA, ServerName: u.Hostname(), MinVersion: tls.VersionTLS13},
+			WriteTimeout:                  p.timeout, // bounds the TLS handshake, which the timeout of a call does not
 			NoDefaultUserAgentHeader:      true,
 			DisableHeaderNamesNormalizing: true,
 			DisablePathNormalizing:        true,
@@ -94,14 +101,17 @@ func (p *Poster) Call(_ context.Context, worker int) error {
 	if date := aksk.FormatDate(time.Now()); date != w.date || len(p.bodies) > 1 {
 		p.sign(w, date)
 	}
-	if err := w.host.DoTimeout(w.request, w.response, callTimeout); err != nil {
+	if err := w.host.DoTimeout(w.request, w.response, p.timeout); err != nil {
 		return fmt.Errorf("calling %s: %w", w.host.Addr, err)
 	}
 	if status := w.response.StatusCode(); status != fasthttp.StatusOK {
-		return fmt.Errorf("%s answered with status %d: %.200s", w.host.Addr, status, w.response.Body())
+		return newStatusError(w.host.Addr, status, w.response.Body())
 	}
 	return nil
 }
+
+// Node is the host:port that a worker calls. It is a Config's NodeOf.
+func (p *Poster) Node(worker int) string { return p.workers[worker].host.Addr }
 
 // Response is the body of the last answer that a worker got. It is valid until
 // that worker's next call.

@@ -1,0 +1,94 @@
+package load_test
+
+import (
+	"context"
+	"crypto/x509"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+	"time"
+
+	"github.com/raftkms/raftkms/bench/load"
+)
+
+func TestKindOf(t *testing.T) {
+	f := func(url string, ca *x509.CertPool, want string) {
+		t.Helper()
+		poster, err := load.NewPoster(load.PosterConfig{URLs: []string{url}, CA: ca, Path: "/", Body: []byte("{}"), Workers: 1, Timeout: 300 * time.Millisecond})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer poster.Close()
+		err = poster.Call(context.Background(), 0)
+		if err == nil {
+			t.Fatalf("%s answers with success", url)
+		}
+		if got := load.KindOf(err); got != want {
+			t.Errorf("%s: %v is of the kind %q", url, err, got)
+		}
+	}
+	answering := func(status int, body string) (string, *x509.CertPool) {
+		server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(status)
+			_, _ = fmt.Fprint(w, body)
+		}))
+		t.Cleanup(server.Close)
+		ca := x509.NewCertPool()
+		ca.AddCert(server.Certificate())
+		return server.URL, ca
+	}
+	for _, c := range []struct {
+		status     int
+		body, want string
+	}{
+		{404, `{"error":{"error_code":"KMS.0207","error_msg":"no"}}`, "404 KMS.0207"},
+		{401, `{"error_code":"APIGW.0301","error_msg":"no"}`, "401 APIGW.0301"},
+		{503, "overloaded", "503"},
+		{302, `{"error":1}`, "302"},
+	} {
+		url, ca := answering(c.status, c.body)
+		f(url, ca, c.want)
+	}
+	url, _ := answering(200, "")
+	f(url, x509.NewCertPool(), load.KindCertificate)
+
+	plain := httptest.NewServer(http.NotFoundHandler())
+	defer plain.Close()
+	f("https://"+plain.Listener.Addr().String(), nil, load.KindNotTLS)
+
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f("https://"+listener.Addr().String(), nil, load.KindTimeout) // nobody accepts, so nothing is answered
+	listener.Close()
+	f("https://"+listener.Addr().String(), nil, load.KindRefused)
+
+	closing, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			conn, err := closing.Accept()
+			if err != nil {
+				return
+			}
+			conn.Close()
+		}
+	}()
+	f("https://"+closing.Addr().String(), nil, load.KindReset)
+	closing.Close()
+	<-done
+
+	if got := load.KindOf(context.DeadlineExceeded); got != load.KindTimeout {
+		t.Errorf("a deadline that passed is of the kind %q", got)
+	}
+	if got := load.KindOf(&load.StatusError{Status: 500, Code: "0123456789012345678901234567890123456789 and more"}); len(got) != len("500 ")+40 {
+		t.Errorf("a long code makes the kind %q", got)
+	}
+}
