@@ -17,46 +17,56 @@ func TestEveryCallOnEveryNode(t *testing.T) {
 	standby := c.nodes[3]
 	c.admit(standby)
 	await(t, "a standby that is ready", func() bool { return standby.member.Load().ready.now() == nil })
-	roles := map[string]*Server{"standby": standby}
-	for _, s := range c.nodes[:3] {
-		if s.member.Load().node.IsLeader() {
-			roles["leader"] = s
-		} else {
-			roles["follower"] = s
+	// nodeOf is a node of that kind, as of now: on a busy machine leadership moves.
+	nodeOf := func(role string) (found *Server) {
+		if role == "standby" {
+			return standby
 		}
-	}
-	if len(roles) != 3 {
-		t.Fatalf("there are %d kinds of nodes", len(roles))
+		await(t, "a "+role, func() bool {
+			for _, s := range c.nodes[:3] {
+				if s.member.Load().node.IsLeader() == (role == "leader") {
+					found = s
+				}
+			}
+			return found != nil
+		})
+		return found
 	}
 	routes := standby.routes(standby.member.Load())
 	table := newRouteTable(routes)
-	for role, s := range roles {
+	ask := func(t *testing.T, role, name string) (stayed bool) {
+		s := nodeOf(role)
+		document := huaweitest.NewDocument(t)
+		var answers []huaweitest.Exchange
+		huaweitest.Run(t, huaweitest.Target{
+			Nodes: []huaweitest.Node{{Name: role, URL: s.cfg.APIURL, Client: c.client}}, Name: name,
+			AccessKey: c.founded.AccessKey, SecretKey: c.founded.SecretKey, Project: c.founded.ProjectID, Domain: c.founded.DomainID,
+			User: c.founded.UserID, Region: c.founded.Region, Watch: func(e huaweitest.Exchange) {
+				document.Check(e)
+				answers = append(answers, e)
+			},
+		})
+		wantOneTraceEach(t, s, table, answers)
+		answered := map[string]bool{}
+		for _, call := range document.Answered() {
+			method, path, _ := strings.Cut(call, " ")
+			if r, _ := table.find(method, path); r != nil {
+				answered[r.method+" "+r.path] = true
+			}
+		}
+		for _, r := range routes {
+			if ofTheDialect(r.path) && !answered[r.method+" "+r.path] {
+				t.Errorf("nobody asked for %s %s", r.method, r.path)
+			}
+		}
+		return s.member.Load().node.IsLeader() == (role == "leader")
+	}
+	for _, role := range []string{"leader", "follower", "standby"} {
 		t.Run(role, func(t *testing.T) {
-			document := huaweitest.NewDocument(t)
-			var answers []huaweitest.Exchange
-			huaweitest.Run(t, huaweitest.Target{
-				Nodes: []huaweitest.Node{{Name: role, URL: s.cfg.APIURL, Client: c.client}}, Name: role,
-				AccessKey: c.founded.AccessKey, SecretKey: c.founded.SecretKey, Project: c.founded.ProjectID, Domain: c.founded.DomainID,
-				User: c.founded.UserID, Region: c.founded.Region, Watch: func(e huaweitest.Exchange) {
-					document.Check(e)
-					answers = append(answers, e)
-				},
-			})
-			wantOneTraceEach(t, s, table, answers)
-			answered := map[string]bool{}
-			for _, call := range document.Answered() {
-				method, path, _ := strings.Cut(call, " ")
-				if r, _ := table.find(method, path); r != nil {
-					answered[r.method+" "+r.path] = true
+			for try := 1; !ask(t, role, role+strconv.Itoa(try)); try++ {
+				if try == 4 {
+					t.Fatal("every time it has become another kind of node meanwhile")
 				}
-			}
-			for _, r := range routes {
-				if ofTheDialect(r.path) && !answered[r.method+" "+r.path] {
-					t.Errorf("nobody asked for %s %s", r.method, r.path)
-				}
-			}
-			if leads := s.member.Load().node.IsLeader(); leads != (role == "leader") {
-				t.Errorf("meanwhile it has become another kind of node: it leads: %v", leads)
 			}
 		})
 	}
