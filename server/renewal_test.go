@@ -80,13 +80,20 @@ func awaitAdmin(t *testing.T, s *Server) {
 	}
 }
 
-// freeAddress is a place that nothing listens at, by TCP or UDP. It is below the
-// ports that the kernel gives to outgoing connections, which could take it
-// before whoever asked does.
+// freeAddress is a place that nothing listens at, by TCP or UDP, and that nobody
+// else gets from here until the test ends: a server takes some of its places
+// late. It is below the ports that the kernel gives to outgoing connections,
+// which could take it before whoever asked does.
 func freeAddress(t *testing.T) string {
 	t.Helper()
 	for range 100 {
-		address := net.JoinHostPort("127.0.0.1", strconv.Itoa(12_000+rand.IntN(20_000)))
+		port := strconv.Itoa(12_000 + rand.IntN(20_000))
+		claim, err := net.Listen("unix", "@raftkms-test-"+port) // an abstract name: gone with the process
+		if err != nil {
+			continue
+		}
+		t.Cleanup(func() { _ = claim.Close() })
+		address := net.JoinHostPort("127.0.0.1", port)
 		listener, err := net.Listen("tcp", address)
 		if err != nil {
 			continue
