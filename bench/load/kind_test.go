@@ -14,9 +14,10 @@ import (
 )
 
 func TestKindOf(t *testing.T) {
+	timeout := time.Minute // patience only, but for the listener that never answers
 	f := func(url string, ca *x509.CertPool, want string) {
 		t.Helper()
-		poster, err := load.NewPoster(load.PosterConfig{URLs: []string{url}, CA: ca, Path: "/", Body: []byte("{}"), Workers: 1, Timeout: 300 * time.Millisecond})
+		poster, err := load.NewPoster(load.PosterConfig{URLs: []string{url}, CA: ca, Path: "/", Body: []byte("{}"), Workers: 1, Timeout: timeout})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -62,7 +63,9 @@ func TestKindOf(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	timeout = 300 * time.Millisecond
 	f("https://"+listener.Addr().String(), nil, load.KindTimeout) // nobody accepts, so nothing is answered
+	timeout = time.Minute
 	listener.Close()
 	f("https://"+listener.Addr().String(), nil, load.KindRefused)
 
