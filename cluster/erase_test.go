@@ -4,14 +4,14 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io/fs"
+	"io"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/raftkms/raftkms/cluster"
 	"github.com/raftkms/raftkms/cluster/clustertest"
+	"github.com/raftkms/raftkms/cluster/storage"
 )
 
 // What the state no longer holds is in no file of any node after each has
@@ -81,20 +81,15 @@ func TestErase(t *testing.T) {
 // holding returns the files below some directories in which a text stands.
 func holding(t *testing.T, dirs []string, text string) (found []string) {
 	t.Helper()
-	for _, dir := range dirs {
-		err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
-			if err != nil || !d.Type().IsRegular() {
-				return err
-			}
-			content, err := os.ReadFile(path)
-			if bytes.Contains(content, []byte(text)) {
-				found = append(found, path)
-			}
-			return err
-		})
-		if err != nil {
-			t.Fatal(err)
+	err := storage.EachFile(t.Context(), func(path string, f *os.File) error {
+		content, err := io.ReadAll(f)
+		if bytes.Contains(content, []byte(text)) {
+			found = append(found, path)
 		}
+		return err
+	}, dirs...)
+	if err != nil {
+		t.Fatal(err)
 	}
 	return found
 }

@@ -7,10 +7,9 @@ import (
 	"crypto/sha256"
 	"errors"
 	"io"
-	"io/fs"
 	"os"
-	"path/filepath"
 
+	"github.com/raftkms/raftkms/cluster/storage"
 	"github.com/raftkms/raftkms/fsm/state"
 )
 
@@ -98,40 +97,18 @@ func (f *blobFinder) inside(window []byte) bool {
 }
 
 // findBlobs returns the files below the directories in which something of a
-// key stands, and how many bytes it has read. A file that goes away while it
-// looks is no error: the node is at work.
+// key stands, and how many bytes it has read.
 func findBlobs(ctx context.Context, prints []state.BlobPrint, dirs ...string) (files []string, read int64, err error) {
 	if len(prints) == 0 {
 		return nil, 0, nil
 	}
 	finder := newBlobFinder(prints)
-	looked := make(map[string]bool)
-	for _, dir := range dirs {
-		walked := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
-			switch {
-			case errors.Is(err, fs.ErrNotExist):
-				return nil
-			case err != nil:
-				return err
-			case !d.Type().IsRegular() || looked[path]:
-				return nil
-			}
-			looked[path] = true
-			file, err := os.Open(path)
-			if errors.Is(err, fs.ErrNotExist) {
-				return nil
-			}
-			if err != nil {
-				return err
-			}
-			defer file.Close()
-			found, n, err := finder.find(ctx, file)
-			if read += n; found {
-				files = append(files, path)
-			}
-			return err
-		})
-		err = errors.Join(err, walked)
-	}
+	err = storage.EachFile(ctx, func(path string, f *os.File) error {
+		found, n, err := finder.find(ctx, f)
+		if read += n; found {
+			files = append(files, path)
+		}
+		return err
+	}, dirs...)
 	return files, read, err
 }

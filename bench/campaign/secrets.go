@@ -125,18 +125,44 @@ func (r *run) seek(metrics map[string][]byte) error {
 		if err := tell("its metrics", bytes.NewReader(metrics[p.ID()])); err != nil {
 			return err
 		}
-		dir := filepath.Join(r.cluster.dir, p.ID())
-		err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
-			if err != nil || !entry.Type().IsRegular() {
-				return err
-			}
-			return withText(path, func(text io.Reader) error { return tell(strings.TrimPrefix(path, dir+"/"), text) })
-		})
-		if err != nil {
+		if err := eachText(filepath.Join(r.cluster.dir, p.ID()), tell); err != nil {
 			return fmt.Errorf("looking for secrets in the files of %s: %w", p.ID(), err)
 		}
 	}
 	return nil
+}
+
+// maxLooks bounds how often eachText looks anew.
+const maxLooks = 100
+
+// eachText calls tell with the text of every file below a directory, each once.
+// A node may be at work there: as long as files go away that stood in a listing,
+// what they are called now is looked for.
+func eachText(dir string, tell func(where string, text io.Reader) error) error {
+	seen := make(map[string]bool)
+	for range maxLooks {
+		gone := false
+		err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+			if err == nil && (!entry.Type().IsRegular() || seen[path]) {
+				return nil
+			}
+			if err == nil {
+				err = withText(path, func(text io.Reader) error {
+					seen[path] = true
+					return tell(strings.TrimPrefix(path, dir+"/"), text)
+				})
+			}
+			if errors.Is(err, fs.ErrNotExist) {
+				gone = true
+				return nil
+			}
+			return err
+		})
+		if err != nil || !gone {
+			return err
+		}
+	}
+	return fmt.Errorf("at each of %d looks a file had gone away", maxLooks)
 }
 
 // withText opens a file, and unpacks it where its name says so.

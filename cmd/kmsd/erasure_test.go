@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/base64"
-	"io/fs"
+	"io"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -16,6 +16,7 @@ import (
 	"github.com/huaweicloud/huaweicloud-sdk-go-v3/services/kms/v2/model"
 
 	"github.com/raftkms/raftkms/client/wrapping"
+	"github.com/raftkms/raftkms/cluster/storage"
 )
 
 // A key's wrapped material stands in the files of all nodes while the key
@@ -183,20 +184,19 @@ func pairInLog(t *testing.T, c *cluster, key string) []byte {
 // filesWith returns the files of all nodes in which some bytes stand.
 func filesWith(t *testing.T, c *cluster, wanted []byte) (found []string) {
 	t.Helper()
+	var dirs []string
 	for _, n := range c.file.Nodes {
-		err := filepath.WalkDir(n.DataDir, func(path string, d fs.DirEntry, err error) error {
-			if err != nil || !d.Type().IsRegular() {
-				return err
-			}
-			text, err := os.ReadFile(path)
-			if bytes.Contains(text, wanted) {
-				found = append(found, path)
-			}
-			return err
-		})
-		if err != nil {
-			t.Fatal(err)
+		dirs = append(dirs, n.DataDir)
+	}
+	err := storage.EachFile(t.Context(), func(path string, f *os.File) error {
+		text, err := io.ReadAll(f)
+		if bytes.Contains(text, wanted) {
+			found = append(found, path)
 		}
+		return err
+	}, dirs...)
+	if err != nil {
+		t.Fatal(err)
 	}
 	return found
 }
