@@ -58,8 +58,8 @@ type Config struct {
 	// CatalogURL is where the catalog of services sends clients: the
 	// balancer's address; empty: APIURL.
 	CatalogURL string
-	// APICertificateFile and APIKeyFile are PEM; empty: the certificate that
-	// the cluster's own CA gave this node.
+	// APICertificateFile and APIKeyFile are PEM, read again when they change;
+	// empty: the certificate that the cluster's own CA gave this node.
 	APICertificateFile string
 	APIKeyFile         string
 	// APIMinTLS is tls.VersionTLS12 or tls.VersionTLS13; 0: 1.2.

@@ -41,6 +41,8 @@ type member struct {
 	publisher *publisher
 	table     routeTable             // of the API
 	goodPeer  atomic.Pointer[string] // the peer whose module answered last
+
+	apiExpires func() time.Time // of the certificate that the API serves
 }
 
 // resume starts the member of a node that already has a cluster, after its
@@ -225,6 +227,7 @@ func (m *member) close(ctx context.Context) {
 // apiTLS is the TLS configuration of the API port.
 func (s *Server) apiTLS(m *member) (*tls.Config, error) {
 	cfg := &tls.Config{MinVersion: s.cfg.APIMinTLS, GetCertificate: m.identity.GetCertificate}
+	m.apiExpires = m.identity.Expires
 	// Certificates of clients are asked for only where the cluster believes a
 	// client CA, and judged when a call comes in, by the state of that moment.
 	cfg.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {
@@ -243,11 +246,11 @@ func (s *Server) apiTLS(m *member) (*tls.Config, error) {
 		return asking, nil
 	}
 	if s.cfg.APICertificateFile != "" {
-		certificate, err := tls.LoadX509KeyPair(s.cfg.APICertificateFile, s.cfg.APIKeyFile)
+		files, err := newAPICertificate(s.cfg.APICertificateFile, s.cfg.APIKeyFile, s.cfg.Logger)
 		if err != nil {
-			return nil, fmt.Errorf("loading the API's certificate: %w", err)
+			return nil, err
 		}
-		cfg.GetCertificate = func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return &certificate, nil }
+		cfg.GetCertificate, m.apiExpires = files.get, files.expires
 	}
 	return cfg, nil
 }

@@ -72,6 +72,8 @@ func (m *nodeMetrics) watch(s *Server, member *member) {
 	gauge("kmsd_raft_is_leader", func() float64 { return truth(member.node.IsLeader()) })
 	gauge("kmsd_applied_index", func() float64 { return float64(s.machine.State().Applied()) })
 	gauge("kmsd_ready", func() float64 { return truth(member.ready.now() == nil) })
+	gauge(`kmsd_certificate_expiry_timestamp_seconds{port="cluster"}`, func() float64 { return float64(member.identity.Expires().Unix()) })
+	gauge(`kmsd_certificate_expiry_timestamp_seconds{port="api"}`, func() float64 { return float64(member.apiExpires().Unix()) })
 	m.watchLeases(s, member)
 	m.watchRefusals(member.service)
 	gauge("kmsd_hsm_calls_total", func() float64 { return float64(member.service.Batches().Calls) })

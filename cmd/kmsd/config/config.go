@@ -48,7 +48,7 @@ type API struct {
 	Listen          string   `yaml:"listen,omitempty" help:"Address and port of the API; 127.0.0.1:8440 when absent."`
 	Advertise       string   `yaml:"advertise,omitempty" help:"The https URL by which clients and other nodes reach this node's API; built from the listen address when absent."`
 	CatalogURL      string   `yaml:"catalog_url,omitempty" help:"The https URL that the identity service's catalog gives to clients: the balancer's, without v1 in the host's name; the advertised address when absent."`
-	CertificateFile string   `yaml:"certificate_file,omitempty" help:"PEM file of the API's certificate chain; a certificate of the cluster's own CA when absent."`
+	CertificateFile string   `yaml:"certificate_file,omitempty" help:"PEM file of the API's certificate chain, taken anew within seconds when it and its key are replaced; a certificate of the cluster's own CA when absent."`
 	KeyFile         string   `yaml:"key_file,omitempty" help:"PEM file of the API certificate's private key, or credential:NAME; goes with certificate_file."`
 	ProxiesTrusted  []string `yaml:"proxies_trusted,omitempty" help:"Addresses of balancers (CIDR, or an address alone) that name the client in a PROXY protocol header (version 1 or 2) and must send it; when absent, no header is read."`
 	MinTLS          string   `yaml:"min_tls,omitempty" help:"Oldest TLS version that is accepted: 1.2 or 1.3; 1.2 when absent."`
