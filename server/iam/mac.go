@@ -2,6 +2,16 @@ package iam
 
 import "crypto/sha256"
 
+// macs counts the MACs of one check: the work that is to be the same whether
+// what is asked about exists or not.
+type macs int
+
+// sum is [hmacSHA256], counted.
+func (m *macs) sum(key, message []byte) [sha256.Size]byte {
+	*m++
+	return hmacSHA256(key, message)
+}
+
 // hmacSHA256 is HMAC-SHA-256 (RFC 2104). The standard library's keeps the
 // padded key in objects on the heap that nobody can wipe; this one works on the
 // stack and wipes it. That they agree is tested.

@@ -31,8 +31,9 @@ type Identities interface {
 }
 
 // Error says why a request is not authenticated, in the words of the vendor's
-// gateway. It holds nothing secret: what it tells of the state (that an access
-// key does not exist) that gateway tells as well.
+// gateway. It holds nothing secret, and tells nothing of the state to whoever has
+// not shown that they hold the secret: an access key that does not exist is
+// refused as a wrong signature is, by that reason.
 type Error struct {
 	Reason string
 
@@ -59,10 +60,12 @@ const (
 )
 
 // Settled says whether the state has no part in the refusal: the request is not
-// well signed, whoever is known.
+// well formed, whoever is known. A signature that does not match is not settled:
+// it may be by an access key that only a newer state knows, and to look there for
+// unknown ones alone would tell them apart.
 func (e *Error) Settled() bool {
 	switch e.Reason {
-	case reasonNoCredential, reasonSignature, reasonMalformed, reasonAlgorithm, reasonDate, reasonExpired, reasonHeader, reasonPayload, reasonURL:
+	case reasonNoCredential, reasonMalformed, reasonAlgorithm, reasonDate, reasonExpired, reasonHeader, reasonPayload, reasonURL:
 		return true
 	default:
 		return e.settled

@@ -75,26 +75,26 @@ func isAlgorithm(name []byte) bool {
 
 // signingKey returns the key that the text is signed with, in dst or, where
 // that is the secret key, as that. Both are for the caller to wipe.
-func (s *signature) signingKey(dst *[maxSigningKey]byte, secret []byte) []byte {
+func (s *signature) signingKey(dst *[maxSigningKey]byte, secret []byte, work *macs) []byte {
 	switch s.scheme.derivation {
 	case byChain:
-		return chainKey(dst, s, secret)
+		return chainKey(dst, s, secret, work)
 	case byHKDF:
-		return hkdfKey(dst, s, secret)
+		return hkdfKey(dst, s, secret, work)
 	default:
 		return secret
 	}
 }
 
 // chainKey is HMAC over date, region, service and suffix, one after the other.
-func chainKey(dst *[maxSigningKey]byte, s *signature, secret []byte) []byte {
+func chainKey(dst *[maxSigningKey]byte, s *signature, secret []byte, work *macs) []byte {
 	var space [8 + maxSecret]byte
 	start := append(append(space[:0], s.scheme.keyPrefix...), secret...)
-	key := hmacSHA256(start, s.date)
+	key := work.sum(start, s.date)
 	clear(start)
-	key = hmacSHA256(key[:], s.region)
-	key = hmacSHA256(key[:], s.service)
-	key = hmacSHA256(key[:], []byte(s.scheme.suffix))
+	key = work.sum(key[:], s.region)
+	key = work.sum(key[:], s.service)
+	key = work.sum(key[:], []byte(s.scheme.suffix))
 	n := copy(dst[:], key[:])
 	clear(key[:])
 	return dst[:n]
@@ -102,10 +102,10 @@ func chainKey(dst *[maxSigningKey]byte, s *signature, secret []byte) []byte {
 
 // hkdfKey is HKDF-SHA-256 (RFC 5869) of one block, extracted under the access
 // key and expanded over the scope, as hex text.
-func hkdfKey(dst *[maxSigningKey]byte, s *signature, secret []byte) []byte {
-	key := hmacSHA256(s.accessKey, secret)
+func hkdfKey(dst *[maxSigningKey]byte, s *signature, secret []byte, work *macs) []byte {
+	key := work.sum(s.accessKey, secret)
 	var space [3*maxScopePart + 1]byte
-	key = hmacSHA256(key[:], append(append(space[:0], s.scope...), 1))
+	key = work.sum(key[:], append(append(space[:0], s.scope...), 1))
 	n := hex.Encode(dst[:], key[:])
 	clear(key[:])
 	return dst[:n]

@@ -235,7 +235,7 @@ func TestSecretsKeepOneDerivedKey(t *testing.T) {
 		t.Error("a key that nobody has derived")
 	}
 	readSecret(t, s, ak)
-	key := today.signingKey(&derived, []byte("secret"))
+	key := today.signingKey(&derived, []byte("secret"), new(macs))
 	s.keepDerived(ak, today, key)
 	if got := s.derived(ak, today, &space); !bytes.Equal(got, key) {
 		t.Errorf("kept %x, want %x", got, key)
@@ -246,7 +246,7 @@ func TestSecretsKeepOneDerivedKey(t *testing.T) {
 	if s.derived(record("A", "secret"), today, &space) != nil {
 		t.Error("a key of a record that the state no longer holds")
 	}
-	s.keepDerived(ak, tomorrow, tomorrow.signingKey(&derived, []byte("secret")))
+	s.keepDerived(ak, tomorrow, tomorrow.signingKey(&derived, []byte("secret"), new(macs)))
 	if s.derived(ak, today, &space) != nil || s.derived(ak, tomorrow, &space) == nil {
 		t.Error("not the key that was derived last")
 	}

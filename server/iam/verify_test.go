@@ -246,7 +246,7 @@ func TestVerifyIdentities(t *testing.T) {
 		wantReason(t, err, reason)
 	}
 	f("wrong secret", "verify aksk signature fail", testSK+"x", func(*directory) {})
-	f("unknown key", "Get secretKey failed,ak:"+testAK+",err:ak not exist", testSK, func(d *directory) { delete(d.keys, testAK) })
+	f("unknown key", "verify aksk signature fail", testSK, func(d *directory) { delete(d.keys, testAK) })
 	f("disabled key", "ak is disabled", testSK, func(d *directory) { d.keys[testAK].Enabled = false })
 	f("disabled key, wrong secret: nothing is told", "verify aksk signature fail", testSK+"x", func(d *directory) { d.keys[testAK].Enabled = false })
 	f("no user", "user is disabled", testSK, func(d *directory) { delete(d.users, "u1") })
