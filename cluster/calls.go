@@ -112,6 +112,10 @@ func (n *Node) addressOf(nodeID string) (string, bool) {
 	return "", false
 }
 
+// SetGossipKeys has the node's gossip speak with one key and, while the key is
+// rotated, understand another one besides; other is nil otherwise.
+func (n *Node) SetGossipKeys(primary, other []byte) error { return n.gossip.SetKeys(primary, other) }
+
 // hint is where gossip saw a node last.
 func (n *Node) hint(nodeID string) string {
 	gossip := n.found.Load()

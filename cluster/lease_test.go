@@ -84,6 +84,11 @@ func TestFenceIsEverywhere(t *testing.T) {
 	}
 }
 
+// busy is what a busy machine may add to the length of a lease, an election
+// among it; a fence that waits for a node rather than for its lease takes as
+// long as the test has patience.
+const busy = clustertest.Patience / 3
+
 // TestLeasesOutlastTheLeader: the other nodes serve on while the leader is
 // replaced; a fence waits for the lease that the dead one may hold, and no longer.
 func TestLeasesOutlastTheLeader(t *testing.T) {
@@ -138,7 +143,7 @@ func TestLeasesOutlastTheLeader(t *testing.T) {
 	if gaps.Load() > 0 {
 		t.Errorf("the other nodes were found without a lease %d times", gaps.Load())
 	}
-	if fenced > unfenced+3*time.Second+300*time.Millisecond {
+	if fenced > unfenced+3*time.Second+busy {
 		t.Errorf("the fence took %s, %s after writes went on", fenced, fenced-unfenced)
 	}
 	t.Logf("writes went on after %s, the fence was complete after %s", unfenced, fenced)
@@ -173,7 +178,7 @@ func TestFenceOfAStoppedNode(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if took < time.Second || took > 3500*time.Millisecond {
+	if took < time.Second || took > 3*time.Second+busy {
 		t.Errorf("the fence took %s, want about one lease of 3s", took)
 	}
 	if got, err := late(); err == nil && got.Value == "1" {

@@ -24,6 +24,7 @@ var writes = map[command.Type]write{
 	command.TypeApproveRoots:    {command.CallerOperator, policy.ActionApproveRoots, of(approveRoots)},
 	command.TypeRemoveNode:      {command.CallerOperator, policy.ActionRemoveNode, of(removeNode)},
 	command.TypeSetStandby:      {command.CallerOperator, policy.ActionUpdateNode, of(setStandby)},
+	command.TypeRotateGossipKey: {command.CallerOperator, policy.ActionUpdateCluster, of(rotateGossipKey)},
 
 	command.TypeRenameKey:           {command.CallerUser, policy.ActionUpdateKey, of(renameKey)},
 	command.TypeUpdateDescription:   {command.CallerUser, policy.ActionUpdateKey, of(updateDescription)},

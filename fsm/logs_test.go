@@ -53,7 +53,13 @@ func drawBody(t *rapid.T) command.Body {
 		if rapid.IntRange(0, 4).Draw(t, "rare") == 0 {
 			return fsmtest.Bootstrap()
 		}
-		switch rapid.IntRange(0, 5).Draw(t, "member") {
+		switch rapid.IntRange(0, 6).Draw(t, "member") {
+		case 6:
+			b := command.RotateGossipKey{Step: command.GossipStep(rapid.ByteRange(0, 4).Draw(t, "step"))}
+			if b.Step == command.GossipStage {
+				b.Sealed = []byte(rapid.StringN(0, 10, 20).Draw(t, "sealed"))
+			}
+			return b
 		case 0:
 			return command.RemoveNode{NodeID: someNodes.Draw(t, "node")}
 		case 1:

@@ -65,6 +65,7 @@ func TestEveryTypeIsApplied(t *testing.T) {
 	m.Must(fsmtest.AdmitNode("t", "n2"))
 	m.Must(fsmtest.ApproveRoots("n2"))
 	m.Must(command.SetStandby{NodeID: "n2", Standby: true})
+	m.Must(command.RotateGossipKey{Step: command.GossipStage, Sealed: []byte("sealed")})
 	m.Must(command.RemoveNode{NodeID: "n2"})
 	m.Must(fsmtest.CreateDefaultKey("obs"))
 	m.Must(fsmtest.RenameKey("a", "renamed"))

@@ -99,6 +99,7 @@ type refounding struct {
 func (r *refounding) beginAgain(cluster state.Cluster) {
 	cluster.Generation = r.undone.Generation
 	cluster.CACertificates, cluster.SealedCAKey, cluster.SealedGossip = [][]byte{r.with.CACertificate}, r.with.SealedCAKey, r.with.SealedGossip
+	cluster.SealedGossipOther, cluster.GossipStaged = nil, false
 	cluster.Fence = r.index
 	if r.newer != nil {
 		clock := state.Clock{Now: max(r.Now(), r.newer.Now()), Horizon: max(r.Horizon(), r.newer.Horizon())}

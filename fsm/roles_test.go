@@ -61,6 +61,7 @@ func TestRolesAreApartWhereWritesAreApplied(t *testing.T) {
 	f(command.SetConsistency{Mode: state.ConsistencyStrict}, operator, socket)
 	f(fsmtest.ApproveRoots("n2"), operator, socket)
 	f(command.SetStandby{NodeID: "n2", Standby: true}, operator, socket)
+	f(command.RotateGossipKey{Step: command.GossipStage, Sealed: []byte("sealed")}, operator, socket)
 	f(command.RemoveNode{NodeID: "n2"}, operator, socket)
 
 	f(fsmtest.CreateKey("b"), keys)

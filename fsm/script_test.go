@@ -231,6 +231,11 @@ func (s *script) body(name string, take func(string, string) string, number func
 		return command.RemoveNode{NodeID: take("node", "")}
 	case "set-standby", "set-voter":
 		return command.SetStandby{NodeID: take("node", ""), Standby: name == "set-standby"}
+	case "stage-gossip-key":
+		return command.RotateGossipKey{Step: command.GossipStage, Sealed: []byte(take("sealed", ""))}
+	case "use-gossip-key", "drop-gossip-key", "other-gossip-step":
+		steps := map[string]command.GossipStep{"use-gossip-key": command.GossipUse, "drop-gossip-key": command.GossipDrop, "other-gossip-step": 4}
+		return command.RotateGossipKey{Step: steps[name], Sealed: []byte(take("sealed", ""))}
 	case "approve-roots":
 		b := fsmtest.ApproveRoots(take("node", ""))
 		b.TransportKey = fsmtest.Fingerprint("transport " + take("transport", b.NodeID))
@@ -258,6 +263,11 @@ func (s *script) show() {
 	}
 	fmt.Fprintf(&s.out, "  cluster %s level=%d generation=%d region=%s module=%s roots=%d created=+%d fence=%d\n",
 		c.ID, c.FeatureLevel, c.Generation, c.Region, c.ModuleKind, c.RootGeneration, c.Created-fsmtest.Start, c.Fence)
+	if len(c.SealedGossipOther) > 0 {
+		fmt.Fprintf(&s.out, "  gossip key %q, also %q, which comes: %v\n", c.SealedGossip, c.SealedGossipOther, c.GossipStaged)
+	} else if string(c.SealedGossip) != string(fsmtest.Bootstrap().SealedGossip) {
+		fmt.Fprintf(&s.out, "  gossip key %q\n", c.SealedGossip)
+	}
 	if p, ok := root.ProjectByName(fsmtest.DomainID, fsmtest.Region); ok {
 		fmt.Fprintf(&s.out, "  project %s… %s quota=%d enabled=%v\n", p.ID[:4], p.Name, p.KeyQuota, p.Enabled)
 	}

@@ -96,6 +96,7 @@ func (s *Server) serveAdmin() adminServer {
 		return struct{}{}, s.setStandby(ctx, req.NodeID, true)
 	})
 	handleAdmin(mux, wire.AdminPathTransfer, s.transferLeadership)
+	handleAdmin(mux, wire.AdminPathRotateGossip, s.rotateGossipKey)
 	handleAdmin(mux, wire.AdminPathVerifyErasure, s.verifyErasure)
 	handleAdmin(mux, wire.AdminPathVerifyTraces, s.verifyTraces)
 	mux.HandleFunc("GET "+wire.AdminPathTraceKeys, func(w http.ResponseWriter, r *http.Request) {

@@ -36,6 +36,7 @@ func adminOperations() map[string]kms.Operation {
 		"POST " + wire.AdminPathPromote:        kms.OpPromoteNode,
 		"POST " + wire.AdminPathDemote:         kms.OpDemoteNode,
 		"POST " + wire.AdminPathTransfer:       kms.OpTransferLeadership,
+		"POST " + wire.AdminPathRotateGossip:   kms.OpRotateGossipKey,
 		"GET " + wire.AdminPathBackup:          kms.OpBackup,
 		"POST " + wire.AdminPathCheckBackup:    kms.OpCheckBackup,
 		"POST " + wire.AdminPathRestore:        kms.OpRestoreBackup,

@@ -182,5 +182,5 @@ func (s *Server) renewOnce(ctx context.Context, m *member) error {
 	if err := m.identity.Replace(creds.certificate, creds.keyPKCS8, creds.authorities...); err != nil {
 		return fmt.Errorf("taking the new certificate: %w", err)
 	}
-	return creds.save(s.cfg.DataDir)
+	return creds.saveCertificate(s.cfg.DataDir)
 }

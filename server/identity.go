@@ -128,17 +128,21 @@ func loadCredentials(dir string) (credentials, error) {
 }
 
 func (c credentials) save(dir string) error {
-	for name, content := range map[string][]byte{
-		nodeKeyFile:   encodePEM("PRIVATE KEY", c.keyPKCS8),
-		nodeCertFile:  encodePEM("CERTIFICATE", c.certificate),
-		caFile:        encodePEM("CERTIFICATE", c.authorities...),
-		gossipKeyFile: c.gossipKey,
-	} {
-		if err := writeFile(filepath.Join(dir, name), content); err != nil {
-			return err
-		}
+	if err := c.saveCertificate(dir); err != nil {
+		return err
 	}
-	return nil
+	if err := writeFile(filepath.Join(dir, nodeKeyFile), encodePEM("PRIVATE KEY", c.keyPKCS8)); err != nil {
+		return err
+	}
+	return writeFile(filepath.Join(dir, gossipKeyFile), c.gossipKey)
+}
+
+// saveCertificate saves what a renewal changes.
+func (c credentials) saveCertificate(dir string) error {
+	if err := writeFile(filepath.Join(dir, nodeCertFile), encodePEM("CERTIFICATE", c.certificate)); err != nil {
+		return err
+	}
+	return writeFile(filepath.Join(dir, caFile), encodePEM("CERTIFICATE", c.authorities...))
 }
 
 func encodePEM(kind string, blocks ...[]byte) []byte {

@@ -37,6 +37,7 @@ type member struct {
 	keystone  *keystone.API
 	seal      *sealer
 	roots     *rootKeeper
+	gossip    *gossipKeeper
 	ready     *readiness
 	publisher *publisher
 	table     routeTable             // of the API
@@ -183,6 +184,7 @@ func (s *Server) start(ctx context.Context, id identity, creds credentials) erro
 	})
 	m.dialect.SetElsewhere(s.elsewhere(m))
 	m.roots = newRootKeeper(s, m, id)
+	m.gossip = &gossipKeeper{server: s, member: m}
 	m.ready = &readiness{server: s, member: m}
 	if m.publisher, err = newPublisher(s, m); err != nil {
 		m.close(ctx)
@@ -195,6 +197,7 @@ func (s *Server) start(ctx context.Context, id identity, creds credentials) erro
 	s.handleCalls(m)
 	s.member.Store(m)
 	s.tasks.Go(func() { m.roots.run(ctx) })
+	s.tasks.Go(func() { m.gossip.run(ctx) })
 	s.tasks.Go(func() { m.ready.run(ctx) })
 	s.tasks.Go(func() { s.watchModule(ctx, m) })
 	s.tasks.Go(func() { s.reconcileMembers(ctx, m) })

@@ -265,6 +265,7 @@ func (s *Server) handleCalls(m *member) {
 	m.node.Handle(callInstallRoots, func(ctx context.Context, _ string, body []byte) ([]byte, error) {
 		return nil, m.roots.install(ctx, body)
 	})
+	m.node.Handle(callFollowGossip, m.gossip.answerFollow)
 	m.node.Handle(callMayRemove, func(_ context.Context, _ string, body []byte) ([]byte, error) {
 		return nil, m.node.MajorityWithout(string(body))
 	})

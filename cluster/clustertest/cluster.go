@@ -79,6 +79,7 @@ func Start(t testing.TB, opts Options) *Cluster {
 		opts.Nodes = 3
 	}
 	c := &Cluster{CA: NewAuthority(t, "test-cluster"), t: t, opts: opts}
+	t.TempDir() // is removed after what is registered later has run: after the nodes have stopped
 	t.Cleanup(c.stopAll)
 	for range opts.Nodes {
 		c.Add()

@@ -91,6 +91,9 @@ type Gossip struct {
 	list *memberlist.Memberlist
 	meta []byte
 
+	ringMu sync.Mutex // held while the ring is changed
+	ring   *memberlist.Keyring
+
 	mu       sync.Mutex
 	alive    map[string]Peer // by node id, ourselves among them
 	conflict time.Time       // when another address first claimed our name; zero if none does
@@ -150,7 +153,10 @@ func (o Options) memberlist(g *Gossip) (*memberlist.Config, error) {
 	}
 	c.Name = o.NodeID
 	c.Label = o.Label
-	c.SecretKey = bytes.Clone(o.Key)
+	if g.ring, err = memberlist.NewKeyring(nil, bytes.Clone(o.Key)); err != nil {
+		return nil, err
+	}
+	c.Keyring = g.ring
 	c.GossipVerifyIncoming, c.GossipVerifyOutgoing = true, true
 	c.EnableCompression = false // v0.6.0 does not bound what it unpacks
 	c.UDPBufferSize = 1400

@@ -14,7 +14,7 @@ import (
 func (a *app) clusterCommands() *cobra.Command {
 	return group("cluster", "Set up and look at the cluster (admin socket)",
 		a.initCommand(), a.consistencyCommand(), a.joinTokenCommand(), a.joinCommand(), a.statusCommand(),
-		a.membersCommand(), a.removeCommand(), a.promoteCommand(), a.demoteCommand(), a.transferCommand(), a.snapshotCommands(), a.recoverCommand())
+		a.membersCommand(), a.removeCommand(), a.promoteCommand(), a.demoteCommand(), a.transferCommand(), a.rotateGossipCommand(), a.snapshotCommands(), a.recoverCommand())
 }
 
 func (a *app) initCommand() *cobra.Command {

@@ -18,6 +18,7 @@ func (t Type) Fenced() bool {
 		TypeCreateGrant,                                                                                         // grants only allow
 		TypeProtectKey, TypeUpdateDescription, TypeEnableRotation, TypeSetRotationInterval, TypeDisableRotation, // nothing that a use of the key asks for
 		TypeSetStandby,                                                                                               // a vote decides nothing that a call asks for
+		TypeRotateGossipKey,                                                                                          // where nodes find one another decides nothing, either
 		TypeCreateAccount, TypeCreateProject, TypeCreateUser, TypeCreateGroup, TypeCreatePolicy, TypeCreateAccessKey, // new, and bound nowhere
 		TypeUpdateGroup,                                    // a name
 		TypePublishCheckpoint,                              // what traces say is asked of no call

@@ -47,6 +47,7 @@ func bodies() []command.Body {
 		command.RemoveNode{NodeID: "n2"},
 		command.SetConsistency{Mode: state.ConsistencyAvailable, MaxAge: 30_000},
 		command.SetStandby{NodeID: "n2", Standby: true},
+		command.RotateGossipKey{Step: command.GossipStage, Sealed: []byte("sealed new gossip key")},
 		fsmtest.RenameKey("golden", "gilded"),
 		command.UpdateDescription{ProjectID: fsmtest.ProjectID, KeyID: fsmtest.KeyID("golden"), Description: "another"},
 		fsmtest.ScheduleDeletion("golden", 7*24*3_600_000),

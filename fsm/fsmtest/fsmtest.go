@@ -124,7 +124,7 @@ func Caller() command.Caller {
 // CallerFor returns the caller who may ask for writes of that type.
 func CallerFor(t command.Type) command.Caller {
 	switch t {
-	case command.TypeBootstrap, command.TypeCreateJoinToken, command.TypeApproveRoots, command.TypeRemoveNode, command.TypeSetStandby, command.TypeSetConsistency,
+	case command.TypeBootstrap, command.TypeCreateJoinToken, command.TypeApproveRoots, command.TypeRemoveNode, command.TypeSetStandby, command.TypeRotateGossipKey, command.TypeSetConsistency,
 		command.TypeUnlockUser, command.TypeAddProvider, command.TypeRemoveProvider, command.TypeBindIdentity, command.TypeUnbindIdentity:
 		return command.Caller{Kind: command.CallerOperator, NodeID: NodeID}
 	case command.TypeAdmitNode:

@@ -37,6 +37,9 @@ type Cluster struct {
 
 	Consistency Consistency `cbor:"13,keyasint,omitempty"` // what uses of keys are answered from
 	MaxAge      int64       `cbor:"14,keyasint,omitempty"` // in ms, with ConsistencyAvailable: how old that may be
+
+	SealedGossipOther []byte `cbor:"15,keyasint,omitempty"` // while the gossip key is rotated: the coming one, then the one before
+	GossipStaged      bool   `cbor:"16,keyasint,omitempty"` // SealedGossipOther is the coming one
 }
 
 // Consistency is what uses of keys are answered from. Management is linearizable

@@ -2,6 +2,7 @@ package kms
 
 import (
 	"context"
+	"strconv"
 
 	"github.com/google/uuid"
 
@@ -64,6 +65,17 @@ func (s *Service) SetStandby(ctx context.Context, requestID string, body command
 		op = OpDemoteNode
 	}
 	return s.changeNode(ctx, requestID, op, body.NodeID, body)
+}
+
+// RotateGossipKey takes one step of a rotation of the gossip key.
+func (s *Service) RotateGossipKey(ctx context.Context, requestID string, body command.RotateGossipKey) error {
+	in := Incoming{Operation: OpRotateGossipKey, RequestID: requestID, Source: "admin socket"}
+	return s.Run(ctx, in, func(ctx context.Context, c *Call) error {
+		c.Operator()
+		c.asked.Number("step", int64(body.Step))
+		_, err := s.propose(ctx, c, body, strconv.Itoa(int(body.Step)))
+		return err
+	})
 }
 
 // changeNode makes an operator's change of a node.

@@ -38,6 +38,7 @@ var (
 	OpDemoteNode                     = Operation{"demoteNode", "cluster:node:update", "cluster"}
 	OpBackup                         = Operation{"backupCluster", policy.ActionCreateSnapshot, "cluster"}
 	OpSetConsistency                 = Operation{"setConsistency", policy.ActionUpdateCluster, "cluster"}
+	OpRotateGossipKey                = Operation{"rotateGossipKey", policy.ActionUpdateCluster, "cluster"}
 	OpBootstrap                      = Operation{"bootstrapCluster", "", "cluster"} // before there is anybody
 
 	// What an operator asks of a node, besides.
