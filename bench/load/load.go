@@ -87,6 +87,7 @@ type run struct {
 	call    Call
 	workers []worker
 	unsent  uint64 // of an open loop
+	busy    bool   // all workers were, when the first of the unsent should have started
 	planned uint64 // of an open loop
 }
 
@@ -116,7 +117,7 @@ func (r *run) reset() {
 			r.workers[i].lateness = newHistogram()
 		}
 	}
-	r.planned, r.unsent = 0, 0
+	r.planned, r.unsent, r.busy = 0, 0, false
 }
 
 // work runs all workers for the duration. A call in flight at its end is

@@ -46,13 +46,14 @@ func (r *run) schedule(ctx context.Context, duration time.Duration, arrivals cha
 	sending, cancel := context.WithDeadline(ctx, begin.Add(duration+min(maxGrace, duration/10)))
 	defer cancel()
 	r.planned = uint64(r.cfg.Rate * duration.Seconds())
+	behind := false // because all workers were busy, since the last call that came in time
 	// stop leaves out the calls from number i on.
 	stop := func(i uint64) {
-		if r.unsent = r.planned - i; ctx.Err() != nil { // the run was ended, so that they were not planned
+		r.unsent, r.busy = r.planned-i, behind
+		if ctx.Err() != nil { // the run was ended, so that they were not planned
 			r.planned, r.unsent = i, 0
 		}
 	}
-	behind := false // because all workers were busy, since the last call that came in time
 	for i := range r.planned {
 		a := arrival{due: begin.Add(time.Duration(float64(i) / r.cfg.Rate * float64(time.Second)))}
 		if early := time.Until(a.due); early > 0 {

@@ -111,6 +111,19 @@ func TestAServiceThatIsTooSlowIsSaidSo(t *testing.T) {
 	})
 }
 
+// TestAServiceThatStandsStillIsSaidSo: when hardly any call starts, most of those that did have not waited.
+func TestAServiceThatStandsStillIsSaidSo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		report := open(t, load.Config{Workers: 4, Rate: 10, Duration: 10 * time.Second}, func(context.Context, int) error {
+			time.Sleep(time.Minute)
+			return nil
+		})
+		if err := report.RateError(); report.Calls != 4 || !report.Busy || err == nil || !strings.Contains(err.Error(), "all connections were busy") {
+			t.Errorf("%d calls, %v", report.Calls, err)
+		}
+	})
+}
+
 func TestALateGeneratorIsSaidSo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		call := func(context.Context, int) error { time.Sleep(time.Millisecond); return nil }

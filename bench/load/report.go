@@ -39,7 +39,8 @@ type Report struct {
 	// Of an open loop; zero and nil of a closed one.
 	Planned  uint64                  // calls whose time fell into the duration
 	Waited   uint64                  // calls that found all workers busy at their time, or others waiting before them
-	Unsent   uint64                  // calls that never started: at the end all workers were busy, or the generator was behind
+	Unsent   uint64                  // calls that never started
+	Busy     bool                    // whether they did not because all workers were busy; otherwise the generator was behind
 	Lateness *hdrhistogram.Histogram // how late calls started although a worker was free, in nanoseconds: the generator's own share of the latencies
 }
 
@@ -66,7 +67,7 @@ func (r *Report) RateError() error {
 		return nil
 	}
 	told := fmt.Sprintf("%d of %d calls could not be started in time", r.Unsent, r.Planned)
-	if started := r.Planned - r.Unsent; 2*r.Waited > started {
+	if r.Busy {
 		return fmt.Errorf("%s: all connections were busy when their time came; the service answers too slowly for this rate, or the connections are too few", told)
 	}
 	return fmt.Errorf("%s: this machine cannot generate the rate", told)
@@ -104,7 +105,7 @@ func count(kinds map[string]uint64, kind string, n uint64) {
 func (r *run) collect(elapsed time.Duration) (*Report, error) {
 	report := &Report{
 		Elapsed: elapsed, Latencies: newHistogram(), Kinds: make(map[string]uint64),
-		Planned: r.planned, Unsent: r.unsent,
+		Planned: r.planned, Unsent: r.unsent, Busy: r.busy,
 	}
 	if r.cfg.Rate > 0 {
 		report.Lateness = newHistogram()
