@@ -38,6 +38,9 @@ func byState(inUse, idle, pending, empty, master string) func(k *matrixKey) stri
 
 // mustBeUsable is what a key's state says to its use; empty: nothing.
 func mustBeUsable(k *matrixKey) string {
+	if k.trait.expired && k.state == enabled {
+		return "KMS.1301" // as one without material
+	}
 	return [...]string{"", "KMS.0209", "KMS.0210", "KMS.1301"}[k.state]
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -32,6 +33,10 @@ type trait struct {
 	past func(m *matrix, k *matrixKey)
 	// lost: the material is gone again, or never came.
 	lost bool
+	// ends is what happens to it in a state at last.
+	ends func(m *matrix, k *matrixKey)
+	// expired: its material is there, but is not to be used any more.
+	expired bool
 	// master: the default master key of a service.
 	master bool
 	states []int // in which there is such a key, but for gone, which all are at last
@@ -65,6 +70,8 @@ var traits = []trait{
 	{name: "imported", members: `,"origin":"external"`, spec: hsm.SpecAES256, usage: encrypts, external: true, states: usable, past: (*matrix).bring},
 	{name: "imported EC that signs", members: `,"origin":"external","key_spec":"EC_P256"`, spec: hsm.SpecECP256, usage: signs, external: true, states: usable, past: (*matrix).bringPair},
 	{name: "imported EC that agrees", members: `,"origin":"external","key_spec":"EC_P256","key_usage":"KEY_AGREEMENT"`, spec: hsm.SpecECP256, usage: agrees, external: true, states: usable, past: (*matrix).bringPair},
+	{name: "imported RSA that signs", members: `,"origin":"external","key_spec":"RSA_2048"`, spec: hsm.SpecRSA2048, usage: signs, external: true, states: usable, past: (*matrix).bringPair},
+	{name: "imported RSA that encrypts", members: `,"origin":"external","key_spec":"RSA_2048","key_usage":"ENCRYPT_DECRYPT"`, spec: hsm.SpecRSA2048, usage: encrypts, external: true, states: usable, past: (*matrix).bringPair},
 	{name: "imported and deleted", members: `,"origin":"external"`, spec: hsm.SpecAES256, usage: encrypts, external: true, lost: true, states: waiting, past: func(m *matrix, k *matrixKey) {
 		m.bring(k)
 		m.on(k, "delete-imported-key-material")
@@ -80,13 +87,15 @@ var traits = []trait{
 		m.on(k, "delete-imported-key-material")
 		m.must("import-key-material", k.material, nil)
 	}},
+	{name: "imported, expired and not yet erased", members: `,"origin":"external"`, spec: hsm.SpecAES256, usage: encrypts, external: true, expired: true, states: usable, past: (*matrix).bringForAnHour, ends: (*matrix).passAnHour},
 	{name: "default master key", spec: hsm.SpecAES256, usage: encrypts, master: true, states: []int{enabled}},
 }
 
-// matrix tries every operation on every kind of key in every state.
+// matrix tries every operation on a kind of key in every state.
 type matrix struct {
 	*world
-	n int
+	n       int
+	private []byte // what is imported into its pairs
 }
 
 // matrixKey is a key in a state, with what operations on it are asked with.
@@ -97,6 +106,7 @@ type matrixKey struct {
 	material string // the body of import-key-material that brings what it had, or should have
 	// disabledBefore: it was Disabled when it lost its material.
 	disabledBefore bool
+	due            int64 // Unix seconds at which its material expires
 	replace        *strings.Replacer
 	condition      string
 }
@@ -122,6 +132,19 @@ func (m *matrix) bringForAMinute(k *matrixKey) {
 	m.bringFor(k, fmt.Sprintf(`,"expiration_time":%d`, due))
 	m.replica.advance(due * 1000)
 	m.asSystem(command.TypeExpireImport, command.ExpireImport{KeyID: k.id, Due: due * 1000})
+}
+
+// bringForAnHour imports what expires later, and passAnHour lets it.
+func (m *matrix) bringForAnHour(k *matrixKey) {
+	m.t.Helper()
+	k.due = max(m.replica.time(), time.Now().UnixMilli())/1000 + 3600
+	m.bringFor(k, fmt.Sprintf(`,"expiration_time":%d`, k.due))
+}
+
+func (m *matrix) passAnHour(k *matrixKey) {
+	m.t.Helper()
+	m.replica.advance(k.due * 1000)
+	m.createKey(fmt.Sprintf("m%d-clock", m.n)) // with a write, the time is in the state
 }
 
 // bringPair imports a pair.
@@ -157,10 +180,7 @@ func (m *matrix) prepare(t *testing.T, k *matrixKey) {
 	token, public := m.parameters(k.id, algorithm)
 	more := ""
 	if k.trait.spec.Pair() {
-		private, _, err := keypair.Generate(k.trait.spec)
-		if err != nil {
-			t.Fatal(err)
-		}
+		private := m.privateKey(k.trait.spec)
 		block, err := aes.NewCipher(bytes.Repeat([]byte{9}, 32))
 		if err != nil {
 			t.Fatal(err)
@@ -172,6 +192,19 @@ func (m *matrix) prepare(t *testing.T, k *matrixKey) {
 		more = `,"encrypted_privatekey":"` + b64(wrapped) + `"`
 	}
 	k.material = importBody(k.id, token, wrap(t, algorithm, public, bytes.Repeat([]byte{9}, 32)), more)
+}
+
+// privateKey is of the one spec that the matrix is about.
+func (m *matrix) privateKey(spec hsm.Spec) []byte {
+	m.t.Helper()
+	if m.private == nil {
+		private, _, err := keypair.Generate(spec)
+		if err != nil {
+			m.t.Fatal(err)
+		}
+		m.private = private
+	}
+	return m.private
 }
 
 // make makes a key of a kind in a state.
@@ -228,6 +261,9 @@ func (m *matrix) make(t *testing.T, of *trait, s int) *matrixKey {
 	case pendingDeletion, gone:
 		ask("schedule-key-deletion", `{"key_id":"KEY","pending_days":"7"}`, nil)
 	}
+	if of.ends != nil {
+		of.ends(m, k)
+	}
 	k.replace = strings.NewReplacer("KEY", k.id, "SEALED-DEK", dataKey, "SEALED-TEXT", data, "renamed", name+"-renamed", "another", name+"-another",
 		"wandering", name+"-wandering", "held", name+"-held", "GRANT-2", grants[1], "GRANT", grants[0])
 	if s == gone {
@@ -276,33 +312,52 @@ func (p keyPicture) is(other keyPicture) bool {
 
 // Every operation on every kind of key in every state does what the rules say,
 // and after a refusal the key is described as before, and nothing was written to it.
-func TestMatrix(t *testing.T) {
-	cells := 0
+func TestMatrix(t *testing.T) { tryAll(t, softModule(t)) }
+
+// It does so over a device, too.
+func TestMatrixOverADevice(t *testing.T) { tryAll(t, softHSM(t)) }
+
+// tryAll fills the matrix over a module, the kinds side by side.
+func tryAll(t *testing.T, module hsm.Module) {
+	module = &thrifty{Module: module}
+	var cells atomic.Int64
+	t.Run("kind", func(t *testing.T) {
+		for i := range traits {
+			of := &traits[i]
+			t.Run(of.name, func(t *testing.T) {
+				t.Parallel()
+				m := &matrix{world: newWorldOver(t, module)}
+				m.must("PUT user-quotas", `{"resources":[{"type":"CMK","quota":100000}]}`, nil)
+				cases := of.states
+				if !of.master {
+					cases = append(slices.Clone(of.states), gone) // last: time passes
+				}
+				for _, s := range cases {
+					var k *matrixKey
+					var before keyPicture
+					for _, op := range matrixOperations() {
+						if k == nil {
+							k = m.make(t, of, s)
+							before = m.picture(k)
+							k.condition = before.condition()
+						}
+						cells.Add(1)
+						if before = m.try(t, op, k, before); before.condition() != k.condition {
+							k = nil // a new one, in the state that it was in
+						}
+					}
+				}
+			})
+		}
+	})
+	t.Logf("%d cells", cells.Load())
+}
+
+// Every endpoint that is about a key has its row.
+func TestMatrixIsComplete(t *testing.T) {
 	tried := map[string]bool{}
-	for i := range traits {
-		of := &traits[i]
-		m := &matrix{world: newWorld(t)}
-		m.must("PUT user-quotas", `{"resources":[{"type":"CMK","quota":100000}]}`, nil)
-		cases := of.states
-		if !of.master {
-			cases = append(slices.Clone(of.states), gone) // last: time passes
-		}
-		for _, s := range cases {
-			var k *matrixKey
-			var before keyPicture
-			for _, op := range matrixOperations() {
-				tried[op.verb] = true
-				if k == nil {
-					k = m.make(t, of, s)
-					before = m.picture(k)
-					k.condition = before.condition()
-				}
-				cells++
-				if before = m.try(t, op, k, before); before.condition() != k.condition {
-					k = nil // a new one, in the state that it was in
-				}
-			}
-		}
+	for _, op := range matrixOperations() {
+		tried[op.verb] = true
 	}
 	for verb := range endpoints {
 		if !tried[verb] && !slices.Contains(notAboutStates, verb) {
@@ -314,7 +369,6 @@ func TestMatrix(t *testing.T) {
 			t.Errorf("no operation of the matrix is %s", asked)
 		}
 	}
-	t.Logf("%d cells", cells)
 }
 
 // try does one operation, and returns the key afterwards.

@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"path/filepath"
 	"reflect"
 	"strings"
 	"sync"
@@ -27,7 +26,6 @@ import (
 	"github.com/raftkms/raftkms/fsm/fsmtest"
 	"github.com/raftkms/raftkms/fsm/state"
 	"github.com/raftkms/raftkms/hsm"
-	"github.com/raftkms/raftkms/hsm/soft"
 	"github.com/raftkms/raftkms/server/audit"
 	"github.com/raftkms/raftkms/server/huawei"
 	"github.com/raftkms/raftkms/server/iam"
@@ -262,21 +260,12 @@ func (s *scripted) DisableKey(ctx context.Context, c *kms.Call, ref string) (*st
 
 func newWorld(t testing.TB) *world {
 	t.Helper()
-	dir := t.TempDir()
-	module, err := soft.Open(t.Context(), soft.Config{
-		RootsFile: filepath.Join(dir, "roots"), PrivateKeyFile: filepath.Join(dir, "private"), UnlockKeyFile: filepath.Join(dir, "unlock"),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := module.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	if err := module.CreateRoots(t.Context(), hsm.ClusterID(uuid.MustParse(fsmtest.ClusterID)), 1); err != nil {
-		t.Fatal(err)
-	}
+	return newWorldOver(t, softModule(t))
+}
+
+// newWorldOver is a world whose keys are in that module.
+func newWorldOver(t testing.TB, module hsm.Module) *world {
+	t.Helper()
 	w := &world{t: t, traces: &traces{}, replica: &single{machine: fsm.New(), now: fsmtest.Start}, listener: fasthttputil.NewInmemoryListener()}
 	w.config = kms.Config{
 		NodeID: fsmtest.NodeID, Replica: w.replica, Module: module, Traces: w.traces,

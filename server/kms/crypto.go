@@ -194,7 +194,7 @@ func (s *Service) decrypt(ctx context.Context, c *Call, req DecryptRequest, purp
 	if err := unversioned(req.Version); err != nil {
 		return nil, err
 	}
-	if err := mayDo(key, UsageEncryptDecrypt); err != nil {
+	if err := c.mayDo(key, UsageEncryptDecrypt); err != nil {
 		return nil, err
 	}
 	c.answered.Number("key_version", int64(header.KeyVersion))

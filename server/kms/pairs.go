@@ -69,7 +69,7 @@ func (s *Service) GetPublicKey(ctx context.Context, c *Call, ref string, number 
 	if !hsm.Spec(key.Spec).Pair() {
 		return nil, nil, Refuse(KindSymmetricKey, "a key of the spec %s has no public half", key.Spec)
 	}
-	if err := mayDo(key, key.Usage); err != nil {
+	if err := c.mayDo(key, key.Usage); err != nil {
 		return nil, nil, err
 	}
 	version, err := c.pairVersion(key, number)
@@ -244,7 +244,7 @@ func errPairContext() error {
 
 // openWithPair is the inverse of sealToPair.
 func (s *Service) openWithPair(ctx context.Context, c *Call, key *state.Key, purpose envelope.Purpose, req DecryptRequest) (*Sealed, error) {
-	if err := mayDo(key, UsageEncryptDecrypt); err != nil {
+	if err := c.mayDo(key, UsageEncryptDecrypt); err != nil {
 		return nil, err
 	}
 	padding, label, err := paddingFor(key, purpose, req.Algorithm)

@@ -99,12 +99,12 @@ func (s *Service) level(req CreateKeyRequest) (hsm.Level, error) {
 }
 
 // mayDo asks whether a key's state and usage allow what it is wanted for.
-func mayDo(key *state.Key, usage string) error {
+func (c *Call) mayDo(key *state.Key, usage string) error {
 	switch key.State {
 	case state.Enabled:
-		// The scheduler erases it; a node whose own clock has passed the instant
-		// does not wait for that.
-		if key.MaterialExpires != 0 && time.Now().UnixMilli() >= key.MaterialExpires {
+		// The scheduler erases it; nobody waits for that who knows of the instant
+		// by the cluster's time, or by the node's own clock.
+		if key.MaterialExpires != 0 && max(c.Root.Now(), time.Now().UnixMilli()) >= key.MaterialExpires {
 			return Refuse(KindKeyPendingImport, "the key's material has expired")
 		}
 	case state.Disabled:
@@ -142,5 +142,5 @@ func (c *Call) usableFor(ref, usage string) (*state.Key, error) {
 	if err != nil {
 		return nil, err
 	}
-	return key, mayDo(key, usage)
+	return key, c.mayDo(key, usage)
 }
