@@ -33,19 +33,24 @@ func (p *keyBits) and(other *keyBits) {
 	}
 }
 
-func (p *keyBits) count() (n int) {
-	for _, word := range p {
+func (p *keyBits) count() int { return countBits(p[:]) }
+
+// newestFirst yields where in the block the keys are. What is taken away
+// meanwhile, of those that were yielded, changes nothing.
+func (p *keyBits) newestFirst() iter.Seq[uint64] { return lastFirst(p[:]) }
+
+func countBits(words []uint64) (n int) {
+	for _, word := range words {
 		n += bits.OnesCount64(word)
 	}
 	return n
 }
 
-// newestFirst yields where in the block the keys are. What is taken away
-// meanwhile, of those that were yielded, changes nothing.
-func (p *keyBits) newestFirst() iter.Seq[uint64] {
+// lastFirst yields the places of the bits that are set, the last first.
+func lastFirst(words []uint64) iter.Seq[uint64] {
 	return func(yield func(uint64) bool) {
-		for i := len(p) - 1; i >= 0; i-- {
-			for word := p[i]; word != 0; {
+		for i := len(words) - 1; i >= 0; i-- {
+			for word := words[i]; word != 0; {
 				bit := 63 - bits.LeadingZeros64(word)
 				if word &^= 1 << bit; !yield(uint64(i<<6 | bit)) {
 					return
@@ -93,6 +98,14 @@ func (b listBlock) with(sequence uint64, on bool) listBlock {
 }
 
 func (b listBlock) empty() bool { return len(b.few) == 0 && b.many == nil }
+
+// part returns the keys of one part of the block.
+func (b listBlock) part(i int) (keys partKeys) {
+	var all keyBits
+	b.addTo(&all)
+	copy(keys[:], all[i*len(keys):])
+	return keys
+}
 
 // blockWalk goes down the blocks of one list.
 type blockWalk[T any] struct {

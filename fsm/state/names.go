@@ -2,17 +2,18 @@ package state
 
 import (
 	"iter"
-	"slices"
 	"strings"
 	"sync/atomic"
 )
 
-// A search for a part of a name has to look at every name. So that it need not
-// look at every record, the names of some keys are put behind one another when
-// they are first searched, and what was found is kept beside them. Both are of
-// one namePart, in whose place comes another as soon as a name in it is changed:
-// neither can be old. They are no part of the state: they decide nothing, are
-// neither hashed nor stored, and may be lost at any time.
+// A search for a part of a name is about every name, since it counts what it
+// finds. So that it need not look at each, it is noted of some keys, when they
+// are first searched, in whose names two letters stand beside one another; only
+// names with all the pairs of letters of what is searched for are looked at.
+// What was found is kept as well. Both are of one namePart, in whose place comes
+// another as soon as a name in it is changed: neither can be old. They are no
+// part of the state: they decide nothing, are neither hashed nor stored, and may
+// be lost at any time.
 
 // partBits is how many low bits of a place lie in one part of a block.
 const partBits = 9
@@ -26,21 +27,14 @@ type nameBlock struct {
 // namePart is what was made of the names of a part of a block. It is safe for
 // concurrent use.
 type namePart struct {
-	names atomic.Pointer[joinedNames]
+	names atomic.Pointer[partNames]
 	found atomic.Pointer[nameFound]
-}
-
-// joinedNames are names, each behind a zero byte, which no name holds.
-type joinedNames struct {
-	text   string
-	starts []int    // in text, ascending
-	at     []uint64 // the places of the keys
 }
 
 // nameFound is what was last searched for.
 type nameFound struct {
 	name string
-	in   [1 << partBits / 64]uint64
+	in   partKeys
 }
 
 // moveName keeps the blocks of names in step with a key; nil: there is none.
@@ -90,35 +84,31 @@ const fewNames = 8
 func (v *View) keepNamed(projectID string, block uint64, among *keyBits, name string) {
 	names, _ := v.nameBlocks.get(appendPlace(appendNameKey(nil, projectID, ""), block))
 	for i, part := range names.parts {
-		const words = 1 << partBits / 64
-		var asked, has keyBits
-		copy(asked[i*words:][:words], among[i*words:])
-		found, n := (*nameFound)(nil), asked.count()
+		asked := (*partKeys)(among[i*len(partKeys{}):])
+		first := block<<placeBits | uint64(i)<<partBits
+		found, n := (*nameFound)(nil), countBits(asked[:])
 		switch last := part.lastFound(); {
 		case n == 0:
 			continue
 		case last != nil && last.name == name:
 			found = last
 		case n <= fewNames:
-			for place := range asked.newestFirst() {
-				if key := v.keyAt(projectID, block<<placeBits|place); !strings.Contains(key.Name, name) {
-					among.put(place, false)
+			for place := range lastFirst(asked[:]) {
+				if !strings.Contains(v.keyAt(projectID, first|place).Name, name) {
+					asked.drop(place)
 				}
 			}
 			continue
 		default:
-			joined := part.names.Load()
-			if joined == nil {
-				names.has.addTo(&has)
-				joined = v.join(projectID, block, i, &has)
-				part.names.Store(joined)
+			all := part.names.Load()
+			if all == nil {
+				all = v.namesOf(projectID, first, names.has.part(i))
+				part.names.Store(all)
 			}
-			found = joined.find(name)
+			found = &nameFound{name: strings.Clone(name), in: all.with(name)}
 			part.found.Store(found)
 		}
-		for j, word := range found.in {
-			among[i*words+j] &= word
-		}
+		asked.and(&found.in)
 	}
 }
 
@@ -129,41 +119,22 @@ func (p *namePart) lastFound() *nameFound {
 	return p.found.Load()
 }
 
-// join puts the names of a part of a block behind one another.
-func (v *View) join(projectID string, block uint64, part int, has *keyBits) *joinedNames {
-	j := new(joinedNames)
+// namesOf makes ready for a search the names of the keys of a part, which
+// begins at a sequence number.
+func (v *View) namesOf(projectID string, first uint64, keys partKeys) *partNames {
+	n := &partNames{keys: keys}
 	var text strings.Builder
-	for place := range has.newestFirst() {
-		if place>>partBits != uint64(part) {
-			continue
-		}
-		j.starts, j.at = append(j.starts, text.Len()), append(j.at, place&(1<<partBits-1))
-		text.WriteByte(0)
-		text.WriteString(v.keyAt(projectID, block<<placeBits|place).Name)
+	var l letters
+	for place := range lastFirst(keys[:]) {
+		name := v.keyAt(projectID, first|place).Name
+		from := text.Len()
+		text.WriteString(name)
+		n.spans[place] = span{uint32(from), uint32(text.Len())}
+		l.note(name, place)
 	}
-	j.text = text.String()
-	return j
-}
-
-// find returns where a part stands in the names.
-func (j *joinedNames) find(name string) *nameFound {
-	found := &nameFound{name: strings.Clone(name)}
-	if strings.IndexByte(name, 0) >= 0 {
-		return found
-	}
-	for from := 0; from < len(j.text); {
-		i := strings.Index(j.text[from:], name)
-		if i < 0 {
-			break
-		}
-		after, _ := slices.BinarySearch(j.starts, from+i+1) // the name that begins behind it
-		place := j.at[after-1]
-		if found.in[place>>6] |= 1 << (place & 63); after == len(j.starts) {
-			break
-		}
-		from = j.starts[after]
-	}
-	return found
+	n.text = text.String()
+	n.pairs, n.sets = l.sorted()
+	return n
 }
 
 // keyAt returns the key with a sequence number, which must be there.

@@ -20,6 +20,12 @@ func someKey(random *rand.Rand, i int) *state.Key {
 	if k.Default {
 		return k
 	}
+	if i/512 == 2 { // and for one part, names of more pairs of letters than are noted
+		for range 20 {
+			k.Name += string([]byte{byte(33 + random.IntN(90)), byte(33 + random.IntN(90)), "zx-"[random.IntN(3)]})
+		}
+		k.Name += "\u2192"
+	}
 	for _, tag := range []state.Tag{
 		{Key: "stage", Value: []string{"test", "live", "canary"}[min(2, random.IntN(40))]}, {Key: "team", Value: fmt.Sprint(random.IntN(9))}, {Key: "own", Value: fmt.Sprint(i)},
 	} {
@@ -68,7 +74,7 @@ func searchAll(t *testing.T, root *state.Root) {
 		nil, {term("stage")}, {term("stage", "test")}, {term("stage", "canary", "live", "canary")}, {term("stage", "none")}, {term("none")},
 		{term("stage", "test"), term("team", "1", "2")}, {term("team", "3"), term("stage"), term("own")}, {term("own", "7", "513", "2001"), term("stage", "test", "live")},
 	} {
-		for _, name := range []string{"", "orders", "-1", "s-2", "x-100", "no such name", "\x00", "s\x00"} {
+		for _, name := range []string{"", "orders", "-1", "s-2", "x-100", "7", "77", "z", "s-4-", "no such name", "\x00", "s\x00", "\u2192"} {
 			want := root.Keys("p", 0, 1<<30, func(k *state.Key) bool {
 				return !k.Default && strings.Contains(k.Name, name) && meets(k, terms)
 			})

@@ -97,4 +97,5 @@ func BenchmarkAmongManyKeys(b *testing.B) {
 	f("tag-and-name", find, `{"action":"filter","limit":10,"tags":[{"key":"stage","values":["test"]}],"matches":[{"key":"resource_name","value":"orders"}]}`)
 	f("name", find, `{"action":"filter","limit":10,"matches":[{"key":"resource_name","value":"77"}]}`)
 	f("name-another-each-time", find, `{"action":"filter","limit":10,"matches":[{"key":"resource_name","value":"4ROUND"}]}`)
+	f("longer-name-another-each-time", find, `{"action":"filter","limit":10,"matches":[{"key":"resource_name","value":"service-4ROUND"}]}`)
 }
