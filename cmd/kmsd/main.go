@@ -13,12 +13,19 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"github.com/raftkms/raftkms/cmd/kmsd/timerslack"
 )
 
 // version is set by the linker (-X main.version=...).
 var version = "0.1.0-dev"
 
-func main() { os.Exit(run(os.Args[1:])) }
+func main() {
+	if len(os.Args) > 1 && os.Args[1] == "serve" {
+		timerslack.Coarsen(timerslack.Slack)
+	}
+	os.Exit(run(os.Args[1:]))
+}
 
 func run(args []string) int {
 	if err := harden(); err != nil {

@@ -8,8 +8,9 @@ import (
 	"github.com/raftkms/raftkms/fsm/fsmtest"
 )
 
-// TestCallersThatComeTogether: a batch waits for half of as many as came in the
-// two before it, and not where there is nobody to wait for.
+// TestCallersThatComeTogether: a batch waits for three quarters of as many as
+// came in the one before it and waited behind that, and not where there is
+// nobody to wait for.
 func TestCallersThatComeTogether(t *testing.T) {
 	l, err := OpenConfig(Config{Dir: t.TempDir(), NodeID: fsmtest.NodeID})
 	if err != nil {
@@ -36,7 +37,7 @@ func TestCallersThatComeTogether(t *testing.T) {
 		return len(l.queue)
 	}
 
-	rhythm.last, rhythm.before, rhythm.took, rhythm.ended = 1, 7, time.Minute, time.Now()
+	rhythm.last, rhythm.waiting, rhythm.took, rhythm.ended = 2, 3, time.Minute, time.Now()
 	first := appending(3)
 	for queued() < 3 {
 		time.Sleep(time.Millisecond)
@@ -44,11 +45,11 @@ func TestCallersThatComeTogether(t *testing.T) {
 	appending(1).Wait()
 	first.Wait()
 	if rhythm.last != 4 {
-		t.Errorf("the batch after one of 7 and one of 1 has %d records, want 4", rhythm.last)
+		t.Errorf("the batch after one of 2 with 3 behind it has %d records, want 4", rhythm.last)
 	}
 
 	f := func(why string, last int, took, ago time.Duration) {
-		rhythm.last, rhythm.before, rhythm.took, rhythm.ended = last, last, took, time.Now().Add(-ago)
+		rhythm.last, rhythm.waiting, rhythm.took, rhythm.ended = last, 0, took, time.Now().Add(-ago)
 		began := time.Now()
 		appending(1).Wait()
 		if since := time.Since(began); since > 30*time.Second {

@@ -190,6 +190,7 @@ func (l *Log) handOver() {
 		default:
 		}
 	}
+	w.rhythm.waiting = len(l.queue)
 	if len(l.queue) > 0 {
 		l.leading = time.Now()
 		l.queue[0].verdict <- verdict{lead: true}
