@@ -353,7 +353,7 @@ func (c *trio) oidc(t *testing.T) {
 
 	// A group that a token names is its user's, who may nothing else.
 	c.believe(t, wire.Provider{ID: "grouping", Kind: wire.ProviderOIDC, Issuer: issuer.URL, Audience: "groups", UserClaim: "sub", GroupsClaim: "groups", ByName: true, Certificate: ca.pem()})
-	admin := c.login(0)
+	admin := c.loginFor(0, wholeAccount)
 	made := func(path, body string) string {
 		response, text := c.do(0, "POST", path, body, "X-Auth-Token", admin)
 		var reply map[string]struct{ ID string }

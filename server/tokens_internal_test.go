@@ -40,8 +40,17 @@ func (c *trio) do(node int, method, path, body string, headers ...string) (*http
 // login gets a token for the project from a node.
 func (c *trio) login(node int) string {
 	c.t.Helper()
+	return c.loginFor(node, `{"project":{"id":"`+c.founded.ProjectID+`"}}`)
+}
+
+// wholeAccount is the scope of a token for the administration of the account.
+const wholeAccount = `{"domain":{"name":"d"}}`
+
+// loginFor gets a token with a scope.
+func (c *trio) loginFor(node int, scope string) string {
+	c.t.Helper()
 	response, body := c.do(node, "POST", "/v3/auth/tokens", `{"auth":{"identity":{"methods":["password"],"password":{"user":{"name":"u","domain":{"name":"d"},"password":"`+
-		c.founded.Password+`"}}},"scope":{"project":{"id":"`+c.founded.ProjectID+`"}}}}`)
+		c.founded.Password+`"}}},"scope":`+scope+`}}`)
 	if response.StatusCode != http.StatusCreated {
 		c.t.Fatalf("no token from node %d: %d %s", node, response.StatusCode, body)
 	}
@@ -169,7 +178,7 @@ func seedOf(t *testing.T, device wire.MFADeviceReply) []byte {
 // afterwards, on any of them.
 func TestOneCodeOneToken(t *testing.T) {
 	c := newTrio(t)
-	admin := c.login(0)
+	admin, account := c.login(0), c.loginFor(0, wholeAccount)
 	response, body := c.do(1, "POST", "/v3.0/OS-MFA/virtual-mfa-devices", `{"virtual_mfa_device":{"name":"phone","user_id":"`+c.founded.UserID+`"}}`, "X-Auth-Token", admin)
 	var device wire.MFADeviceReply
 	if must(t, json.Unmarshal([]byte(body), &device)); response.StatusCode != 201 {
@@ -208,7 +217,7 @@ func TestOneCodeOneToken(t *testing.T) {
 			t.Errorf("one code got %d tokens", good.Load())
 		}
 		// A code that was taken before counts as a wrong one.
-		if response, body := c.do(0, "POST", "/v3/users/"+c.founded.UserID+"/unlock", "", "X-Auth-Token", admin); response.StatusCode != 204 {
+		if response, body := c.do(0, "POST", "/v3/users/"+c.founded.UserID+"/unlock", "", "X-Auth-Token", account); response.StatusCode != 204 {
 			t.Fatalf("%d %s", response.StatusCode, body)
 		}
 	}

@@ -197,7 +197,19 @@ func (w *walk) apply(caller command.Caller, bodies ...command.Body) {
 // token returns a token of a user for a project.
 func (w *walk) token(userID, projectID string) string {
 	w.t.Helper()
-	rc, _ := w.ask("POST", "/v3/auth/tokens", `{"auth":{"identity":{"methods":["password"],"password":{"user":{"id":"`+userID+`","password":"`+walkPassword+`"}}},"scope":{"project":{"id":"`+projectID+`"}}}}`, "")
+	return w.tokenFor(userID, `{"project":{"id":"`+projectID+`"}}`)
+}
+
+// ofProject tells whether a route is about what belongs to a project; what is
+// not is about an account, and takes a token for that.
+func (r *route) ofProject() bool {
+	return strings.Contains(r.path, "/kms/") || strings.Contains(r.path, "trace")
+}
+
+// tokenFor returns a token of a user with a scope.
+func (w *walk) tokenFor(userID, scope string) string {
+	w.t.Helper()
+	rc, _ := w.ask("POST", "/v3/auth/tokens", `{"auth":{"identity":{"methods":["password"],"password":{"user":{"id":"`+userID+`","password":"`+walkPassword+`"}}},"scope":`+scope+`}}`, "")
 	token := string(rc.Response.Header.Peek("X-Subject-Token"))
 	if token == "" {
 		w.t.Fatalf("no token: %s", rc.Response.Body())
@@ -289,7 +301,8 @@ var public = map[string]bool{
 // nobody; and every attempt leaves its trace.
 func TestNobodyGetsThrough(t *testing.T) {
 	w := newWalk(t)
-	nobody := w.token(fsmtest.ID("nobody"), fsmtest.ProjectID)
+	inProject := w.token(fsmtest.ID("nobody"), fsmtest.ProjectID)
+	inAccount := w.tokenFor(fsmtest.ID("nobody"), `{"domain":{"id":"`+fsmtest.DomainID+`"}}`)
 	own := things{
 		project: fsmtest.ProjectID, key: fsmtest.KeyID("theirs"), alias: "theirs-too", user: fsmtest.UserID, group: fsmtest.ID("g"), role: fsmtest.ID("p"),
 		domain: fsmtest.DomainID, accessKey: fsmtest.AccessKeyID, grant: strings.Repeat("0", 64),
@@ -299,6 +312,10 @@ func TestNobodyGetsThrough(t *testing.T) {
 		path := own.path(r.path)
 		if !strings.HasPrefix(path, "/v1.0/") && !strings.HasPrefix(path, "/v2.0/") && !strings.HasPrefix(path, "/v3/") && !strings.HasPrefix(path, "/v3.0/") {
 			continue // about the node, for everybody
+		}
+		nobody := inAccount
+		if r.ofProject() {
+			nobody = inProject
 		}
 		for _, caller := range []struct {
 			token  string
@@ -340,7 +357,8 @@ func TestNobodyGetsThrough(t *testing.T) {
 // their own account is answered the same about either. No key is loaded for it.
 func TestOthersAreAbsent(t *testing.T) {
 	w := newWalk(t)
-	stranger := w.token(fsmtest.ID("other/admin"), fsmtest.ID("other/project"))
+	inProject := w.token(fsmtest.ID("other/admin"), fsmtest.ID("other/project"))
+	inAccount := w.tokenFor(fsmtest.ID("other/admin"), `{"domain":{"id":"`+fsmtest.ID("other")+`"}}`)
 	theirs := things{
 		project: fsmtest.ProjectID, key: fsmtest.KeyID("theirs"), alias: "theirs-too", user: fsmtest.UserID, group: fsmtest.ID("g"), role: fsmtest.ID("p"),
 		domain: fsmtest.DomainID, accessKey: fsmtest.AccessKeyID, grant: strings.Repeat("0", 64),
@@ -359,9 +377,9 @@ func TestOthersAreAbsent(t *testing.T) {
 		var answers []string
 		operation := ""
 		for _, x := range []things{theirs, absent} {
-			of := x
-			if strings.Contains(r.path, "/kms/") || strings.Contains(r.path, "trace") {
-				of.project = fsmtest.ID("other/project") // their own; it is the key that is not
+			of, stranger := x, inAccount
+			if r.ofProject() {
+				of.project, stranger = fsmtest.ID("other/project"), inProject // their own; it is the key that is not
 			}
 			var rc *fasthttp.RequestCtx
 			rc, operation = w.ask(r.method, of.path(r.path)+of.query(), of.body(r.path), stranger)

@@ -18,8 +18,9 @@ type Principal struct {
 	CredentialID string // see [command.Via]
 	Epoch        uint64 // ViaToken: of the user's credentials when it was made
 	Expires      int64  // Unix ms; 0: never by itself
-	Confined     bool   // good for ProjectID alone, which may be none
+	Confined     bool   // good for ProjectID or, with Account, for the account; for neither: says who it is, and no more
 	ProjectID    string
+	Account      bool
 	Groups       string // ViaProvider: see [command.Caller]
 }
 

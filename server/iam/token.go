@@ -37,7 +37,7 @@ type Scope uint8
 const (
 	Unscoped     Scope = 0 // says who somebody is, and gets other tokens
 	ScopeProject Scope = 1
-	ScopeDomain  Scope = 2
+	ScopeDomain  Scope = 2 // who may do what in the account
 )
 
 // The methods by which the user of a token was identified.
@@ -69,8 +69,11 @@ func (t *Token) principal(user *state.User, domain *state.Domain) Principal {
 		UserID: user.ID, UserName: user.Name, DomainID: domain.ID, MFA: t.MFA,
 		Via: command.ViaToken, CredentialID: t.TokenID(), Epoch: t.Epoch, Expires: t.Expires, Confined: true,
 	}
-	if t.Scope == ScopeProject {
+	switch t.Scope {
+	case ScopeProject:
 		p.ProjectID = t.ScopeID
+	case ScopeDomain:
+		p.Account = true
 	}
 	return p
 }

@@ -37,7 +37,7 @@ func read[T any](t *testing.T, got answered) T {
 // it is removed with all that is in it.
 func TestAccounts(t *testing.T) {
 	w := newWorld(t)
-	token := w.tokenOf("account", "admin", "")
+	token := w.tokenOf("account", "admin", ofAccount("account"))
 	w.values = map[string]string{}
 	made := read[wire.CreateAccountReply](t, w.as(token, keystone.CreateAccount, "/v3/domains", `{"domain":{"name":"acme","description":"tenants"}}`, 201))
 	first := made.Administrator
@@ -52,11 +52,11 @@ func TestAccounts(t *testing.T) {
 	if given.Administrator.Password != "" {
 		t.Error("a password that was given is told back")
 	}
-	w.tokenOf("globex", "hank", "")
+	w.tokenOf("globex", "hank", ofAccount("globex"))
 
 	login := func(want int) string {
 		t.Helper()
-		got := w.ask(keystone.CreateToken, "POST", "/", `{"auth":{"identity":{"methods":["password"],"password":{"user":{"id":"`+first.ID+`","password":"`+string(first.Password)+`"}}}}}`)
+		got := w.ask(keystone.CreateToken, "POST", "/", `{"auth":{"identity":{"methods":["password"],"password":{"user":{"id":"`+first.ID+`","password":"`+string(first.Password)+`"}}},"scope":{"domain":{"id":"`+made.Domain.ID+`"}}}}`)
 		if got.status != want {
 			t.Fatalf("login: %d %s", got.status, got.body)
 		}
@@ -95,7 +95,7 @@ func TestAccounts(t *testing.T) {
 // Users, groups, policies and access keys are shown by themselves, and changed.
 func TestShowAndChange(t *testing.T) {
 	w := newWorld(t)
-	token := w.tokenOf("account", "admin", "")
+	token := w.tokenOf("account", "admin", ofAccount("account"))
 	w.values = map[string]string{"domain_id": fsmtest.DomainID}
 	user := read[wire.UserReply](t, w.as(token, keystone.CreateUser, "/", `{"user":{"name":"ada","password":"`+password+`"}}`, 201)).User
 	group := read[wire.GroupReply](t, w.as(token, keystone.CreateGroup, "/", `{"group":{"name":"readers"}}`, 201)).Group
@@ -161,11 +161,11 @@ func TestShowAndChange(t *testing.T) {
 // An administrator gives a user another password: tokens end, and so does a lock.
 func TestSetPasswordAndUnlock(t *testing.T) {
 	w := newWorld(t)
-	token := w.tokenOf("account", "admin", "")
+	token := w.tokenOf("account", "admin", ofAccount("account"))
 	b := fsmtest.CreateUser("ada")
 	b.PasswordHash = iam.HashPassword(password)
 	w.apply(b)
-	ada := w.tokenOf("account", "ada", "")
+	ada := w.tokenOf("account", "ada", ofAccount("account"))
 	w.values = map[string]string{"user_id": b.ID}
 	w.as(ada, keystone.Domains, "/", "", 200)
 	const other = "staple battery horse correct"
@@ -202,7 +202,7 @@ func TestSetPasswordAndUnlock(t *testing.T) {
 // Lists of a crowd come in pages that together hold everybody once.
 func TestPages(t *testing.T) {
 	w := newWorld(t)
-	token := w.tokenOf("account", "admin", "")
+	token := w.tokenOf("account", "admin", ofAccount("account"))
 	for i := range 7 {
 		m := fsmtest.CreateUser(fmt.Sprintf("u%d", i))
 		w.apply(m)

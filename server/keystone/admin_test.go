@@ -52,7 +52,7 @@ func id(t *testing.T, got answered, name string) string {
 // A person gets what an administrator gives them, and loses it.
 func TestAdministration(t *testing.T) {
 	w := newWorld(t)
-	token := w.tokenOf("account", "admin", "")
+	token := w.tokenOf("account", "admin", ofAccount("account"))
 	w.values = map[string]string{"domain_id": fsmtest.DomainID}
 	admin := func(e keystone.Endpoint, uri, body string) answered {
 		t.Helper()
@@ -128,7 +128,7 @@ func TestAdministrationIsRefusedAndTraced(t *testing.T) {
 	b := fsmtest.CreateUser("ada")
 	b.PasswordHash = iam.HashPassword(password)
 	w.apply(b)
-	ada := w.tokenOf("account", "ada", "")
+	ada := w.tokenOf("account", "ada", ofAccount("account"))
 	for _, e := range administration() {
 		for _, caller := range []struct {
 			token  string
@@ -151,8 +151,8 @@ func TestOtherAccountsAreAbsent(t *testing.T) {
 	b := fsmtest.CreateAccount("other")
 	b.PasswordHash = iam.HashPassword(password)
 	w.apply(b)
-	stranger := w.tokenOf("other", "admin", "")
-	token := w.tokenOf("account", "admin", "")
+	stranger := w.tokenOf("other", "admin", ofAccount("other"))
+	token := w.tokenOf("account", "admin", ofAccount("account"))
 	w.values = map[string]string{}
 	group := id(t, w.ask(keystone.CreateGroup, "POST", "/", `{"group":{"name":"g"}}`, "X-Auth-Token", token), "group")
 	role := id(t, w.ask(keystone.CreatePolicy, "POST", "/", `{"role":{"display_name":"p","policy":{"Version":"1.1","Statement":[{"Effect":"Allow","Action":"kms:*"}]}}}`, "X-Auth-Token", token), "role")

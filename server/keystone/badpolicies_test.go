@@ -15,7 +15,7 @@ import (
 // nothing. How much work that is, is bounded by what is read of it.
 func TestBadPolicies(t *testing.T) {
 	w := newWorld(t)
-	token := w.mustLogin()
+	token := w.tokenOf("account", "admin", ofAccount("account"))
 	w.change(fsmtest.CreatePolicy("p", fsmtest.Allow("kms:*")))
 	w.values = map[string]string{"role_id": fsmtest.ID("p")}
 	before := w.replica.Root().Hash()

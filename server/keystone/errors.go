@@ -29,6 +29,7 @@ var (
 	errLogin    = &refusal{401, "IAM.0007", "The account, the user, the password, the one-time code or the scope is wrong, or the user needs a code (methods password and totp)."}
 	errBody     = &refusal{400, "IAM.0011", "The request's body is malformed."}
 	errMethod   = &refusal{400, "IAM.0011", "The method of identity is not supported: there are password, password with totp, and token."}
+	errScope    = &refusal{403, "IAM.0003", "A token with a scope gets none with another scope. Log in for that one, or use a token without a scope."}
 	errCode     = &refusal{401, "IAM.0007", "The one-time code is wrong, was taken before, or is of another time."}
 	errSelf     = &refusal{403, "IAM.0003", "A second factor is for oneself alone, and takes a token that was got by a password."}
 	errBusy     = &refusal{503, "IAM.0006", "The node cannot answer now. Try again."}

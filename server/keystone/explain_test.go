@@ -13,7 +13,7 @@ import (
 // all that need the same action.
 func TestExplainAnOperation(t *testing.T) {
 	w := newWorld(t)
-	token := w.mustLogin()
+	token := w.tokenOf("account", "admin", ofAccount("account"))
 	w.change(fsmtest.CreateUser("ada"))
 	w.change(fsmtest.CreateKey("a"))
 	w.change(fsmtest.CreateGrant("g", "a", fsmtest.ID("ada"), state.GrantDecryptDataKey))

@@ -161,7 +161,7 @@ func TestWithoutTheSecondFactor(t *testing.T) {
 	if a := w.listKeys(fsmtest.ProjectID, shown); a.status != 401 {
 		t.Errorf("a token that says that it was shown: %d", a.status)
 	}
-	admin := w.mustLogin() // by the password alone
+	admin := w.tokenOf("account", "admin", ofAccount("account")) // by the password alone
 
 	reset := func(userID string) answered {
 		return w.ask(keystone.ResetMFA, "DELETE", "/v3.0/OS-MFA/virtual-mfa-devices?user_id="+userID, "", "X-Auth-Token", admin)

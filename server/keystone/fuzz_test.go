@@ -51,7 +51,7 @@ func FuzzOpenToken(f *testing.F) {
 // service, nothing changes, and the refusal has the right shape.
 func FuzzBodiesOfTheIdentityService(f *testing.F) {
 	w := newWorld(f)
-	admin := w.mustLogin()
+	admin := w.tokenOf("account", "admin", ofAccount("account"))
 	w.change(fsmtest.CreateUser("nobody"))
 	for _, body := range []string{
 		`{"virtual_mfa_device":{"name":"x","user_id":"` + fsmtest.UserID + `"}}`,

@@ -62,7 +62,7 @@ func (x *exchange) prove(ctx context.Context, id *wire.AuthIdentity) (*iam.Token
 		x.call.Proved(iam.Principal{UserID: user.ID, UserName: user.Name, DomainID: domain.ID})
 		// It lives no longer than the one that it was got by.
 		t.UserID, t.Epoch, t.MFA, t.Expires = user.ID, old.Epoch, old.MFA, old.Expires
-		t.Methods = old.Methods | iam.MethodToken
+		t.Methods, t.Scope, t.ScopeID = old.Methods|iam.MethodToken, old.Scope, old.ScopeID
 		return t, user, domain, nil
 	default:
 		return nil, nil, nil, errMethod
@@ -166,8 +166,21 @@ func (x *exchange) domain(by *wire.NameOrID) *state.Domain {
 }
 
 // scope says what the token is good for: something of the user's own account,
-// or nothing in particular. A project wins over a domain.
+// or nothing in particular. A project wins over a domain. What a token that is
+// good for something gets is good for the same, so that whoever has come by a
+// token for a project does not get to the account, nor to another project.
 func (x *exchange) scope(t *iam.Token, domain *state.Domain, s *wire.AuthScope) error {
+	before, id := t.Scope, t.ScopeID
+	if err := x.scopeOf(t, domain, s); err != nil {
+		return err
+	}
+	if before != iam.Unscoped && (t.Scope != before || t.ScopeID != id) {
+		return errScope
+	}
+	return nil
+}
+
+func (x *exchange) scopeOf(t *iam.Token, domain *state.Domain, s *wire.AuthScope) error {
 	root := x.call.Root
 	switch {
 	case s == nil || s.Project == nil && s.Domain == nil:

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/raftkms/raftkms/fsm/command"
 	"github.com/raftkms/raftkms/fsm/fsmtest"
 	"github.com/raftkms/raftkms/server/iam"
 	"github.com/raftkms/raftkms/server/keystone"
@@ -112,6 +113,7 @@ func TestLockOut(t *testing.T) {
 
 func TestATokenGetsAnother(t *testing.T) {
 	w := newWorld(t)
+	w.apply(command.CreateProject{ID: fsmtest.ID("second"), Name: "region-2"})
 	start := w.now
 	unscoped := w.login(byID, "").token
 	w.now = w.now.Add(time.Hour)
@@ -130,6 +132,29 @@ func TestATokenGetsAnother(t *testing.T) {
 		t.Errorf("it lives until %s, the one that it was got by until %s", reply.Token.ExpiresAt, want)
 	}
 	exchange("nonsense", project).wantRefused(t, 401)
+
+	// A token with a scope gets only its like, however it is asked for, so that
+	// one for a project leads nowhere else.
+	forAccount := w.login(byID, ofAccount("account")).token
+	for _, f := range []struct {
+		token, scope string
+		status       int
+	}{
+		{a.token, project, 201}, {a.token, "", 201}, {a.token, ofAccount("account"), 403}, {a.token, `,"scope":{"domain":{"id":"` + fsmtest.DomainID + `"}}`, 403},
+		{a.token, `,"scope":{"project":{"id":"none"}}`, 401}, {a.token, `,"scope":{"project":{"id":"` + fsmtest.ID("second") + `"}}`, 403},
+		{forAccount, ofAccount("account"), 201}, {forAccount, "", 201}, {forAccount, project, 403},
+		{unscoped, ofAccount("account"), 201}, {unscoped, "", 201},
+	} {
+		got := exchange(f.token, f.scope)
+		if got.status != f.status || (got.token != "") != (f.status == 201) {
+			t.Errorf("a token of %q by another: %d %s", f.scope, got.status, got.body)
+		}
+		if f.token == a.token && got.status == 201 {
+			// And again: what it got is for the project, and for nothing more.
+			exchange(got.token, ofAccount("account")).wantRefused(t, 403)
+			w.as(got.token, keystone.ListUsers, "/v3/users", "", 403)
+		}
+	}
 	w.ask(keystone.CreateToken, "POST", "/v3/auth/tokens", `{"auth":{"identity":{"methods":["saml2"]}}}`).wantRefused(t, 400)
 	w.ask(keystone.CreateToken, "POST", "/v3/auth/tokens", `{"auth":`).wantRefused(t, 400)
 }
@@ -169,6 +194,43 @@ func TestTokensEnd(t *testing.T) {
 			t.Errorf("the new password gets no token: %d %s", a.status, a.body)
 		}
 	})
+}
+
+// A token is good for its scope: one for the account administers it and uses no
+// key, one for a project the other way round, and one without a scope does
+// neither; each of them may be asked about, and ended, by whose it is.
+func TestATokenIsGoodForItsScope(t *testing.T) {
+	w := newWorld(t)
+	w.apply(fsmtest.CreateGroup("g"))
+	before := w.replica.Root().Hash()
+	f := func(scope string, account, keys int) {
+		t.Helper()
+		token := w.login(byName, scope).token
+		w.as(token, keystone.ListUsers, "/v3/users", "", account)
+		w.as(token, keystone.Projects, "/v3/projects", "", 200)
+		if a := w.listKeys(fsmtest.ProjectID, token); a.status != keys {
+			t.Errorf("with %q: %d %s", scope, a.status, a.body)
+		}
+		if account == 200 {
+			return
+		}
+		for _, e := range administration() {
+			if a := w.ask(e, "POST", "/", "not even JSON", "X-Auth-Token", token); a.status != 403 || !strings.Contains(a.body, "scope domain") {
+				t.Errorf("%s with %q: %d %s", e.Operation.Name, scope, a.status, a.body)
+			}
+		}
+		// Another's token is as absent as with no permission, one's own is not.
+		other := w.login(byName, project).token
+		if a := w.ask(keystone.ValidateToken, "GET", "/v3/auth/tokens", "", "X-Auth-Token", token, "X-Subject-Token", other); a.status != 200 {
+			t.Errorf("one's own token with %q: %d %s", scope, a.status, a.body)
+		}
+	}
+	f("", 403, 403)
+	f(project, 403, 200)
+	f(ofAccount("account"), 200, 403)
+	if w.replica.Root().Hash() != before {
+		t.Error("the state has changed")
+	}
 }
 
 func TestValidate(t *testing.T) {

@@ -251,6 +251,9 @@ const (
 	project = `,"scope":{"project":{"id":"` + fsmtest.ProjectID + `"}}`
 )
 
+// ofAccount is the scope of a token for an account.
+func ofAccount(name string) string { return `,"scope":{"domain":{"name":"` + name + `"}}` }
+
 // login asks for a token by a password.
 func (w *world) login(user, scope string) answered {
 	w.t.Helper()

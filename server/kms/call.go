@@ -147,6 +147,9 @@ func (c *Call) authoriseOn(key *state.Key) error {
 	if c.acting != nil {
 		op = *c.acting
 	}
+	if c.in.Project == "" && c.principal.Confined && !c.principal.Account {
+		return Refuse(KindForbidden, "the token is not for the account: ask for one with the scope domain")
+	}
 	by, refusal := fsm.AuthorizedBy(c.Root, c.caller, fsm.Request{
 		Action:    op.Action,
 		Operation: op.Name,
