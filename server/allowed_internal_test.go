@@ -26,7 +26,7 @@ func TestWhatIsAllowedLeavesOneTrace(t *testing.T) {
 			w = newWalk(t) // what one call has changed is not in the way of the next
 		}
 		changed = r.method != "GET"
-		token := w.token(fsmtest.UserID, fsmtest.ProjectID)
+		token := w.tokenFor(fsmtest.UserID, `{"domain":{"id":"`+fsmtest.DomainID+`"}}`)
 		of := things{
 			project: fsmtest.ProjectID, key: fsmtest.KeyID("theirs"), alias: "theirs-too", user: fsmtest.ID("nobody"), group: fsmtest.ID("g"), role: fsmtest.ID("p"),
 			domain: fsmtest.DomainID, accessKey: fsmtest.AccessKeyID, grant: strings.Repeat("0", 64),

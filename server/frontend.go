@@ -133,7 +133,7 @@ func (s *Server) dialect(m *member, e huawei.Endpoint) handler {
 			*in.outcome = e.Answer(ctx, m.dialect, in.forwarded, path)
 			return e.Operation.Name
 		}
-		if !s.admit(in) {
+		if !s.admit(in, huawei.WriteThrottled) {
 			return e.Operation.Name
 		}
 		e.Serve(ctx, m.dialect, in.rc, in.requestID, path)
@@ -144,7 +144,7 @@ func (s *Server) dialect(m *member, e huawei.Endpoint) handler {
 // identity answers through the identity service.
 func (s *Server) identity(m *member, e keystone.Endpoint) handler {
 	return func(ctx context.Context, in incoming) string {
-		if !s.admit(in) {
+		if !s.admit(in, keystone.WriteThrottled) {
 			return e.Operation.Name
 		}
 		e.Serve(ctx, m.keystone, in.rc, in.requestID, in.path.get)

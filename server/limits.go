@@ -9,33 +9,40 @@ import (
 	"slices"
 	"time"
 
+	"github.com/valyala/fasthttp"
+
 	"github.com/raftkms/raftkms/server/audit"
 	"github.com/raftkms/raftkms/server/gate"
-	"github.com/raftkms/raftkms/server/huawei"
 	"github.com/raftkms/raftkms/server/iam"
+	"github.com/raftkms/raftkms/server/keystone"
 	"github.com/raftkms/raftkms/server/kms"
 )
 
 // What one address and one user may ask of this node is counted by package
 // gate; here is where its answers are asked for.
 
-// admit answers a request that is one too many of its address.
-func (s *Server) admit(in incoming) bool {
+// admit answers a request that is one too many of its address, by the answer of
+// whose path it is.
+func (s *Server) admit(in incoming, refuse func(rc *fasthttp.RequestCtx, requestID string)) bool {
 	from, ok := netip.AddrFromSlice(in.rc.RemoteIP())
 	if !ok || s.gate.AdmitAddress(from) {
 		return true
 	}
-	huawei.WriteThrottled(in.rc, in.requestID)
+	refuse(in.rc, in.requestID)
 	return false
 }
 
 // untraced tells whether a refusal is one of so many of its source that they
 // are traced together.
 func (s *Server) untraced(source string, err error) bool {
-	if !iam.IsRefusal(err) && !errors.Is(err, iam.ErrThrottled) {
+	switch {
+	case iam.IsRefusal(err), keystone.IsUntried(err):
+		return s.gate.Failed(source)
+	case errors.Is(err, iam.ErrThrottled): // with a good credential
+		return s.gate.Throttled(source)
+	default:
 		return false
 	}
-	return s.gate.Failed(source)
 }
 
 // watchGate adds the gate's counts to the metrics.
@@ -58,7 +65,7 @@ func (s *Server) tellUntraced(context.Context, int64) error {
 			}
 			c.AboutResource(from, "")
 			c.Asked().Number("refusals", count)
-			c.Remark(audit.RatingWarning, fmt.Sprintf("%d more requests from %s were refused for want of a good credential, and not traced one by one", count, from))
+			c.Remark(audit.RatingWarning, fmt.Sprintf("%d more requests from %s were refused, for want of a good credential or as too many of one user, and not traced one by one", count, from))
 		})
 	}
 	return nil

@@ -51,13 +51,14 @@ type Gate struct {
 	clock func() time.Time
 
 	failures  *lru.Cache[netip.Addr, *rate.Limiter]
+	throttled *lru.Cache[netip.Addr, *rate.Limiter]
 	addresses *lru.Cache[netip.Addr, *rate.Limiter]
 	users     *lru.Cache[string, *rate.Limiter]
 
 	connections connections
 
 	mu       sync.Mutex
-	untraced map[netip.Addr]int64 // failures since they were last told of
+	untraced map[netip.Addr]int64 // refusals since they were last told of
 
 	counts [lastKind]atomic.Int64
 }
@@ -71,7 +72,7 @@ const (
 	Addresses               // a request too many of an address
 	Users                   // a request too many of a user
 	Logins                  // a password that was not looked at
-	Failures                // a refused credential without a trace of its own
+	Failures                // a refusal without a trace of its own
 	lastKind
 )
 
@@ -93,7 +94,7 @@ func New(cfg Config, clock func() time.Time) *Gate {
 	}
 	return &Gate{
 		cfg: cfg, clock: clock, untraced: make(map[netip.Addr]int64),
-		failures: watched[netip.Addr](), addresses: watched[netip.Addr](), users: watched[string](),
+		failures: watched[netip.Addr](), throttled: watched[netip.Addr](), addresses: watched[netip.Addr](), users: watched[string](),
 		connections: connections{most: cfg.Connections, open: make(map[netip.Addr]int)},
 	}
 }
@@ -147,14 +148,22 @@ func (g *Gate) MayTry(source string) bool {
 
 // Failed counts a credential from an address that was refused, and tells
 // whether that is one of those that are told of together, rather than one by one.
-func (g *Gate) Failed(source string) (untraced bool) {
+func (g *Gate) Failed(source string) (untraced bool) { return g.together(g.failures, source) }
+
+// Throttled is [Gate.Failed] for a request that was refused as one too many of
+// its user. Such are not failures of the address: who has shown a good
+// credential keeps nobody there from a password.
+func (g *Gate) Throttled(source string) (untraced bool) { return g.together(g.throttled, source) }
+
+// together counts a refusal of an address, and tells whether it is told of with others.
+func (g *Gate) together(counted *lru.Cache[netip.Addr, *rate.Limiter], source string) bool {
 	address, err := netip.ParseAddr(source)
 	if err != nil {
 		return false
 	}
 	address = Client(address)
 	limit, burst := g.perFailure()
-	if take(g.failures, address, limit, burst, g.clock()) {
+	if take(counted, address, limit, burst, g.clock()) {
 		return false
 	}
 	g.counts[Failures].Add(1)
@@ -167,7 +176,7 @@ func (g *Gate) Failed(source string) (untraced bool) {
 	return true
 }
 
-// Untraced returns how many failures of which addresses were not traced since
+// Untraced returns how many refusals of which addresses were not traced since
 // it was last asked; the zero address stands for all those beyond the first few.
 func (g *Gate) Untraced() map[netip.Addr]int64 {
 	g.mu.Lock()

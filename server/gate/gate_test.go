@@ -57,6 +57,24 @@ func TestFailuresOfOneAddress(t *testing.T) {
 	}
 }
 
+// Requests that are too many of a user are told of together as well, but are no
+// failures: passwords from there are looked at as before.
+func TestThrottledIsNotFailed(t *testing.T) {
+	w := newWorld(gate.Config{Failures: 6})
+	together := 0
+	for range 100 {
+		if w.Throttled("192.0.2.1") {
+			together++
+		}
+	}
+	if together != 40 || !w.MayTry("192.0.2.1") || w.Failed("192.0.2.1") {
+		t.Errorf("%d of 100 are told of together, and a password may be tried: %v", together, w.MayTry("192.0.2.1"))
+	}
+	if got := w.Untraced(); got[netip.MustParseAddr("192.0.2.1")] != 40 {
+		t.Errorf("untraced: %v", got)
+	}
+}
+
 // A client that has a whole IPv6 network is one, and so is one that comes as
 // IPv4 over IPv6.
 func TestWhoIsOneClient(t *testing.T) {

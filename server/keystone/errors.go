@@ -34,9 +34,14 @@ var (
 	errSelf     = &refusal{403, "IAM.0003", "A second factor is for oneself alone, and takes a token that was got by a password."}
 	errBusy     = &refusal{503, "IAM.0006", "The node cannot answer now. Try again."}
 	errTries    = &refusal{503, "IAM.0006", "Too many logins and credentials from this address were wrong. Try again in a minute."}
+	errAddress  = &refusal{503, "IAM.0006", "The address asks more often than this node answers one address. Try again."}
 	errSubject  = &refusal{404, "IAM.0004", "There is no such token."}
 	errInternal = &refusal{500, "IAM.0006", "Internal error. The request id leads to what is in the log."}
 )
+
+// IsUntried tells whether an error says that a password was not looked at, since
+// too many from its address were wrong.
+func IsUntried(err error) bool { return errors.Is(err, errTries) }
 
 // answerTo says an error in the API's words. What nobody has foreseen is an
 // internal error without any detail.
@@ -75,6 +80,9 @@ func answerTo(err error) *refusal {
 	}
 	return errInternal
 }
+
+// WriteThrottled answers a request of an address that asks more often than it may.
+func WriteThrottled(rc *fasthttp.RequestCtx, requestID string) { writeError(rc, requestID, errAddress) }
 
 func writeError(rc *fasthttp.RequestCtx, requestID string, r *refusal) {
 	var e wire.IdentityError

@@ -223,7 +223,11 @@ func (x *exchange) subjectToken(ctx context.Context) (*iam.Token, *state.User, *
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	t, err := x.Tokens.Open(ctx, x.call.Root, x.rc.Request.Header.Peek("X-Subject-Token"))
+	subject := x.rc.Request.Header.PeekAll("X-Subject-Token")
+	if len(subject) != 1 {
+		return nil, nil, nil, errSubject // which of them is meant nobody knows
+	}
+	t, err := x.Tokens.Open(ctx, x.call.Root, subject[0])
 	if iam.IsRefusal(err) {
 		return nil, nil, nil, errSubject
 	}

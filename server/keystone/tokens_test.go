@@ -246,6 +246,9 @@ func TestValidate(t *testing.T) {
 	}
 	w.ask(keystone.ValidateToken, "GET", "/v3/auth/tokens", "", "X-Auth-Token", token, "X-Subject-Token", "nonsense").wantRefused(t, 404)
 	w.ask(keystone.ValidateToken, "GET", "/v3/auth/tokens", "", "X-Auth-Token", token).wantRefused(t, 404)
+	for _, e := range []keystone.Endpoint{keystone.ValidateToken, keystone.RevokeToken} {
+		w.ask(e, "GET", "/v3/auth/tokens", "", "X-Auth-Token", token, "X-Subject-Token", token, "X-Subject-Token", w.mustLogin()).wantRefused(t, 404)
+	}
 	w.ask(keystone.ValidateToken, "GET", "/v3/auth/tokens", "", "X-Subject-Token", token).wantRefused(t, 401)
 }
 
