@@ -107,6 +107,14 @@ func grantsOfAction(action string) state.GrantedOps {
 		return state.GrantCreateDataKey | state.GrantCreateDataKeyWithoutPlaintext | state.GrantCreateDataKeyPair | state.GrantCreateDataKeyPairWithoutPlaintext
 	case policy.ActionCryptoDEK:
 		return state.GrantEncryptDataKey | state.GrantDecryptDataKey | state.GrantReEncryptFrom | state.GrantReEncryptTo
+	case policy.ActionEncryptDEK:
+		return state.GrantEncryptDataKey | state.GrantReEncryptTo
+	case policy.ActionDecryptDEK:
+		return state.GrantDecryptDataKey | state.GrantReEncryptFrom
+	case policy.ActionEncryptData:
+		return state.GrantEncryptData | state.GrantReEncryptTo
+	case policy.ActionDecryptData:
+		return state.GrantDecryptData | state.GrantReEncryptFrom
 	case policy.ActionCryptoData:
 		return state.GrantEncryptData | state.GrantDecryptData | state.GrantReEncryptFrom | state.GrantReEncryptTo
 	case policy.ActionSign:

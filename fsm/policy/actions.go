@@ -28,8 +28,12 @@ const (
 	// What keys are used for.
 	ActionRandom       = "kms:cmk:generate"
 	ActionCreateDEK    = "kms:dek:create" // with and without plaintext
-	ActionCryptoDEK    = "kms:dek:crypto" // encrypt-datakey, decrypt-datakey
-	ActionCryptoData   = "kms:cmk:crypto" // encrypt-data, decrypt-data
+	ActionCryptoDEK    = "kms:dek:crypto" // both of these, in one word; see [Whole]
+	ActionEncryptDEK   = "kms:dek:encrypt"
+	ActionDecryptDEK   = "kms:dek:decrypt"
+	ActionCryptoData   = "kms:cmk:crypto" // both of these
+	ActionEncryptData  = "kms:cmk:encrypt"
+	ActionDecryptData  = "kms:cmk:decrypt"
 	ActionSign         = "kms:cmk:sign"
 	ActionVerify       = "kms:cmk:verify"
 	ActionGetPublicKey = "kms:cmk:getPublicKey"
@@ -130,7 +134,8 @@ func Actions() []string {
 		ActionCreateKey, ActionEnableKey, ActionDisableKey, ActionUpdateKey, ActionListKeys, ActionGetKey,
 		ActionGetInstance, ActionGetQuota, ActionGetRotation, ActionEnableRotation, ActionUpdateRotation,
 		ActionDisableRotation, ActionRotateKey, ActionGetMaterial, ActionImportMaterial, ActionDeleteMaterial,
-		ActionRandom, ActionCreateDEK, ActionCryptoDEK, ActionCryptoData, ActionSign, ActionVerify,
+		ActionRandom, ActionCreateDEK, ActionCryptoDEK, ActionEncryptDEK, ActionDecryptDEK,
+		ActionCryptoData, ActionEncryptData, ActionDecryptData, ActionSign, ActionVerify,
 		ActionGetPublicKey, ActionGenerateMAC, ActionVerifyMAC, ActionDeriveSecret,
 		ActionCreateAlias, ActionDeleteAlias, ActionAssociateAlias, ActionListAliases,
 		ActionCreateTag, ActionDeleteTag, ActionBatchTags, ActionListTags, ActionListTagged,
@@ -154,6 +159,33 @@ func Actions() []string {
 		ActionTransferLeadership, ActionCreateSnapshot, ActionRestoreSnapshot,
 		ActionApproveRoots, ActionRotateRoots, ActionDestroyRoots, ActionListRoots, ActionBackupRoots,
 	}
+}
+
+// Whole is the action that names this one together with its counterpart: who may
+// kms:dek:crypto may encrypt data keys and decrypt them. Empty: it has none.
+//
+// Operations need the one or the other. Asked about itself, as people do who want
+// an explanation, the whole is allowed by what allows both and denied by what
+// denies either.
+func Whole(action string) string {
+	switch action {
+	case ActionEncryptDEK, ActionDecryptDEK:
+		return ActionCryptoDEK
+	case ActionEncryptData, ActionDecryptData:
+		return ActionCryptoData
+	default:
+		return ""
+	}
+}
+
+// Names tells whether a pattern of actions names any that there is.
+func Names(pattern string) bool {
+	for _, action := range Actions() {
+		if matchAction(pattern, action) {
+			return true
+		}
+	}
+	return false
 }
 
 // ClusterWide tells whether an action reaches beyond its account, so that no

@@ -16,7 +16,7 @@ func TestAlwaysAllowedIsAllowed(t *testing.T) {
 	statement := rapid.Custom(func(t *rapid.T) policy.Statement {
 		s := policy.Statement{
 			Deny:      rapid.IntRange(0, 4).Draw(t, "deny") == 0,
-			Actions:   rapid.SliceOfN(rapid.SampledFrom([]string{"*", "kms:*", "kms:cmk:*", "kms:CMK:get*", "kms:dek:crypto", "iam:*"}), 1, 2).Draw(t, "actions"),
+			Actions:   rapid.SliceOfN(rapid.SampledFrom([]string{"*", "kms:*", "kms:cmk:*", "kms:CMK:get*", "kms:dek:crypto", "kms:dek:decrypt", "kms:*:encrypt", "iam:*"}), 1, 2).Draw(t, "actions"),
 			Resources: rapid.SliceOfN(rapid.SampledFrom([]string{"*", "kms:*:*:*:*", "*:*:*:*:*", "kms:*:*:KeyId:*", "*:*:*:alias:*", "*:region-1:*:*:*", "*:*:d1:*:*"}), 0, 2).Draw(t, "resources"),
 		}
 		if rapid.IntRange(0, 2).Draw(t, "conditioned") == 0 {

@@ -1,5 +1,7 @@
 package policy
 
+import "slices"
+
 // Compile makes a document ready to judge by, or refuses it with [ErrDocument].
 func Compile(d *Document) (*Policy, error) {
 	if err := d.Check(); err != nil {
@@ -18,14 +20,7 @@ func compileStatement(s *Statement) statement {
 	if s.Deny {
 		c.verdict = Denied
 	}
-	for i, action := range Actions() {
-		for _, pattern := range s.Actions {
-			if matchAction(pattern, action) {
-				c.actions.add(i)
-				break
-			}
-		}
-	}
+	c.actions = namedBy(s)
 	for _, r := range s.Resources {
 		c.resources = append(c.resources, compileResource(r))
 	}
@@ -33,4 +28,28 @@ func compileStatement(s *Statement) statement {
 		c.conditions = append(c.conditions, compileCondition(&s.Conditions[i]))
 	}
 	return c
+}
+
+// namedBy are the actions that the statement names: by themselves, by the whole
+// that they are a half of, or, of a whole, by its halves.
+func namedBy(s *Statement) (set actionSet) {
+	named := func(action string) bool {
+		return slices.ContainsFunc(s.Actions, func(pattern string) bool { return matchAction(pattern, action) })
+	}
+	halves := map[string]int{} // that are named, by their whole
+	for i, action := range Actions() {
+		whole := Whole(action)
+		if !named(action) && (whole == "" || !named(whole)) {
+			continue
+		}
+		if set.add(i); whole != "" {
+			halves[whole]++
+		}
+	}
+	for i, action := range Actions() {
+		if n := halves[action]; n == 2 || n == 1 && s.Deny {
+			set.add(i)
+		}
+	}
+	return set
 }

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"slices"
 	"strings"
 	"testing"
 )
@@ -81,4 +82,33 @@ func TestActions(t *testing.T) {
 		}
 		seen[folded] = true
 	}
+}
+
+// Encrypting and decrypting are named one by one, or both by one word: who may
+// both may the whole, and who is denied one is denied it.
+func TestHalvesOfActions(t *testing.T) {
+	f := func(deny bool, actions []string, want ...string) {
+		t.Helper()
+		p, err := Compile(&Document{Version: VersionPolicy, Statements: []Statement{{Deny: deny, Actions: actions}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, action := range []string{ActionCryptoDEK, ActionEncryptDEK, ActionDecryptDEK, ActionCryptoData, ActionEncryptData, ActionDecryptData} {
+			verdict, _ := p.Judge(&Request{Action: action})
+			if got := verdict != Silent; got != slices.Contains(want, action) {
+				t.Errorf("deny %v of %v on %s: %v", deny, actions, action, verdict)
+			}
+		}
+	}
+	for _, deny := range []bool{false, true} {
+		f(deny, []string{"kms:dek:crypto"}, ActionCryptoDEK, ActionEncryptDEK, ActionDecryptDEK)
+		f(deny, []string{"kms:CMK:Crypto"}, ActionCryptoData, ActionEncryptData, ActionDecryptData)
+		f(deny, []string{"kms:dek:decrypt", "kms:dek:encrypt"}, ActionCryptoDEK, ActionEncryptDEK, ActionDecryptDEK)
+		f(deny, []string{"kms:dek:*"}, ActionCryptoDEK, ActionEncryptDEK, ActionDecryptDEK)
+		f(deny, []string{"kms:cmk:get"})
+	}
+	f(false, []string{"kms:cmk:decrypt"}, ActionDecryptData)
+	f(false, []string{"kms:*:encrypt"}, ActionEncryptDEK, ActionEncryptData)
+	f(true, []string{"kms:cmk:decrypt"}, ActionDecryptData, ActionCryptoData)
+	f(true, []string{"kms:*:Encrypt"}, ActionEncryptDEK, ActionEncryptData, ActionCryptoDEK, ActionCryptoData)
 }

@@ -35,6 +35,7 @@ func TestBadPolicies(t *testing.T) {
 	f("an unknown member of a statement", one(`{"Effect":"Allow","Action":"kms:*","NotAction":"kms:cmk:get"}`), "Version and Statement")
 	f("a principal", one(`{"Effect":"Allow","Action":"kms:*","Principal":"*"}`), "Version and Statement")
 	f("a member twice", one(`{"Effect":"Deny","Effect":"Allow","Action":"kms:*"}`), "twice")
+	f("a denied action that there is not", one(`{"Effect":"Deny","Action":["kms:cmk:get","kms:cmk:decript"]}`), "kms:cmk:decript of statement 1")
 	f("no document", `"kms:*"`, "Version and Statement")
 	f("nothing", `null`, "version")
 	f("wildcards upon wildcards", one(`{"Effect":"Allow","Action":"kms:*"`+`,"Resource":"kms:*:*:KeyId:`+strings.Repeat("*a", 100)+`"}`), "at most")

@@ -8,6 +8,7 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/raftkms/raftkms/fsm/policy"
 )
@@ -66,6 +67,9 @@ func parseDocument(data []byte) (policy.Document, error) {
 		default:
 			return policy.Document{}, fmt.Errorf("the Effect of statement %d is neither Allow nor Deny", i+1)
 		}
+		if action := deniesNothing(&statement); action != "" {
+			return policy.Document{}, fmt.Errorf("the action %s of statement %d is none that there is, so nothing would be denied", action, i+1)
+		}
 		if s.Resource != nil && len(s.Resource) == 0 {
 			return policy.Document{}, fmt.Errorf("the Resource of statement %d is an empty list: leave it out where every resource is meant", i+1)
 		}
@@ -80,6 +84,19 @@ func parseDocument(data []byte) (policy.Document, error) {
 		d.Statements = append(d.Statements, statement)
 	}
 	return d, d.Check()
+}
+
+// deniesNothing returns an action that is denied and that there is not, though
+// there is its service: a slip of the pen, by which everything stays allowed.
+// Actions of services that raftkms does not have are passed over.
+func deniesNothing(s *policy.Statement) string {
+	for _, pattern := range s.Actions {
+		service, _, _ := strings.Cut(pattern, ":")
+		if s.Deny && !policy.Names(pattern) && policy.Names(service+":*") {
+			return pattern
+		}
+	}
+	return ""
 }
 
 // exactNames are the names that documents may have, as they must be spelled:

@@ -25,10 +25,10 @@ var (
 	OpCreateDataKeyWithoutPlaintext  = Operation{"createDataKeyWithoutPlaintext", "kms:dek:create", "cmk"}
 	OpCreateDataKeys                 = Operation{"createDataKeys", "kms:dek:create", "cmk"}
 	OpCreateDataKeysWithoutPlaintext = Operation{"createDataKeysWithoutPlaintext", "kms:dek:create", "cmk"}
-	OpEncryptDataKey                 = Operation{"encryptDatakey", "kms:dek:crypto", "cmk"}
-	OpDecryptDataKey                 = Operation{"decryptDatakey", "kms:dek:crypto", "cmk"}
-	OpEncryptData                    = Operation{"encryptData", "kms:cmk:crypto", "cmk"}
-	OpDecryptData                    = Operation{"decryptData", "kms:cmk:crypto", "cmk"}
+	OpEncryptDataKey                 = Operation{"encryptDatakey", "kms:dek:encrypt", "cmk"}
+	OpDecryptDataKey                 = Operation{"decryptDatakey", "kms:dek:decrypt", "cmk"}
+	OpEncryptData                    = Operation{"encryptData", "kms:cmk:encrypt", "cmk"}
+	OpDecryptData                    = Operation{"decryptData", "kms:cmk:decrypt", "cmk"}
 	OpGenerateRandom                 = Operation{"genRandom", "kms:cmk:generate", "rng"}
 	OpCreateJoinToken                = Operation{"createJoinToken", "cluster:token:create", "cluster"}
 	OpAdmitNode                      = Operation{"admitNode", "", "cluster"} // by a join token
@@ -102,9 +102,11 @@ func usesOfKeys() []Operation {
 }
 
 // Grantable tells whether a grant can allow the operation of that name, which
-// needs the action.
+// needs the action, or one half of it.
 func Grantable(name, action string) bool {
-	return slices.ContainsFunc(append(usesOfKeys(), OpDescribeKey, OpCreateGrant), func(o Operation) bool { return o.Name == name && o.Action == action })
+	return slices.ContainsFunc(append(usesOfKeys(), OpDescribeKey, OpCreateGrant), func(o Operation) bool {
+		return o.Name == name && (o.Action == action || policy.Whole(o.Action) == action)
+	})
 }
 
 // usesKey tells whether the operation is one of those.
