@@ -30,8 +30,8 @@ const (
 	issuerTimeout = 5 * time.Second  // one question to an issuer
 	issuerPause   = 10 * time.Second // after an issuer that did not answer
 	nbfLeeway     = time.Minute
-	maxGroupNames = 256 // of a token that are looked at
-	maxGroups     = 32  // of them that count, as many as a user may be in
+	maxGroupNames = 256 // of a token
+	maxGroups     = 32  // of them that are groups here, as many as a user may be in
 	fetchRate     = 0.2 // questions a second to issuers
 	fetchBurst    = 8
 )
@@ -139,7 +139,9 @@ func (p *Providers) Bearer(ctx context.Context, root *state.Root, text []byte) (
 		}
 		who, err := p.vouched(root, provider, userOf(root, provider, name, name), token.Expiry.UnixMilli(), reasonBearer)
 		if err == nil && provider.GroupsClaim != "" {
-			who.Groups = groupsOf(root, provider, claims[provider.GroupsClaim])
+			if who.Groups, ok = groupsOf(root, provider, claims[provider.GroupsClaim]); !ok {
+				return Principal{}, refuse(reasonBearer)
+			}
 		}
 		return who, err
 	}
@@ -183,25 +185,30 @@ func userName(claims map[string]json.RawMessage, claim string, now time.Time) (s
 
 // groupsOf returns the ids of the groups of the provider's account that a claim
 // names, one name or a list of them, one id behind the other in their order.
-// What is no group's name is passed over: an issuer has groups that mean nothing here.
-func groupsOf(root *state.Root, provider *state.Provider, claim json.RawMessage) string {
+// What is no group's name is passed over: an issuer has groups that mean nothing
+// here. A claim that cannot be read, or that names more than are looked at, is
+// not ok: a group that denies might be among what would be passed over.
+func groupsOf(root *state.Root, provider *state.Provider, claim json.RawMessage) (ids string, ok bool) {
 	var names []string
-	if json.Unmarshal(claim, &names) != nil {
+	if len(claim) > 0 && json.Unmarshal(claim, &names) != nil {
 		var one string
 		if json.Unmarshal(claim, &one) != nil {
-			return ""
+			return "", false
 		}
 		names = []string{one}
 	}
-	var ids []string
-	for _, name := range names[:min(len(names), maxGroupNames)] {
+	if len(names) > maxGroupNames {
+		return "", false
+	}
+	var found []string
+	for _, name := range names {
 		if group, ok := root.GroupByName(provider.DomainID, name); ok {
-			ids = append(ids, group.ID)
+			found = append(found, group.ID)
 		}
 	}
-	slices.Sort(ids)
-	ids = slices.Compact(ids)
-	return strings.Join(ids[:min(len(ids), maxGroups)], "")
+	slices.Sort(found)
+	found = slices.Compact(found)
+	return strings.Join(found, ""), len(found) <= maxGroups
 }
 
 // verifier returns what checks the tokens of an issuer. An issuer whose keys

@@ -25,13 +25,19 @@ const (
 // record it was made from. It is safe for concurrent use.
 type Providers struct {
 	clock   func() time.Time
-	proved  *lru.Cache[[sha256.Size]byte, *state.Provider] // leaf → who has signed it
+	proved  *lru.Cache[[sha256.Size]byte, proof] // by leaf
 	issuers *issuers
+}
+
+// proof is whose CA a chain leads to, and until when all of it is good.
+type proof struct {
+	provider *state.Provider
+	until    time.Time
 }
 
 // NewProviders returns a finder. Close it when no request is under way.
 func NewProviders(clock func() time.Time) *Providers {
-	proved, err := lru.New[[sha256.Size]byte, *state.Provider](maxCertsKept)
+	proved, err := lru.New[[sha256.Size]byte, proof](maxCertsKept)
 	if err != nil {
 		panic(err) // of a size that is not positive
 	}
@@ -44,7 +50,8 @@ func (p *Providers) Certificate(root *state.Root, chain []*x509.Certificate) (Pr
 		return Principal{}, refuse(reasonCertificate)
 	}
 	leaf := chain[0]
-	provider := p.signer(root, chain)
+	signed := p.signer(root, chain)
+	provider := signed.provider
 	if provider == nil {
 		return Principal{}, refuse(reasonCertificate)
 	}
@@ -59,15 +66,15 @@ func (p *Providers) Certificate(root *state.Root, chain []*x509.Certificate) (Pr
 		}
 		user = found
 	}
-	return p.vouched(root, provider, user, leaf.NotAfter.UnixMilli(), reasonCertificate)
+	return p.vouched(root, provider, user, signed.until.UnixMilli(), reasonCertificate)
 }
 
-// signer returns the client CA whose certificate the chain leads to.
-func (p *Providers) signer(root *state.Root, chain []*x509.Certificate) *state.Provider {
+// signer returns the client CA whose certificate the chain leads to, if any.
+func (p *Providers) signer(root *state.Root, chain []*x509.Certificate) proof {
 	leaf, now := chain[0], p.clock()
 	hash := sha256.Sum256(leaf.Raw)
-	if kept, ok := p.proved.Get(hash); ok && !now.Before(leaf.NotBefore) && !now.After(leaf.NotAfter) {
-		if current, ok := root.Provider(kept.ID); ok && current == kept {
+	if kept, ok := p.proved.Get(hash); ok && !now.After(kept.until) {
+		if current, ok := root.Provider(kept.provider.ID); ok && current == kept.provider {
 			return kept
 		}
 	}
@@ -85,15 +92,33 @@ func (p *Providers) signer(root *state.Root, chain []*x509.Certificate) *state.P
 		}
 		roots := x509.NewCertPool()
 		roots.AddCert(authority)
-		_, err = leaf.Verify(x509.VerifyOptions{
+		found, err := leaf.Verify(x509.VerifyOptions{
 			Roots: roots, Intermediates: between, CurrentTime: now, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
 		})
 		if err == nil {
-			p.proved.Add(hash, provider)
-			return provider
+			signed := proof{provider, lasting(found)}
+			p.proved.Add(hash, signed)
+			return signed
 		}
 	}
-	return nil
+	return proof{}
+}
+
+// lasting is until when one of the chains is good: to the end of the certificate
+// in it that ends first, be it the CA's.
+func lasting(chains [][]*x509.Certificate) (until time.Time) {
+	for _, chain := range chains {
+		ends := chain[0].NotAfter
+		for _, c := range chain[1:] {
+			if c.NotAfter.Before(ends) {
+				ends = c.NotAfter
+			}
+		}
+		if ends.After(until) {
+			until = ends
+		}
+	}
+	return until
 }
 
 type certName struct{ kind, value string }
