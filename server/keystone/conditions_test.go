@@ -31,7 +31,6 @@ func (w *world) about(e huawei.Endpoint, body, token string) answered {
 type policyHolder struct {
 	*world
 	admin, token string
-	first        bool
 }
 
 // newHolder makes one with a token for the project; to start with they may nothing.
