@@ -1,6 +1,7 @@
 package load
 
 import (
+	"cmp"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
@@ -8,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"strings"
 	"syscall"
 
 	"github.com/valyala/fasthttp"
@@ -50,15 +52,19 @@ func (e *StatusError) kind() string {
 func newStatusError(node string, status int, body []byte) *StatusError {
 	e := &StatusError{Node: node, Status: status, Body: fmt.Sprintf("%.200s", body)}
 	var answer struct {
-		Code  string `json:"error_code"`
+		Code string `json:"error_code"`
+		Type string `json:"__type"` // of AWS
+	}
+	var nested struct { // on its own, since "error" is a text elsewhere
 		Error struct {
 			Code string `json:"error_code"`
 		} `json:"error"`
 	}
 	if json.Unmarshal(body, &answer) == nil {
-		if e.Code = answer.Code; e.Code == "" {
-			e.Code = answer.Error.Code
-		}
+		e.Code = cmp.Or(answer.Code, answer.Type[strings.LastIndexByte(answer.Type, '#')+1:])
+	}
+	if e.Code == "" && json.Unmarshal(body, &nested) == nil {
+		e.Code = nested.Error.Code
 	}
 	return e
 }

@@ -46,6 +46,9 @@ func TestKindOf(t *testing.T) {
 	}{
 		{404, `{"error":{"error_code":"KMS.0207","error_msg":"no"}}`, "404 KMS.0207"},
 		{401, `{"error_code":"APIGW.0301","error_msg":"no"}`, "401 APIGW.0301"},
+		{400, `{"__type":"com.amazonaws.kms#NotFoundException","message":"no"}`, "400 NotFoundException"},
+		{400, `{"__type":"InvalidSignatureException"}`, "400 InvalidSignatureException"},
+		{403, `{"errors":["permission denied"]}`, "403"},
 		{503, "overloaded", "503"},
 		{302, `{"error":1}`, "302"},
 	} {

@@ -1,12 +1,14 @@
 package load
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -21,34 +23,53 @@ const callTimeout = 30 * time.Second
 type PosterConfig struct {
 	URLs                 []string // https://host:port of the nodes; worker i uses number i modulo their count
 	CA                   *x509.CertPool
+	Method               string // POST when empty
 	Path                 string // e.g. /v1.0/PROJECT/kms/create-datakey
 	Body                 []byte
 	Bodies               [][]byte // instead of Body: each worker sends them in turn
+	Paths                []string // instead of Path: that of each of the Bodies
+	Header               map[string]string
 	AccessKey, SecretKey string
-	Workers              int // how many workers will call
+	// Prove, instead of the two, returns the headers that prove who calls.
+	Prove   Prover
+	Workers int // how many workers will call
 	// Timeout bounds one call; 0: 30 s.
 	Timeout time.Duration
+	// Certificate is the client's, where the service asks for one.
+	Certificate *tls.Certificate
+	// MinTLS is the lowest version of TLS; 0: 1.3.
+	MinTLS uint16
 }
 
-// Poster sends one signed POST request per call over a kept TLS connection per
-// worker. A signature is made once a second and worker, since its date counts
-// seconds: on the machine that also runs the servers the load should cost as
-// little as it can.
+// Outgoing is a request that is about to be sent.
+type Outgoing struct {
+	Method, Host, Path string
+	Header             map[string]string // of the configuration
+	Body               []byte
+	At                 time.Time
+}
+
+// Prover returns the headers that prove who calls. They are used until the
+// second in which they were made is over.
+type Prover func(Outgoing) (map[string]string, error)
+
+// Poster sends one request per call over a kept TLS connection per worker. A
+// signature is made once a second and worker, since its date counts seconds: on
+// the machine that also runs the servers the load should cost as little as it
+// can. With several bodies each call is signed.
 type Poster struct {
-	signer  *aksk.Signer
-	timeout time.Duration
-	path    string
-	bodies  [][]byte
+	cfg     PosterConfig
 	workers []posterWorker
 	hosts   []*fasthttp.HostClient
 }
 
 type posterWorker struct {
 	host     *fasthttp.HostClient
+	name     string // of the host as it stands in requests: without the port of https
 	request  *fasthttp.Request
 	response *fasthttp.Response
-	date     string
-	next     int // of the bodies
+	second   int64 // Unix time of the proof in the request
+	next     int   // of the bodies
 }
 
 // NewPoster prepares a poster; nothing is dialled yet. Close ends it.
@@ -56,13 +77,25 @@ func NewPoster(cfg PosterConfig) (*Poster, error) {
 	if len(cfg.URLs) == 0 || cfg.Workers < 1 {
 		return nil, errors.New("a poster needs at least one URL and one worker")
 	}
-	p := &Poster{signer: aksk.NewSigner(cfg.AccessKey, cfg.SecretKey), path: cfg.Path, bodies: cfg.Bodies, timeout: cfg.Timeout}
-	if p.timeout <= 0 {
-		p.timeout = callTimeout
+	if cfg.Timeout <= 0 {
+		cfg.Timeout = callTimeout
 	}
-	if len(p.bodies) == 0 {
-		p.bodies = [][]byte{cfg.Body}
+	if len(cfg.Bodies) == 0 {
+		cfg.Bodies = [][]byte{cfg.Body}
 	}
+	if len(cfg.Paths) > 0 && len(cfg.Paths) != len(cfg.Bodies) {
+		return nil, fmt.Errorf("%d paths do not go with %d bodies", len(cfg.Paths), len(cfg.Bodies))
+	}
+	cfg.Method = cmp.Or(cfg.Method, fasthttp.MethodPost)
+	cfg.MinTLS = cmp.Or(cfg.MinTLS, tls.VersionTLS13)
+	if cfg.Prove == nil {
+		cfg.Prove = proveByKey(aksk.NewSigner(cfg.AccessKey, cfg.SecretKey))
+	}
+	var certificates []tls.Certificate
+	if cfg.Certificate != nil {
+		certificates = append(certificates, *cfg.Certificate)
+	}
+	p := &Poster{cfg: cfg}
 	for _, address := range cfg.URLs {
 		u, err := url.Parse(address)
 		if err != nil || u.Scheme != "https" || u.Port() == "" {
@@ -70,8 +103,8 @@ func NewPoster(cfg PosterConfig) (*Poster, error) {
 		}
 		p.hosts = append(p.hosts, &fasthttp.HostClient{
 			Addr: u.Host, IsTLS: true, MaxConns: cfg.Workers,
-			TLSConfig:                     &tls.Config{RootCAs: cfg.CA, ServerName: u.Hostname(), MinVersion: tls.VersionTLS13},
-			WriteTimeout:                  p.timeout, // bounds the TLS handshake, which the timeout of a call does not
+			TLSConfig:                     &tls.Config{RootCAs: cfg.CA, ServerName: u.Hostname(), MinVersion: cfg.MinTLS, Certificates: certificates},
+			WriteTimeout:                  cfg.Timeout, // bounds the TLS handshake, which the timeout of a call does not
 			NoDefaultUserAgentHeader:      true,
 			DisableHeaderNamesNormalizing: true,
 			DisablePathNormalizing:        true,
@@ -86,11 +119,12 @@ func NewPoster(cfg PosterConfig) (*Poster, error) {
 }
 
 func (p *Poster) newWorker(host *fasthttp.HostClient) posterWorker {
-	w := posterWorker{host: host, request: fasthttp.AcquireRequest(), response: fasthttp.AcquireResponse()}
-	w.request.Header.SetMethod(fasthttp.MethodPost)
+	w := posterWorker{host: host, name: strings.TrimSuffix(host.Addr, ":443"), request: fasthttp.AcquireRequest(), response: fasthttp.AcquireResponse()}
+	w.request.Header.SetMethod(p.cfg.Method)
 	w.request.Header.SetContentType("application/json")
-	w.request.SetRequestURI("https://" + host.Addr + p.path)
-	w.request.SetBodyRaw(p.bodies[0])
+	for name, value := range p.cfg.Header {
+		w.request.Header.Set(name, value)
+	}
 	return w
 }
 
@@ -98,10 +132,12 @@ func (p *Poster) newWorker(host *fasthttp.HostClient) posterWorker {
 // It is a [Call].
 func (p *Poster) Call(_ context.Context, worker int) error {
 	w := &p.workers[worker]
-	if date := aksk.FormatDate(time.Now()); date != w.date || len(p.bodies) > 1 {
-		p.sign(w, date)
+	if now := time.Now(); now.Unix() != w.second || len(p.cfg.Bodies) > 1 {
+		if err := p.prepare(w, now); err != nil {
+			return err
+		}
 	}
-	if err := w.host.DoTimeout(w.request, w.response, p.timeout); err != nil {
+	if err := w.host.DoTimeout(w.request, w.response, p.cfg.Timeout); err != nil {
 		return fmt.Errorf("calling %s: %w", w.host.Addr, err)
 	}
 	if status := w.response.StatusCode(); status != fasthttp.StatusOK {
@@ -110,24 +146,46 @@ func (p *Poster) Call(_ context.Context, worker int) error {
 	return nil
 }
 
+// prepare puts the worker's next request together.
+func (p *Poster) prepare(w *posterWorker, now time.Time) error {
+	at := w.next % len(p.cfg.Bodies)
+	path, body := p.cfg.Path, p.cfg.Bodies[at]
+	if len(p.cfg.Paths) > 0 {
+		path = p.cfg.Paths[at]
+	}
+	proof, err := p.cfg.Prove(Outgoing{Method: p.cfg.Method, Host: w.name, Path: path, Header: p.cfg.Header, Body: body, At: now})
+	if err != nil {
+		return fmt.Errorf("signing a request: %w", err)
+	}
+	w.next++
+	w.second = now.Unix()
+	w.request.SetRequestURI("https://" + w.name + path)
+	w.request.SetBodyRaw(body)
+	for name, value := range proof {
+		w.request.Header.Set(name, value)
+	}
+	return nil
+}
+
+// proveByKey signs by an access key, in layout A over host and date.
+func proveByKey(signer *aksk.Signer) Prover {
+	return func(r Outgoing) (map[string]string, error) {
+		date := aksk.FormatDate(r.At)
+		return map[string]string{
+			aksk.DateHeader: date,
+			"Authorization": signer.Authorization(aksk.Request{
+				Method: r.Method, Path: r.Path, Headers: map[string]string{"host": r.Host}, Body: r.Body, Date: date,
+			}),
+		}, nil
+	}
+}
+
 // Node is the host:port that a worker calls. It is a Config's NodeOf.
 func (p *Poster) Node(worker int) string { return p.workers[worker].host.Addr }
 
 // Response is the body of the last answer that a worker got. It is valid until
 // that worker's next call.
 func (p *Poster) Response(worker int) []byte { return p.workers[worker].response.Body() }
-
-func (p *Poster) sign(w *posterWorker, date string) {
-	w.date = date
-	body := p.bodies[w.next%len(p.bodies)]
-	w.next++
-	w.request.SetBodyRaw(body)
-	w.request.Header.Set(aksk.DateHeader, date)
-	w.request.Header.Set("Authorization", p.signer.Authorization(aksk.Request{
-		Method: fasthttp.MethodPost, Path: p.path,
-		Headers: map[string]string{"host": w.host.Addr}, Body: body, Date: date,
-	}))
-}
 
 // Close drops the connections.
 func (p *Poster) Close() {

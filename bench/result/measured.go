@@ -62,11 +62,13 @@ func (p *Point) Latency(percentile float64) Spread {
 // CPUPerRequest is CPU time of the servers per success, in seconds; false if no
 // round measured it.
 func (p *Point) CPUPerRequest() (Spread, bool) {
+	measured := false
 	s := p.spread(func(r *Round) (float64, bool) {
 		cpu, ok := r.CPUPerRequest()
+		measured = measured || ok
 		return cpu.Seconds(), ok
 	})
-	return s, s.High > 0
+	return s, measured
 }
 
 // AllocsPerRequest is allocated objects and bytes of the servers per success;

@@ -1,18 +1,13 @@
 package main
 
 import (
-	"bufio"
 	"context"
-	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"os"
 	"slices"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -64,7 +59,7 @@ type hsmBench struct {
 	file     *devfile.File
 	ca       *x509.CertPool
 	device   *faultylib.Device
-	http     *http.Client
+	metrics  *scraper
 	progress io.Writer
 	effort   effort
 }
@@ -100,7 +95,8 @@ func benchHSM(ctx context.Context, out io.Writer, e effort, o clusterOptions, ro
 	if b.ca, err = client.ReadCA(b.file.CAFile); err != nil {
 		return err
 	}
-	b.http = &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: b.ca}}}
+	b.metrics = newScraper(b.file.URLs(), b.ca)
+	defer b.metrics.close()
 	hardware, software, others, err := b.makeKeys(ctx, cluster.path)
 	if err != nil {
 		return err
@@ -234,24 +230,7 @@ func (b *hsmBench) round(ctx context.Context, m *measured) error {
 
 // scrape reads how many calls went to the device, and how many derivations with them.
 func (b *hsmBench) scrape(ctx context.Context) (calls, served float64, err error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, b.file.Nodes[0].URL+"/metrics", nil)
-	if err != nil {
-		return 0, 0, fmt.Errorf("asking for the metrics: %w", err)
-	}
-	response, err := b.http.Do(request)
-	if err != nil {
-		return 0, 0, fmt.Errorf("asking for the metrics: %w", err)
-	}
-	defer response.Body.Close()
-	found := make(map[string]float64)
-	lines := bufio.NewScanner(response.Body)
-	for lines.Scan() {
-		name, value, _ := strings.Cut(lines.Text(), " ")
-		if strings.HasPrefix(name, "kmsd_hsm_") {
-			if found[name], err = strconv.ParseFloat(value, 64); err != nil {
-				return 0, 0, fmt.Errorf("reading the metrics: %w", err)
-			}
-		}
-	}
-	return found["kmsd_hsm_calls_total"], found["kmsd_hsm_derivations_total"], lines.Err()
+	const callsName, servedName = "kmsd_hsm_calls_total", "kmsd_hsm_derivations_total"
+	found, err := b.metrics.read(ctx, callsName, servedName)
+	return found[callsName], found[servedName], err
 }
