@@ -6,21 +6,16 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/raft"
 	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
-	"go.etcd.io/bbolt"
 )
 
-const (
-	// rewrittenFile is a log file that is being written anew. One that a crash
-	// has left behind is removed: the log file is still the old one then.
-	rewrittenFile = logFile + ".new"
-
-	compactTxBytes = 8 << 20         // of one transaction while copying
-	rewriteLimit   = 5 * time.Minute // a disk that takes longer hangs
-)
+// rewriteLimit is how long the log's users may wait at most while the file is
+// exchanged: a disk that takes longer hangs.
+const rewriteLimit = 5 * time.Minute
 
 // logFiles is the log in its file, which can be exchanged for a smaller one
 // while nothing reads or writes it. It stands outside the watchdog: waiting for
@@ -28,6 +23,9 @@ const (
 type logFiles struct {
 	dir string
 	dog *Watchdog
+
+	rewriting sync.Mutex // held by the one who writes the file anew
+	deletions atomic.Int64
 
 	mu     sync.RWMutex // held for writing while the file is exchanged
 	bolt   *raftboltdb.BoltStore
@@ -39,93 +37,109 @@ func openLog(dir string, dog *Watchdog) (*logFiles, error) {
 	if err := os.Remove(filepath.Join(dir, rewrittenFile)); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("removing an unfinished log file: %w", err)
 	}
-	l := &logFiles{dir: dir, dog: dog}
-	return l, l.open()
-}
-
-// open opens the file. The caller holds mu, or is the only one.
-func (l *logFiles) open() error {
-	bolt, err := raftboltdb.New(raftboltdb.Options{
-		Path:                    filepath.Join(l.dir, logFile),
-		BoltOptions:             boltOptions(logMmap),
-		MsgpackUseNewTimeFormat: true,
-	})
+	bolt, err := openLogFile(filepath.Join(dir, logFile))
 	if err != nil {
-		return err
+		return nil, err
 	}
-	l.bolt, l.watch = bolt, l.dog.Log(bolt)
-	return nil
+	return &logFiles{dir: dir, dog: dog, bolt: bolt, watch: dog.Log(bolt)}, nil
 }
 
+func openLogFile(path string) (*raftboltdb.BoltStore, error) {
+	return raftboltdb.New(raftboltdb.Options{Path: path, BoltOptions: boltOptions(logMmap), MsgpackUseNewTimeFormat: true})
+}
+
+// close closes the file, and waits for who is writing it anew.
 func (l *logFiles) close() error {
+	err := l.closeFile()
+	l.rewriting.Lock()
+	defer l.rewriting.Unlock()
+	return err
+}
+
+func (l *logFiles) closeFile() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.closed || l.bolt == nil {
+	if l.closed {
 		return nil
 	}
 	l.closed = true
 	return l.bolt.Close()
 }
 
+// rewriteAttempts is how often the file is written anew while the log is in
+// use; the next time its users wait.
+const rewriteAttempts = 3
+
 // rewrite copies what is in the log into a new file and puts that in the place
-// of the old one: pages of the old one keep what was deleted from the log. At
+// of the old one: pages of the old one keep what was deleted from the log. Most
+// is copied while the log is read and written; then both wait for the rest. At
 // every moment, and after a crash at any, the name stands for one whole file.
+//
+// What is deleted meanwhile must not stay in the new file: it is begun again.
 func (l *logFiles) rewrite() error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.closed {
-		return ErrFailed
+	l.rewriting.Lock()
+	defer l.rewriting.Unlock()
+	for attempt := 1; ; attempt++ {
+		old, err := l.rewriteOnce(attempt > rewriteAttempts)
+		if old != nil { // the log's users go on meanwhile
+			if closing := old.Close(); closing != nil {
+				err = errors.Join(err, fmt.Errorf("closing the old log file: %w", closing))
+			}
+		}
+		if !errors.Is(err, errDeletedMeanwhile) {
+			return err
+		}
 	}
+}
+
+var errDeletedMeanwhile = errors.New("the log was shortened while it was copied")
+
+// rewriteOnce does it while the log is in use, or holds it up. The caller closes
+// the old file, if there is one.
+func (l *logFiles) rewriteOnce(holding bool) (old *raftboltdb.BoltStore, err error) {
+	if holding {
+		defer l.hold()()
+	}
+	c, err := l.beginCopy()
+	if err == nil && !holding {
+		if err = c.bulk(); err == nil {
+			defer l.hold()()
+		}
+	}
+	if err == nil {
+		old, err = c.finish()
+	}
+	if err != nil {
+		err = fmt.Errorf("rewriting the log: %w", errors.Join(err, c.drop()))
+	}
+	return old, err
+}
+
+// hold has all users of the log wait; what it returns lets them go on.
+func (l *logFiles) hold() (release func()) {
+	l.mu.Lock()
 	timer := time.AfterFunc(rewriteLimit, func() {
 		l.dog.fail(fmt.Errorf("rewriting the log takes longer than %v: the disk hangs", rewriteLimit))
 	})
-	defer timer.Stop()
-	if err := l.bolt.Close(); err != nil {
-		return l.lost(err)
+	return func() {
+		timer.Stop()
+		l.mu.Unlock()
 	}
-	copied := l.copyLog() // an error leaves the old file in its place
-	if err := l.open(); err != nil {
-		return l.lost(err)
-	}
-	if copied != nil {
-		return fmt.Errorf("rewriting the log: %w", copied)
-	}
-	return nil
 }
 
-// lost reports a log file that is there no more.
-func (l *logFiles) lost(err error) error {
-	err = fmt.Errorf("exchanging the log file: %w", err)
-	l.closed = true
-	l.dog.fail(err)
-	return err
-}
-
-// copyLog writes the new file and gives it the log's name.
-func (l *logFiles) copyLog() (err error) {
-	old, fresh := filepath.Join(l.dir, logFile), filepath.Join(l.dir, rewrittenFile)
-	defer func() {
-		if err != nil {
-			_ = os.Remove(fresh) // the next start does it otherwise
-		}
-	}()
-	options := boltOptions(0)
-	options.ReadOnly, options.NoFreelistSync = true, false
-	from, err := bbolt.Open(old, 0o600, options)
-	if err != nil {
-		return err
+// exchange gives a whole new file the log's name, and returns the old one. The
+// caller holds mu.
+func (l *logFiles) exchange(fresh *raftboltdb.BoltStore) (old *raftboltdb.BoltStore, err error) {
+	if err := os.Rename(filepath.Join(l.dir, rewrittenFile), filepath.Join(l.dir, logFile)); err != nil {
+		return nil, err
 	}
-	to, err := bbolt.Open(fresh, 0o600, boltOptions(0))
-	if err != nil {
-		return errors.Join(err, from.Close())
+	old, l.bolt, l.watch = l.bolt, fresh, l.dog.Log(fresh)
+	if err := syncDir(l.dir); err != nil { // after a crash the name may stand for either file
+		err = fmt.Errorf("exchanging the log file: %w", err)
+		l.dog.fail(err)
+		return old, err
 	}
-	if err := errors.Join(bbolt.Compact(to, from, compactTxBytes), to.Sync(), to.Close(), from.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(fresh, old); err != nil {
-		return err
-	}
-	return syncDir(l.dir)
+	return old, nil
 }
 
 func (l *logFiles) store() (raft.LogStore, func()) {
@@ -172,29 +186,6 @@ func (l *logFiles) StoreLogs(entries []*raft.Log) error {
 func (l *logFiles) DeleteRange(first, last uint64) error {
 	store, done := l.store()
 	defer done()
+	l.deletions.Add(1)
 	return store.DeleteRange(first, last)
-}
-
-// Erase leaves in the files of the directory only what belongs to the log and
-// the newest snapshot: older snapshots are removed, and the log file is written
-// anew without the pages on which deleted entries still stand.
-func (s *Stores) Erase() error {
-	if err := s.snapshots.keepNewest(); err != nil {
-		return err
-	}
-	return s.log.rewrite()
-}
-
-// keepNewest removes all snapshots but the newest.
-func (s *snapshotStore) keepNewest() error {
-	all, err := s.List() // newest first
-	if err != nil {
-		return fmt.Errorf("listing the snapshots: %w", err)
-	}
-	for _, old := range all[min(1, len(all)):] {
-		if err := os.RemoveAll(filepath.Join(s.dir, old.ID)); err != nil {
-			return fmt.Errorf("removing an old snapshot: %w", err)
-		}
-	}
-	return syncDir(s.dir)
 }

@@ -23,7 +23,7 @@ func config(dir string) storage.Config {
 	}
 }
 
-func open(t *testing.T, dir string) *storage.Stores {
+func open(t testing.TB, dir string) *storage.Stores {
 	t.Helper()
 	s, err := storage.Open(config(dir))
 	if err != nil {
@@ -33,7 +33,7 @@ func open(t *testing.T, dir string) *storage.Stores {
 	return s
 }
 
-func check(t *testing.T, err error) {
+func check(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)

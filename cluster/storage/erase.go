@@ -1,0 +1,31 @@
+package storage
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+)
+
+// Erase leaves in the files of the directory only what belongs to the log and
+// the newest snapshot: older snapshots are removed, and the log file is written
+// anew without the pages on which deleted entries still stand.
+func (s *Stores) Erase() error {
+	if err := s.snapshots.keepNewest(); err != nil {
+		return err
+	}
+	return s.log.rewrite()
+}
+
+// keepNewest removes all snapshots but the newest.
+func (s *snapshotStore) keepNewest() error {
+	all, err := s.List() // newest first
+	if err != nil {
+		return fmt.Errorf("listing the snapshots: %w", err)
+	}
+	for _, old := range all[min(1, len(all)):] {
+		if err := os.RemoveAll(filepath.Join(s.dir, old.ID)); err != nil {
+			return fmt.Errorf("removing an old snapshot: %w", err)
+		}
+	}
+	return syncDir(s.dir)
+}
