@@ -36,6 +36,9 @@ const (
 	keepPause = 3 * time.Second
 	// keepTimeout bounds the wait for a peer.
 	keepTimeout = 2 * time.Second
+	// maxSteps is how many proofs of growth go with a checkpoint: a peer that has
+	// missed fewer needs no other.
+	maxSteps = 16
 )
 
 // publisher publishes the checkpoints of this node, and keeps those of others.
@@ -45,8 +48,10 @@ type publisher struct {
 	events *events // of the server
 	copies *audit.Copies
 
-	next uint64 // what was published last goes up to here
-	told bool   // that the log is not the one that was published
+	next   uint64       // what was published last goes up to here
+	told   bool         // that the log is not the one that was published
+	linked bool         // what was published before the start was looked for
+	steps  []audit.Step // prove how the log has grown, the newest last
 
 	mu   sync.Mutex
 	kept map[string]time.Time // peer → when a checkpoint of it was last kept
@@ -54,6 +59,11 @@ type publisher struct {
 	// which log of it was found to contradict one.
 	known   map[string]furthest
 	doubted map[string]audit.Hash
+	// grown is the newest checkpoint of each peer that is proved to hold what was
+	// known before; unproved is what still waits for its proof.
+	grown    map[string]audit.Checkpoint
+	unproved map[string]unproved
+	proving  chan struct{} // has room for one
 }
 
 func newPublisher(s *Server, m *member) (*publisher, error) {
@@ -63,7 +73,8 @@ func newPublisher(s *Server, m *member) (*publisher, error) {
 	}
 	s.traces.Published(0) // what nobody else has heard of does not leave because of its age
 	return &publisher{server: s, member: m, events: s.events, copies: copies, kept: make(map[string]time.Time),
-		known: make(map[string]furthest), doubted: make(map[string]audit.Hash)}, nil
+		known: make(map[string]furthest), doubted: make(map[string]audit.Hash),
+		grown: make(map[string]audit.Checkpoint), unproved: make(map[string]unproved), proving: make(chan struct{}, 1)}, nil
 }
 
 // traceOrigin names the trace log of a node in its checkpoints.
@@ -74,7 +85,10 @@ func (m *member) traceOrigin(nodeID string) string {
 // run publishes what was written since it last did.
 func (p *publisher) run(ctx context.Context, now int64) error {
 	s := p.server
-	c, ok := s.traces.Checkpoint(p.member.traceOrigin(s.cfg.NodeID))
+	c, step, ok := s.traces.NextCheckpoint(ctx, p.member.traceOrigin(s.cfg.NodeID))
+	if step.Size > 0 { // also when nothing is published of it: the next step begins where it ends
+		p.steps = append(p.steps[max(0, len(p.steps)-maxSteps+1):], step)
+	}
 	if !ok || !p.member.roots.held() {
 		return nil
 	}
@@ -90,6 +104,8 @@ func (p *publisher) run(ctx context.Context, now int64) error {
 	if err := p.copies.Keep(s.cfg.NodeID, signed); err != nil {
 		return err
 	}
+	p.link(ctx, c)
+	signed.Grown = p.steps
 	p.tellPeers(ctx, signed)
 	err = p.member.service.PublishCheckpoint(ctx, command.PublishCheckpoint{
 		NodeID: s.cfg.NodeID, From: c.From, Size: c.Size, Key: signed.Key, Note: []byte(signed.Note),
@@ -100,6 +116,31 @@ func (p *publisher) run(ctx context.Context, now int64) error {
 	p.next = c.Next()
 	s.traces.Published(c.Next())
 	return nil
+}
+
+// link proves, once after a start, that the log has grown from what was
+// published last before it.
+func (p *publisher) link(ctx context.Context, c audit.Checkpoint) {
+	if p.linked {
+		return
+	}
+	p.linked = true
+	own, err := p.copies.Of(p.server.cfg.NodeID)
+	if err != nil || len(p.steps) > 0 {
+		return // peers ask where they have to
+	}
+	for i := len(own) - 1; i >= 0; i-- {
+		before, err := own[i].Open()
+		if err != nil || before.Log != c.Log || before.From != c.From || before.Size >= c.Size {
+			continue
+		}
+		ctx, cancel := context.WithTimeout(ctx, proveTimeout)
+		defer cancel()
+		if step, err := p.server.traces.Prove(ctx, c, before.Size); err == nil {
+			p.steps = []audit.Step{step}
+		}
+		return
+	}
 }
 
 // tellPeers sends a checkpoint to every peer. One that does not answer learns
@@ -130,7 +171,7 @@ func (p *publisher) tellPeers(ctx context.Context, signed audit.Signed) {
 // contradicts what is known of the peer's log is kept all the same, as evidence.
 func (p *publisher) answerKeep(_ context.Context, peer string, body []byte) ([]byte, error) {
 	var signed audit.Signed
-	if err := json.Unmarshal(body, &signed); err != nil {
+	if err := json.Unmarshal(body, &signed); err != nil || len(signed.Grown) > maxSteps {
 		return nil, refuseRemote("the checkpoint cannot be decoded")
 	}
 	c, err := signed.Open()
@@ -138,7 +179,7 @@ func (p *publisher) answerKeep(_ context.Context, peer string, body []byte) ([]b
 		return nil, refuseRemote("this is no checkpoint of the traces of node %s", peer)
 	}
 	now := time.Now()
-	doubt := p.doubt(peer, c)
+	doubt := p.doubt(peer, c, signed.Grown)
 	p.mu.Lock()
 	often := now.Sub(p.kept[peer]) < keepPause && !doubt
 	if !often {
@@ -148,7 +189,7 @@ func (p *publisher) answerKeep(_ context.Context, peer string, body []byte) ([]b
 	if often {
 		return nil, nil // the next one covers it
 	}
-	signed.Kept = now.UnixMilli()
+	signed.Kept, signed.Grown = now.UnixMilli(), nil
 	return nil, p.copies.Keep(peer, signed)
 }
 

@@ -35,7 +35,7 @@ func (f furthest) against(c audit.Checkpoint) (how string, known audit.Checkpoin
 
 // doubt tells whether a checkpoint contradicts what is known of its node's log.
 // The first time, it says so in the log, in a trace and in the metrics.
-func (p *publisher) doubt(peer string, c audit.Checkpoint) bool {
+func (p *publisher) doubt(peer string, c audit.Checkpoint, steps []audit.Step) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.known[peer] == nil {
@@ -46,9 +46,19 @@ func (p *publisher) doubt(peer string, c audit.Checkpoint) bool {
 		p.known[peer] = p.furthestKnown(peer)
 		how, known, contradicts = p.known[peer].against(c)
 	}
+	if !contradicts {
+		how, known = p.grows(peer, c, steps)
+		contradicts = how != ""
+	}
 	p.known[peer].add(c)
-	if !contradicts || p.doubted[peer] == c.Log {
-		return false // or it was said
+	return contradicts && p.tell(peer, how, c, known)
+}
+
+// tell says that a peer's checkpoint does not fit, once of a log; p.mu is held.
+// It returns whether it did.
+func (p *publisher) tell(peer, how string, c, known audit.Checkpoint) bool {
+	if p.doubted[peer] == c.Log {
+		return false
 	}
 	p.doubted[peer] = c.Log
 	p.server.metrics.doubts.Inc()

@@ -117,13 +117,13 @@ type trio struct {
 	ends    []func() error // has a node end, and waits for that
 }
 
-func newTrio(t *testing.T) *trio {
+func newTrio(t *testing.T, change ...func(cfg *Config)) *trio {
 	t.Helper()
 	c := &trio{t: t, client: &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{
 		TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, // the test asks its own nodes on loopback
 	}}}
 	for i := range 3 {
-		c.add(fmt.Sprintf("n%d", i+1))
+		c.add(fmt.Sprintf("n%d", i+1), change...)
 	}
 	var err error
 	c.founded, err = c.nodes[0].found(t.Context(), wire.InitRequest{Region: "r-1", DomainName: "d", UserName: "u"})

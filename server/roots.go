@@ -256,6 +256,7 @@ func (s *Server) handleCalls(m *member) {
 	m.node.Handle(callSearchTraces, s.answerSearch)
 	m.node.Handle(callFollowTraces, s.answerFollow)
 	m.node.Handle(callKeepCheckpoint, m.publisher.answerKeep)
+	m.node.Handle(callProveTraces, m.publisher.answerProof)
 	m.node.Handle(callVerifyTraces, func(ctx context.Context, _ string, body []byte) ([]byte, error) {
 		return s.answerVerifyTraces(ctx, body)
 	})

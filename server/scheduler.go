@@ -32,6 +32,7 @@ func (s *Server) jobs(m *member) []job {
 		{name: "warning of deletions", leader: true, pause: time.Minute, run: m.service.WarnOfDeletions},
 		{name: "erasing deleted keys", pause: erasureLook, run: (&eraser{server: s, member: m}).run},
 		{name: "publishing checkpoints of the traces", pause: s.cfg.CheckpointPause, run: m.publisher.run},
+		{name: "asking for proofs of peers' traces", pause: s.cfg.CheckpointPause, run: m.publisher.proveLate},
 		{name: "reporting uses", pause: time.Minute, run: m.service.ReportUses},
 		{name: "reporting uses of access keys", pause: time.Minute, run: m.service.ReportAccesses},
 		{name: "telling of refusals", pause: untracedPause, run: s.tellUntraced},

@@ -210,7 +210,7 @@ func (c *checker) line(at scanned) {
 		}
 	}
 	if c.treed = c.treed && good; c.treed {
-		c.tree.add(c.digest, l.hash)
+		c.tree.add(c.digest, l.hash, nil)
 	}
 	c.next, c.last, c.linked = l.seq+1, l.hash, true
 	c.compare(at)

@@ -126,6 +126,11 @@ func (l *Log) Checkpoint(origin string) (c Checkpoint, ok bool) {
 	l.mu.Lock()
 	now := l.tip
 	l.mu.Unlock()
+	return l.checkpointOf(now, origin)
+}
+
+// checkpointOf is the log as it was at a moment, once that is on disk.
+func (l *Log) checkpointOf(now tip, origin string) (c Checkpoint, ok bool) {
 	if l.cfg.Sync == SyncInterval {
 		l.syncNow()
 	}

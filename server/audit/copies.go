@@ -37,6 +37,10 @@ type Signed struct {
 	// Before says of a checkpoint that is sent along that it was published
 	// before the node was admitted: perhaps by another log of a node of its name.
 	Before bool `json:"before,omitempty"`
+
+	// Grown proves, of a checkpoint that is sent to a peer, that the log has
+	// grown from the ones that were sent before, the oldest first. It is not kept.
+	Grown []Step `json:"grown,omitempty"`
 }
 
 // Open returns the checkpoint, once its signature was verified.

@@ -90,6 +90,7 @@ type chain struct {
 	tree tree   // of all lines before it
 	log  Hash   // which log it is: the hash of its very first header; zero before that
 
+	growth *growth // of the tree, where it is to be proved; shared by copies: what a line that is taken back has left, its successor overwrites
 	digest *hasher
 	sum    [sha256.Size]byte
 }
@@ -115,7 +116,7 @@ func (c *chain) appendLine(dst, body []byte, durable uint64) []byte {
 	dst = appendFrame(dst, c.next, c.next-durable)
 	dst = append(dst, body...)
 	c.last = c.link(c.last, dst[start:])
-	c.tree.add(c.digest, c.last)
+	c.tree.add(c.digest, c.last, c.growth)
 	c.next++
 	return appendSeal(dst, c.last)
 }

@@ -67,8 +67,9 @@ type Log struct {
 	end       int64         // where the last line of the newest of them ends
 	oldest    uint64        // sequence of the oldest line that was not dropped on purpose
 	packed    []packedSegment
-	tip       tip   // where the log ends
-	needs     needs // what others still need of it
+	tip       tip        // where the log ends
+	captures  []*capture // who waits to see it when nobody writes
+	needs     needs      // what others still need of it
 
 	searches chan struct{} // as many as may look at the same time
 	closing  chan struct{} // has room for one: a segment was closed
@@ -124,6 +125,7 @@ func (l *Log) begin() error {
 		return err
 	}
 	l.faults = faults
+	l.writer.growth = new(growth)
 	l.writer.changed = true
 	l.durable = l.writer.next
 	l.leading = time.Now()

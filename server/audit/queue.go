@@ -183,6 +183,10 @@ func (l *Log) handOver() {
 	l.current, l.written, l.durable = w.open.file, w.next, max(l.durable, w.durable)
 	l.end, l.oldest = w.open.offset, w.oldest
 	l.tip = tip{w.tree, w.next, w.last, w.log}
+	for _, asked := range l.captures {
+		l.captureTip(asked)
+	}
+	l.captures = nil
 	if w.changed {
 		l.kept, w.changed = slices.Clone(w.segments), false
 		select {

@@ -23,11 +23,14 @@ type tree struct {
 
 const maxTreeLevel = 60
 
-// add adds the line with a hash.
-func (t *tree) add(d *hasher, line Hash) {
+// add adds the line with a hash. Where g is not nil, it notes how the tree grows.
+func (t *tree) add(d *hasher, line Hash, g *growth) {
 	node := d.treeHash(0, line[:], nil)
 	level := 0
 	for ; t.size>>level&1 == 1; level++ {
+		if g != nil {
+			g.note(level, t.size, node)
+		}
 		node = d.treeHash(1, t.edge[level][:], node[:])
 	}
 	t.edge[level] = node
