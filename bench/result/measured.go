@@ -2,8 +2,8 @@ package result
 
 import (
 	"fmt"
-	"math"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/raftkms/raftkms/bench/load"
@@ -134,14 +134,26 @@ func (p *Point) Same(q *Point) bool {
 	return p.Connections == q.Connections && p.Nodes == q.Nodes && p.Keys == q.Keys && p.DeviceLatency == q.DeviceLatency && p.Rate == q.Rate
 }
 
-// Name tells a point from the others of its run in few words.
+// Name tells a point from the others of its run in few words. What is 0 is left
+// out.
 func (p *Point) Name() string {
-	name := fmt.Sprintf("%d connections, %d nodes, %d keys", p.Connections, p.Nodes, p.Keys)
+	var parts []string
+	of := func(n int, thing string) {
+		switch {
+		case n == 1:
+			parts = append(parts, "1 "+thing)
+		case n > 1:
+			parts = append(parts, fmt.Sprintf("%d %ss", n, thing))
+		}
+	}
+	of(p.Connections, "connection")
+	of(p.Nodes, "node")
+	of(p.Keys, "key")
 	if p.DeviceLatency > 0 {
-		name += fmt.Sprintf(", device + %s", p.DeviceLatency)
+		parts = append(parts, fmt.Sprintf("device + %s", p.DeviceLatency))
 	}
 	if p.Rate > 0 {
-		name += fmt.Sprintf(", %v calls/s", math.Round(p.Rate))
+		parts = append(parts, fmt.Sprintf("%v calls/s", p.Rate))
 	}
-	return name
+	return strings.Join(parts, ", ")
 }

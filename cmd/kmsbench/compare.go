@@ -22,12 +22,22 @@ func newCompare() *cobra.Command {
 	var dev string
 	var rounds int
 	cmd := &cobra.Command{
-		Use:   "compare",
-		Short: "Compare create-datakey with a web server that does nothing, on throughput and server CPU per request",
-		Long: "Compare create-datakey with a fixed-response fasthttp TLS server, in turns, with the same load: throughput, and\n" +
+		Use:   "compare [A.json B.json]",
+		Short: "Compare two files of kmsbench run, or without files create-datakey with a web server that does nothing",
+		Long: "With two files that kmsbench run wrote: show throughput, server CPU per request and latencies of the second over those of the\n" +
+			"first, and whether the difference is more than that between rounds.\n\n" +
+			"Without files: compare create-datakey with a fixed-response fasthttp TLS server, in turns, with the same load: throughput, and\n" +
 			"CPU time of the server processes per request. Without --dev a cluster is run for the purpose with kmsd dev.",
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) (err error) {
+		Args: func(_ *cobra.Command, files []string) error {
+			if len(files) != 0 && len(files) != 2 {
+				return fmt.Errorf("compare takes two files, or none: not %d", len(files))
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, files []string) (err error) {
+			if len(files) == 2 {
+				return compareFiles(cmd.OutOrStdout(), files[0], files[1])
+			}
 			if rounds < 1 {
 				return fmt.Errorf("--rounds %d must be at least 1", rounds)
 			}
