@@ -68,6 +68,7 @@ type Timing struct {
 	SnapshotInterval time.Duration // how often to see whether a snapshot is due; 30 s
 	Autopilot        time.Duration // how often a leader looks at its members; 500 ms
 	Stable           time.Duration // how long a newcomer must have been caught up before it gets a vote; 2 s
+	Dead             time.Duration // how long a voter must have been silent before it may lose its vote, see autopilot; 10 min, never when negative
 	Rejoin           time.Duration // how often gossip looks for members it has lost; 30 s
 
 	Lease   time.Duration // a serving lease; what a fence waits for a member that is silent; 3 s
@@ -175,6 +176,7 @@ func (c *Config) fill() {
 	or(&t.SnapshotInterval, 30*time.Second)
 	or(&t.Autopilot, 500*time.Millisecond)
 	or(&t.Stable, 2*time.Second)
+	or(&t.Dead, 10*time.Minute)
 	or(&t.Rejoin, 30*time.Second)
 	or(&t.Lease, 3*time.Second)
 	or(&t.Margin, t.Lease/5)

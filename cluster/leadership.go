@@ -113,7 +113,7 @@ func (n *Node) lead() {
 			if err := n.gain(term); err != nil {
 				n.log.Warn("cannot take over as leader", "term", term, "err", err)
 			} else {
-				led, history = term, nil
+				led, history = term, autopilot.History{}
 			}
 		}
 		if led != 0 {
@@ -159,11 +159,15 @@ func (n *Node) pilot(history autopilot.History) autopilot.History {
 	for _, server := range n.servers() {
 		id := string(server.ID)
 		voter := server.Suffrage == raft.Voter
+		heard := followers[id].LastAck
+		if id == n.cfg.NodeID {
+			heard = view.Now
+		}
 		view.Servers = append(view.Servers, autopilot.Server{
 			ID:         id,
 			Voter:      voter,
 			Match:      followers[id].Match,
-			LastAck:    followers[id].LastAck,
+			LastAck:    heard,
 			Promotable: !voter && (n.cfg.Promotable == nil || n.cfg.Promotable(id)),
 		})
 	}
@@ -171,16 +175,27 @@ func (n *Node) pilot(history autopilot.History) autopilot.History {
 		Trailing: levelWithin,
 		Stable:   n.cfg.Timing.Stable,
 		Contact:  2 * n.cfg.Timing.Heartbeat,
+		Dead:     max(0, n.cfg.Timing.Dead),
 	}, history, view)
 	if due == nil {
 		return history
 	}
 	ctx, cancel := context.WithTimeout(n.ctx, takeOver)
 	defer cancel()
-	if err := n.Promote(ctx, due.ID); err != nil {
-		n.log.Warn("giving a node a vote", "member", due.ID, "err", err)
-	} else {
-		n.log.Info("gave a node a vote", "member", due.ID)
+	switch {
+	case due.Vote:
+		if err := n.Promote(ctx, due.ID); err != nil {
+			n.log.Warn("giving a node a vote", "member", due.ID, "err", err)
+		} else {
+			n.log.Info("gave a node a vote", "member", due.ID)
+		}
+	default:
+		silent := view.Now.Sub(history.Silent[due.ID]).Round(time.Second)
+		if err := n.Demote(ctx, due.ID); err != nil {
+			n.log.Warn("taking the vote of a dead node", "member", due.ID, "silent", silent, "err", err)
+		} else {
+			n.log.Warn("took the vote of a dead node, so that one node more may fail; it gets one again when it is back", "member", due.ID, "silent", silent)
+		}
 	}
 	return history
 }

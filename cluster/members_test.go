@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/raftkms/raftkms/cluster"
 	"github.com/raftkms/raftkms/cluster/clustertest"
@@ -34,6 +35,36 @@ func TestPromotion(t *testing.T) {
 	}
 	agreed.Store(true)
 	c.WaitVoters(2)
+}
+
+// TestDeadVoter: a voter that was replaced and stays away loses its vote, so that
+// another one may fail; it gets a vote again when it is back.
+func TestDeadVoter(t *testing.T) {
+	t.Parallel()
+	c := clustertest.Start(t, clustertest.Options{Nodes: 4, Configure: func(cfg *cluster.Config) { cfg.Timing.Dead = time.Second }})
+	dead := c.Follower()
+	c.Stop(dead)
+	c.Eventually("three voters, without the dead one", func() bool {
+		members, err := c.Leader().Members(patience(t))
+		voters := 0
+		for _, m := range members {
+			if m.Voter {
+				voters++
+			}
+			if m.ID == dead.ID && m.Voter {
+				return false
+			}
+		}
+		return err == nil && voters == 3
+	})
+	c.Stop(c.Follower()) // two of three are a majority; of four they were none
+	if _, err := c.Leader().Propose(patience(t), []byte("k=1")); err != nil {
+		t.Fatalf("proposing with two of three voters: %v", err)
+	}
+	for _, m := range c.Members {
+		c.Restart(m)
+	}
+	c.WaitVoters(4)
 }
 
 // TestRemove: a removed node is told and stops; the others go on.

@@ -76,6 +76,9 @@ type Config struct {
 	ClusterAdvertise string
 	// Standby has a node that joins stay without a vote.
 	Standby bool
+	// DeadAfter is how long a voter must have been silent before it may lose its
+	// vote; 0: 10 min, less than 0: never.
+	DeadAfter time.Duration
 	// Reads is how reads find out that they are current.
 	Reads cluster.Reads
 	// GossipListen is the host:port of memberlist, TCP and UDP.

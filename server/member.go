@@ -134,6 +134,7 @@ func (s *Server) start(ctx context.Context, id identity, creds credentials) erro
 			Key:              creds.gossipKey,
 			APIURL:           s.cfg.APIURL,
 		},
+		Timing:     cluster.Timing{Dead: s.cfg.DeadAfter},
 		Reads:      s.cfg.Reads,
 		Fenced:     s.metrics.fenced,
 		Prepare:    stateMachine{s.machine, s.events}.prepare,

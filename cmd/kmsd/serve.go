@@ -107,7 +107,7 @@ func serveNode(ctx context.Context, c *config.Config) (err error) {
 			Connections: c.Limits.Connections, Failures: c.Limits.Failures, AddressRate: c.Limits.AddressRate, UserRate: c.Limits.UserRate,
 		},
 		ClusterListen: c.Cluster.Listen, ClusterAdvertise: c.Cluster.Advertise,
-		Standby: c.Cluster.Standby, Reads: reads, GossipListen: c.Gossip.Listen, GossipAdvertise: c.Gossip.Advertise,
+		Standby: c.Cluster.Standby, DeadAfter: c.Cluster.DeadAfter, Reads: reads, GossipListen: c.Gossip.Listen, GossipAdvertise: c.Gossip.Advertise,
 		JoinToken: token, Module: module, LoadedKeys: c.Module.LoadedKeys, Logger: logger,
 		MinDeletionWait: c.Keys.DeletionMinimum, ErasurePause: c.Keys.ErasurePause, ForbidWeakImport: c.Keys.ForbidWeakImport, Services: c.Keys.Services,
 		DrainDelay: c.DrainDelay, ShutdownTimeout: c.ShutdownTimeout,

@@ -56,11 +56,12 @@ type API struct {
 
 // Cluster is the port over which nodes replicate and forward.
 type Cluster struct {
-	Listen        string `yaml:"listen,omitempty" help:"Address and port of the cluster port (Raft and forwarding, mutual TLS); 127.0.0.1:8441 when absent."`
-	Advertise     string `yaml:"advertise,omitempty" help:"Host and port by which other nodes reach the cluster port; the listen address when absent."`
-	JoinTokenFile string `yaml:"join_token_file,omitempty" help:"File with a one-time join token, or credential:NAME; read only while the node belongs to no cluster. When absent the node waits for kmsctl."`
-	Standby       bool   `yaml:"standby,omitempty" help:"Whether a node that joins stays without a vote, to serve without counting in majorities; kmsctl cluster promote and demote change it later; false when absent."`
-	Reads         string `yaml:"reads,omitempty" help:"How reads prove that they are current: read-index (a round of heartbeats) or log-mark (an entry in the log, slower; to compare with); read-index when absent."`
+	Listen        string        `yaml:"listen,omitempty" help:"Address and port of the cluster port (Raft and forwarding, mutual TLS); 127.0.0.1:8441 when absent."`
+	Advertise     string        `yaml:"advertise,omitempty" help:"Host and port by which other nodes reach the cluster port; the listen address when absent."`
+	JoinTokenFile string        `yaml:"join_token_file,omitempty" help:"File with a one-time join token, or credential:NAME; read only while the node belongs to no cluster. When absent the node waits for kmsctl."`
+	Standby       bool          `yaml:"standby,omitempty" help:"Whether a node that joins stays without a vote, to serve without counting in majorities; kmsctl cluster promote and demote change it later; false when absent."`
+	DeadAfter     time.Duration `yaml:"dead_after,omitempty" help:"How long a voter must have been silent before its vote is taken, which happens only where the cluster then bears the loss of one node more: after a replacement has joined. It gets a vote again when it is back. 0 stands for 10m, a negative one for never."`
+	Reads         string        `yaml:"reads,omitempty" help:"How reads prove that they are current: read-index (a round of heartbeats) or log-mark (an entry in the log, slower; to compare with); read-index when absent."`
 }
 
 // Gossip is the port over which nodes find one another.
