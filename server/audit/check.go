@@ -57,12 +57,15 @@ type checker struct {
 
 	faults     []*Fault
 	faultCount int
-	// durable is the highest sequence of which a line after the first fault
-	// says that everything before it was on disk.
+	// durable is the highest sequence of which a line after the first fault, or
+	// a checkpoint, says that everything before it was on disk.
 	durable uint64
 	atFault chain  // before the first fault
 	torn    *Fault // set by finish
 	highest uint64 // sequence that any line says it has
+	// attestedNext is the sequence after the last line of which a checkpoint
+	// beside the log says that it was there; only looked at by who opens a log.
+	attestedNext uint64
 
 	oldest  uint64 // highest sequence before which lines were dropped on purpose
 	records uint64

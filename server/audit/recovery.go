@@ -53,7 +53,7 @@ func (w *writer) recover() ([]*Fault, error) {
 	}
 	w.finishDrop()
 	if behind {
-		w.next = max(c.highest, newest.first) + 1
+		w.next = max(max(c.highest, newest.first)+1, c.attestedNext)
 		w.tree = tree{from: w.next}
 		return c.faults, w.beginFirst()
 	}
@@ -89,6 +89,10 @@ func (w *writer) check() (c *checker, end int64, err error) {
 		if c.newest.First == s.first {
 			s.created = c.newest.Time
 		}
+	}
+	if err := c.attest(w.dir.Name()); err != nil {
+		// Peers have the same ones: the log is judged by them, too.
+		w.cfg.Logger.Error("the checkpoints beside the trace log cannot be read", "error", err)
 	}
 	c.finish(w.segments[newest].name())
 	return c, end, nil
