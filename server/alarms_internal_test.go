@@ -64,8 +64,12 @@ func (c *signedClient) send(method, path, query, body string) (*http.Response, [
 	}
 	values, err := url.ParseQuery(query)
 	must(c.t, err)
-	for name := range values {
-		b = b.AddQueryParam(name, reflect.ValueOf(values.Get(name)))
+	for name, all := range values {
+		if len(all) > 1 {
+			b = b.AddQueryParam(name, reflect.ValueOf(all))
+		} else {
+			b = b.AddQueryParam(name, reflect.ValueOf(all[0]))
+		}
 	}
 	headers, err := signer.Sign(b.Build(), c.access, c.secret)
 	must(c.t, err)

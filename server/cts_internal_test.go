@@ -190,3 +190,26 @@ func TestWrongMarkersThroughTheAPI(t *testing.T) {
 		t.Errorf("%d refusals are traced", n)
 	}
 }
+
+// Which of two names would count is anybody's guess: an answer would be wrong
+// without a word. So it is with what is no text.
+func TestWrongQueriesThroughTheAPI(t *testing.T) {
+	s, founded := startFounderOf(t)
+	c := newSignedClient(t, s, founded)
+	f := func(path, query, code string) {
+		t.Helper()
+		var refused struct {
+			Code    string `json:"error_code"`
+			Message string `json:"error_msg"`
+		}
+		status := c.ask("GET", path, query, "", &refused)
+		if status != http.StatusBadRequest || refused.Code != code || !strings.Contains(refused.Message, "malformed query") {
+			t.Errorf("%s?%s: %d %+v", path, query, status, refused)
+		}
+	}
+	for _, path := range []string{"/v3/PROJECT/traces", "/v1.0/PROJECT/system/trace", "/v2.0/PROJECT/system/trace", "/v3/PROJECT/traces/follow"} {
+		f(path, "user=admin&user=nobody", "CTS.0003")
+		f(path, "user=a%FF", "CTS.0003")
+	}
+	f("/v1.0/PROJECT/kms/user-quotas", "x=1&x=2", "KMS.0202")
+}

@@ -190,10 +190,5 @@ func decode(rc *fasthttp.RequestCtx, into wire.Request) error {
 	if !rc.IsGet() {
 		return nil
 	}
-	for name, value := range rc.QueryArgs().All() {
-		if err := wire.DecodeArgument(name, value, into); err != nil {
-			return err
-		}
-	}
-	return nil
+	return wire.DecodeArguments(rc.QueryArgs().All(), into)
 }

@@ -179,6 +179,12 @@ func (e *Endpoint) answerTo(err error) answer {
 	switch {
 	case errors.Is(err, wire.ErrSyntax):
 		return answer{400, "KMS.0202", "The request is " + err.Error() + "."}
+	case errors.Is(err, wire.ErrQuery):
+		a := answer{400, "KMS.0202", "The request has a " + err.Error() + "."}
+		if code, ok := e.kinds[kms.KindInvalid]; ok {
+			a.code = code
+		}
+		return a
 	case errors.Is(err, iam.ErrThrottled):
 		return answer{503, "KMS.0104", "The user asks more often than this node answers one user. Try again."}
 	case kms.ModuleGone(err),

@@ -92,6 +92,33 @@ func TestDecodeRefusesJSON(t *testing.T) {
 	f("{" + many.String()[1:] + "}")
 }
 
+func TestDecodeArguments(t *testing.T) {
+	decode := func(query ...string) (*wire.ListTracesRequest, error) {
+		into := &wire.ListTracesRequest{}
+		err := wire.DecodeArguments(func(yield func(name, value []byte) bool) {
+			for i := 0; i < len(query) && yield([]byte(query[i]), []byte(query[i+1])); i += 2 {
+			}
+		}, into)
+		return into, err
+	}
+	got, err := decode("user", "älice", "limit", "7", "of whoever", "1", "USER", "bob")
+	if want := (&wire.ListTracesRequest{User: "älice", Limit: wire.Int(7)}); err != nil || !cmp.Equal(got, want) {
+		t.Errorf("%v: %s", err, cmp.Diff(got, want))
+	}
+	many := make([]string, 0, 130)
+	for i := range 65 {
+		many = append(many, fmt.Sprint("x", i), "")
+	}
+	if _, err := decode(many[:128]...); err != nil {
+		t.Error(err)
+	}
+	for _, query := range [][]string{{"user", "alice", "limit", "1", "user", "bob"}, {"x", "", "x", ""}, {"user", "\xff"}, {"us\xffer", "alice"}, {"x", "\xc0\x80"}, many} {
+		if _, err := decode(query...); !errors.Is(err, wire.ErrQuery) {
+			t.Errorf("%.60q: %v", query, err)
+		}
+	}
+}
+
 func TestDecodeRefusesTypes(t *testing.T) {
 	f := func(request, body, member string) {
 		t.Helper()

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"iter"
 	"unicode/utf8"
 )
 
@@ -15,6 +16,10 @@ const (
 // ErrSyntax: the body is not one JSON object (RFC 8259), is not UTF-8, names a
 // member twice, or is nested deeper or wider than any request is.
 var ErrSyntax = errors.New("malformed JSON")
+
+// ErrQuery: the arguments in a request's URL are not UTF-8, name one twice, or
+// are more than any request has.
+var ErrQuery = errors.New("malformed query")
 
 // MemberError says that a member of a request has a value of a type or form
 // that it cannot have. It never quotes the value.
@@ -48,13 +53,26 @@ func Decode(body []byte, into Request) error {
 	return nil
 }
 
-// DecodeArgument gives a request one argument of a query, as if its body had a
-// member of that name with the value as a string.
-func DecodeArgument(name, value []byte, into Request) error {
-	if !utf8.Valid(name) || !utf8.Valid(value) {
-		return fmt.Errorf("%w: not UTF-8", ErrSyntax)
+// DecodeArguments gives a request the arguments of a query, as if its body had
+// members of those names with the values as strings. As in a body, a name given
+// twice is refused: an answer to the one or the other would be a wrong one
+// without a word. Errors are [ErrQuery] and [*MemberError].
+func DecodeArguments(arguments iter.Seq2[[]byte, []byte], into Request) error {
+	var space [maxMembers][]byte
+	seen := space[:0]
+	for name, value := range arguments {
+		if !utf8.Valid(name) || !utf8.Valid(value) {
+			return fmt.Errorf("%w: not UTF-8", ErrQuery)
+		}
+		var err error
+		if seen, err = remember(seen, name); err != nil {
+			return fmt.Errorf("%w: an argument is named twice, or there are more than %d", ErrQuery, maxMembers)
+		}
+		if err := into.member(name, AppendString(nil, value)); err != nil {
+			return err
+		}
 	}
-	return into.member(name, AppendString(nil, value))
+	return nil
 }
 
 // members takes the members of an object one after another.
