@@ -3,16 +3,21 @@ package main
 import (
 	"encoding/pem"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strconv"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/raftkms/raftkms/client/devfile"
 )
 
 func TestMain(m *testing.M) {
@@ -68,6 +73,10 @@ func TestScripts(t *testing.T) {
 			answer(http.StatusInternalServerError, "broken")(w, r)
 		}),
 	}
+	kmsd, cluster := realCluster(t)
+	servers["KMSD"], servers["PORT"] = kmsd, strconv.Itoa(freePort(t))
+	servers["REAL"], servers["PROJECT"], servers["REALCA"] = cluster.URLs()[0], cluster.ProjectID, cluster.CAFile
+	servers["ACCESS"], servers["SECRET"], servers["PID"] = cluster.AccessKey, cluster.SecretKey, strconv.Itoa(cluster.Nodes[0].PID)
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata",
 		Setup: func(e *testscript.Env) error {
@@ -78,4 +87,46 @@ func TestScripts(t *testing.T) {
 		},
 		RequireExplicitExec: true,
 	})
+}
+
+// realCluster builds kmsd and runs a node until the test ends.
+func realCluster(t *testing.T) (kmsd string, file *devfile.File) {
+	t.Helper()
+	kmsd = filepath.Join(t.TempDir(), "kmsd")
+	if out, err := exec.Command("go", "build", "-o", kmsd, "../kmsd").CombinedOutput(); err != nil {
+		t.Fatalf("building kmsd: %v\n%s", err, out)
+	}
+	cluster, err := startCluster(t.Context(), clusterOptions{kmsd: kmsd, nodes: 1, module: "soft", port: freePort(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := cluster.stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	if file, err = devfile.Read(cluster.path); err != nil {
+		t.Fatal(err)
+	}
+	return kmsd, file
+}
+
+// freePort is the first of a node's three ports, below those that the system
+// hands out and above those that other packages' tests choose from.
+func freePort(t *testing.T) int {
+	t.Helper()
+	free := func(port int) bool {
+		listener, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+		if err != nil {
+			return false
+		}
+		return listener.Close() == nil
+	}
+	for range 1000 {
+		if p := 30100 + 10*rand.IntN(250); free(p) && free(p+1) && free(p+2) {
+			return p
+		}
+	}
+	t.Fatal("no port is free")
+	return 0
 }
