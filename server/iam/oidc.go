@@ -29,6 +29,8 @@ const (
 	maxIssuerBody = 1 << 20          // bytes of what an issuer answers
 	issuerTimeout = 5 * time.Second  // one question to an issuer
 	issuerPause   = 10 * time.Second // after an issuer that did not answer
+	issuerFresh   = 15 * time.Minute // what an issuer said of its keys is asked again after that
+	issuerUsable  = 24 * time.Hour   // and is worth nothing after that, where it does not answer
 	nbfLeeway     = time.Minute
 	maxGroupNames = 256 // of a token
 	maxGroups     = 32  // of them that are groups here, as many as a user may be in
@@ -56,6 +58,8 @@ type issuer struct {
 
 	mu       sync.Mutex
 	verifier *oidc.IDTokenVerifier
+	asked    time.Time // when the issuer's word was last had
+	asking   bool      // somebody asks again, while others go by what there is
 	retry    time.Time // not asked again before
 }
 
@@ -230,30 +234,58 @@ func (s *issuers) verifier(ctx context.Context, provider *state.Provider) (*oidc
 	}
 	s.mu.Unlock()
 
-	one.mu.Lock()
-	defer one.mu.Unlock()
-	config := &oidc.Config{ClientID: provider.Audience, SupportedSigningAlgs: algorithms, Now: s.clock}
-	switch {
-	case one.verifier != nil:
-	case len(provider.KeySet) > 0:
-		keys, err := ParseKeySet(provider.KeySet)
-		if err != nil {
-			return nil, err
+	return one.current(ctx, s.clock)
+}
+
+// current returns the verifier. What an issuer has withdrawn is believed no
+// longer than issuerFresh, but for an issuer that does not answer, whose last word
+// counts for issuerUsable.
+func (i *issuer) current(ctx context.Context, clock func() time.Time) (*oidc.IDTokenVerifier, error) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	now, config := clock(), &oidc.Config{ClientID: i.record.Audience, SupportedSigningAlgs: algorithms, Now: clock}
+	if len(i.record.KeySet) > 0 {
+		if i.verifier == nil {
+			keys, err := ParseKeySet(i.record.KeySet)
+			if err != nil {
+				return nil, err
+			}
+			i.verifier = oidc.NewVerifier(i.record.Issuer, &oidc.StaticKeySet{PublicKeys: keys}, config)
 		}
-		one.verifier = oidc.NewVerifier(provider.Issuer, &oidc.StaticKeySet{PublicKeys: keys}, config)
-	case s.clock().Before(one.retry):
-		return nil, fmt.Errorf("the OIDC issuer %s did not answer: %w", provider.ID, context.DeadlineExceeded)
-	default:
-		// The issuer's keys are fetched again, when they change, under the same
-		// client but not under this request's context.
-		found, err := oidc.NewProvider(oidc.ClientContext(context.WithoutCancel(ctx), one.http), provider.Issuer)
-		if err != nil {
-			one.retry = s.clock().Add(issuerPause)
-			return nil, fmt.Errorf("asking the OIDC issuer %s for its keys: %w", provider.ID, errors.Join(err, context.DeadlineExceeded))
-		}
-		one.verifier = found.Verifier(config)
+		return i.verifier, nil
 	}
-	return one.verifier, nil
+	if i.verifier != nil && now.Sub(i.asked) >= issuerUsable {
+		i.verifier = nil
+	}
+	known := i.verifier
+	switch {
+	case known != nil && (now.Sub(i.asked) < issuerFresh || i.asking || now.Before(i.retry)):
+		return known, nil
+	case known == nil && now.Before(i.retry):
+		return nil, fmt.Errorf("the OIDC issuer %s did not answer: %w", i.record.ID, context.DeadlineExceeded)
+	}
+	if known != nil { // others need not wait
+		i.asking = true
+		i.mu.Unlock()
+	}
+	// The issuer's keys are fetched again, when they change, under the same
+	// client but not under this request's context.
+	found, err := oidc.NewProvider(oidc.ClientContext(context.WithoutCancel(ctx), i.http), i.record.Issuer)
+	if known != nil {
+		i.mu.Lock()
+		i.asking = false
+	}
+	switch {
+	case err == nil:
+		i.verifier, i.asked = found.Verifier(config), now
+		return i.verifier, nil
+	case known != nil:
+		i.retry = clock().Add(issuerPause)
+		return known, nil
+	default:
+		i.retry = clock().Add(issuerPause)
+		return nil, fmt.Errorf("asking the OIDC issuer %s for its keys: %w", i.record.ID, errors.Join(err, context.DeadlineExceeded))
+	}
 }
 
 // ParseKeySet reads a JWKS document of public keys for signatures.
