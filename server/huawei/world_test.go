@@ -123,10 +123,12 @@ type single struct {
 	machine *fsm.Machine
 	index   uint64
 	now     int64
+	// leased: it holds a serving lease. Set before requests come.
+	leased bool
 }
 
 func (r *single) Barrier(context.Context) error { return nil }
-func (r *single) Serving() bool                 { return false }
+func (r *single) Serving() bool                 { return r.leased }
 func (r *single) Age() (time.Duration, bool)    { return 0, true }
 
 func (r *single) Released(context.Context, uint64) error { return nil }
