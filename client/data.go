@@ -88,13 +88,14 @@ func dataKeyRequest(key string, o DataKeyOptions) wire.CreateDataKeyRequest {
 	return request
 }
 
-// EncryptDataKey encrypts the caller's own data key of 1 to 1024 bytes.
-func (c *Client) EncryptDataKey(ctx context.Context, key string, dataKey []byte, context map[string]string) ([]byte, error) {
-	ciphertext, err := c.encryptDataKey(ctx, key, dataKey, sha256.Sum256(dataKey), context)
+// EncryptDataKey encrypts the caller's own data key of 1 to 1024 bytes. Of the
+// options it takes what the ciphertext is bound to.
+func (c *Client) EncryptDataKey(ctx context.Context, key string, dataKey []byte, o DataKeyOptions) ([]byte, error) {
+	ciphertext, err := c.encryptDataKey(ctx, key, dataKey, sha256.Sum256(dataKey), o)
 	if refused, ok := errors.AsType[*Error](err); ok && refused.Code == codeDigest {
 		// Beside data keys under SM4 keys there is SM3, and only the service knows
 		// which keys are.
-		return c.encryptDataKey(ctx, key, dataKey, sm3.Sum(dataKey), context)
+		return c.encryptDataKey(ctx, key, dataKey, sm3.Sum(dataKey), o)
 	}
 	return ciphertext, err
 }
@@ -103,11 +104,11 @@ func (c *Client) EncryptDataKey(ctx context.Context, key string, dataKey []byte,
 // that the key goes with.
 const codeDigest = "KMS.2103"
 
-func (c *Client) encryptDataKey(ctx context.Context, key string, dataKey []byte, digest [32]byte, context map[string]string) ([]byte, error) {
+func (c *Client) encryptDataKey(ctx context.Context, key string, dataKey []byte, digest [32]byte, o DataKeyOptions) ([]byte, error) {
 	plain := append(append(make([]byte, 0, len(dataKey)+len(digest)), dataKey...), digest[:]...)
 	defer clear(plain)
 	request := wire.EncryptDataKeyRequest{
-		KeyID: key, Associated: associated(context),
+		KeyID: key, Associated: o.associated(),
 		PlainText: plain, DatakeyPlainLength: wire.Int(int64(len(dataKey))),
 	}
 	var reply wire.EncryptDataKeyReply
@@ -120,8 +121,8 @@ func (c *Client) encryptDataKey(ctx context.Context, key string, dataKey []byte,
 // errDigest is what a data key gets that changed on its way.
 var errDigest = errors.New("decrypt-datakey: the data key does not match its digest")
 
-// DecryptDataKey opens the ciphertext of a data key. Bytes and Context of the
-// options are those that it was made with. The caller wipes the result.
+// DecryptDataKey opens the ciphertext of a data key. The options are those that
+// it was made with. The caller wipes the result.
 func (c *Client) DecryptDataKey(ctx context.Context, key string, ciphertext []byte, o DataKeyOptions) ([]byte, error) {
 	if o.Bytes == 0 {
 		o.Bytes = defaultDataKeyBytes
@@ -163,8 +164,4 @@ func (c *Client) Random(ctx context.Context, n int) ([]byte, error) {
 		return nil, err
 	}
 	return reply.RandomData, nil
-}
-
-func associated(context map[string]string) wire.Associated {
-	return wire.Associated{EncryptionContext: wire.Context{Map: context}}
 }

@@ -64,14 +64,18 @@ var calls = map[string]func(ctx context.Context, c *client.Client){
 	"createDataKeysWithoutPlaintext": func(ctx context.Context, c *client.Client) {
 		c.CreateDataKeysWithoutPlaintext(ctx, "k", 1, client.DataKeyOptions{})
 	},
-	"encryptDatakey":       func(ctx context.Context, c *client.Client) { c.EncryptDataKey(ctx, "k", nil, nil) },
-	"decryptDatakey":       func(ctx context.Context, c *client.Client) { c.DecryptDataKey(ctx, "k", nil, client.DataKeyOptions{}) },
-	"encryptData":          func(ctx context.Context, c *client.Client) { c.EncryptData(ctx, "k", nil, nil) },
-	"decryptData":          func(ctx context.Context, c *client.Client) { c.DecryptData(ctx, nil, nil) },
-	"genRandom":            func(ctx context.Context, c *client.Client) { c.Random(ctx, 1) },
-	"reEncrypt":            func(ctx context.Context, c *client.Client) { c.ReEncryptData(ctx, nil, client.Under{}, client.Under{}) },
-	"createRsaDatakeyPair": func(ctx context.Context, c *client.Client) { c.CreateDataKeyPair(ctx, "k", "RSA_2048", nil) },
-	"createEcDatakeyPair":  func(ctx context.Context, c *client.Client) { c.CreateDataKeyPair(ctx, "k", "SM2", nil) },
+	"encryptDatakey": func(ctx context.Context, c *client.Client) { c.EncryptDataKey(ctx, "k", nil, client.DataKeyOptions{}) },
+	"decryptDatakey": func(ctx context.Context, c *client.Client) { c.DecryptDataKey(ctx, "k", nil, client.DataKeyOptions{}) },
+	"encryptData":    func(ctx context.Context, c *client.Client) { c.EncryptData(ctx, "k", nil, nil) },
+	"decryptData":    func(ctx context.Context, c *client.Client) { c.DecryptData(ctx, nil, nil) },
+	"genRandom":      func(ctx context.Context, c *client.Client) { c.Random(ctx, 1) },
+	"reEncrypt":      func(ctx context.Context, c *client.Client) { c.ReEncryptData(ctx, nil, client.Under{}, client.Under{}) },
+	"createRsaDatakeyPair": func(ctx context.Context, c *client.Client) {
+		c.CreateDataKeyPair(ctx, "k", "RSA_2048", client.DataKeyOptions{})
+	},
+	"createEcDatakeyPair": func(ctx context.Context, c *client.Client) {
+		c.CreateDataKeyPair(ctx, "k", "SM2", client.DataKeyOptions{})
+	},
 
 	"getParametersForImport": func(ctx context.Context, c *client.Client) { c.ImportParameters(ctx, "k", wrapping.OAEPSHA256) },
 	"importKeyMaterial": func(ctx context.Context, c *client.Client) {

@@ -95,7 +95,10 @@ func TestOperations(t *testing.T) {
 	const digest = "4BF5122F344554C53BDE2EBB8CD2B7E3D1600AD631C385A5D7CCE23C7785459A"
 	f(`encrypt-datakey {"key_id":"k","plain_text":"01`+digest+`","datakey_plain_length":"1"}`, `{"key_id":"k","cipher_text":"FF","datakey_length":"1"}`,
 		[]byte{255},
-		func() (any, error) { return c.EncryptDataKey(ctx, "k", []byte{1}, nil) })
+		func() (any, error) { return c.EncryptDataKey(ctx, "k", []byte{1}, client.DataKeyOptions{}) })
+	f(`encrypt-datakey {"additional_authenticated_data":"a","key_id":"k","plain_text":"01`+digest+`","datakey_plain_length":"1"}`, `{"key_id":"k","cipher_text":"FF","datakey_length":"1"}`,
+		[]byte{255},
+		func() (any, error) { return c.EncryptDataKey(ctx, "k", []byte{1}, client.DataKeyOptions{AAD: "a"}) })
 	f(`decrypt-datakey {"additional_authenticated_data":"a","key_id":"k","cipher_text":"FF","datakey_cipher_length":"32"}`, `{"data_key":"01","datakey_length":"1","datakey_dgst":"`+digest+`"}`,
 		[]byte{1},
 		func() (any, error) {

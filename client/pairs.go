@@ -40,7 +40,7 @@ type SignOptions struct {
 	Algorithm string
 	// Raw has the service hash the message, of 1 to 4095 bytes. Without it the
 	// message is its digest already, exactly as long as the algorithm's hash; see
-	// [SigningHash]. ED25519 takes raw messages only.
+	// [SigningHash] and [SM2SigningHash]. ED25519 takes raw messages only.
 	Raw bool
 	// Version of the key, from 1; 0: the first.
 	Version int
@@ -86,8 +86,9 @@ func signRequest(key string, message []byte, o SignOptions) wire.SignRequest {
 }
 
 // SigningHash returns the hash that a signing algorithm begins with, so that a
-// message of any size can be hashed where it is. It is 0 for ED25519 and
-// SM2DSA_SM3, which need the message, and for what is no algorithm.
+// message of any size can be hashed where it is. It is 0 for ED25519, which
+// needs the message, for SM2DSA_SM3, which has [SM2SigningHash], and for what is
+// no algorithm.
 func SigningHash(algorithm string) crypto.Hash {
 	switch algorithm {
 	case "ECDSA_SHA_256", "RSASSA_PSS_SHA_256", "RSASSA_PKCS1_V1_5_SHA_256":

@@ -82,10 +82,19 @@ func TestUnder(t *testing.T) {
 	const pair = `{"key_id":"k","key_spec":"S","public_key":"AQ==","private_key_cipher_text":"Ag==","private_key_plain_text":"Aw=="}`
 	f(`create-rsa-datakey-pair {"encryption_context":{"a":"b"},"key_id":"k","key_spec":"RSA_2048","with_plain_text":true}`, pair,
 		client.DataKeyPair{KeyID: "k", Spec: "S", Public: []byte{1}, Ciphertext: []byte{2}, Private: []byte{3}},
-		func() (any, error) { return c.CreateDataKeyPair(ctx, "k", "RSA_2048", map[string]string{"a": "b"}) })
+		func() (any, error) {
+			return c.CreateDataKeyPair(ctx, "k", "RSA_2048", client.DataKeyOptions{Context: map[string]string{"a": "b"}})
+		})
+	f(`create-ec-datakey-pair {"additional_authenticated_data":"a","key_id":"k","key_spec":"ECC_NIST_P256","with_plain_text":true}`, pair,
+		client.DataKeyPair{KeyID: "k", Spec: "S", Public: []byte{1}, Ciphertext: []byte{2}, Private: []byte{3}},
+		func() (any, error) {
+			return c.CreateDataKeyPair(ctx, "k", "ECC_NIST_P256", client.DataKeyOptions{AAD: "a"})
+		})
 	f(`create-ec-datakey-pair {"key_id":"k","key_spec":"SM2","with_plain_text":false}`, strings.Replace(pair, `,"private_key_plain_text":"Aw=="`, "", 1),
 		client.DataKeyPair{KeyID: "k", Spec: "S", Public: []byte{1}, Ciphertext: []byte{2}},
-		func() (any, error) { return c.CreateDataKeyPairWithoutPlaintext(ctx, "k", "SM2", nil) })
+		func() (any, error) {
+			return c.CreateDataKeyPairWithoutPlaintext(ctx, "k", "SM2", client.DataKeyOptions{})
+		})
 }
 
 // An answer that does not say what was asked for is an error.
@@ -147,7 +156,7 @@ func TestDataKeysUnderSM4(t *testing.T) {
 		}
 	}
 	c := open(t, configure(node))
-	if sealed, err := c.EncryptDataKey(t.Context(), "k", []byte{1}, nil); err != nil || len(sealed) != 1 {
+	if sealed, err := c.EncryptDataKey(t.Context(), "k", []byte{1}, client.DataKeyOptions{}); err != nil || len(sealed) != 1 {
 		t.Errorf("got %x, %v", sealed, err)
 	}
 	if key, err := c.DecryptDataKey(t.Context(), "k", []byte{255}, client.DataKeyOptions{Bytes: 1}); err != nil || len(key) != 1 || key[0] != 1 {

@@ -30,9 +30,7 @@ type Under struct {
 }
 
 func (u *Under) associated() wire.Associated {
-	bound := associated(u.Context)
-	bound.AdditionalAuthenticatedData = u.AAD
-	return bound
+	return wire.Associated{EncryptionContext: wire.Context{Map: u.Context}, AdditionalAuthenticatedData: u.AAD}
 }
 
 // EncryptDataUnder is [Client.EncryptData] for all that a text can be encrypted

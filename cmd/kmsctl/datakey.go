@@ -20,6 +20,11 @@ func (a *app) dataKeyCommands() *cobra.Command {
 // addDataKeyFlags gives a command the flags that shape a data key.
 func addDataKeyFlags(cmd *cobra.Command, o *client.DataKeyOptions) {
 	cmd.Flags().IntVar(&o.Bytes, "bytes", 32, "Size of the data key, 1 to 1024.")
+	addBindingFlags(cmd, o)
+}
+
+// addBindingFlags gives a command the flags of what the ciphertext is bound to.
+func addBindingFlags(cmd *cobra.Command, o *client.DataKeyOptions) {
 	addContextFlag(cmd, &o.Context)
 	cmd.Flags().StringVar(&o.AAD, "aad", "", "A text that the ciphertext is bound to in place of a context, as the vendor's clients do (additional_authenticated_data).")
 }
@@ -123,7 +128,7 @@ func (a *app) openDataKeyCommand() *cobra.Command {
 }
 
 func (a *app) sealDataKeyCommand() *cobra.Command {
-	var context map[string]string
+	var o client.DataKeyOptions
 	cmd := &cobra.Command{
 		Use:   "seal KEY [FILE]",
 		Short: "Encrypt a data key of your own, in hex, from a file or standard input; the result is hex",
@@ -140,7 +145,7 @@ func (a *app) sealDataKeyCommand() *cobra.Command {
 				return misuse("the data key is not hex")
 			}
 			return a.withClient(func(c *client.Client) error {
-				ciphertext, err := c.EncryptDataKey(cmd.Context(), args[0], dataKey, context)
+				ciphertext, err := c.EncryptDataKey(cmd.Context(), args[0], dataKey, o)
 				if err != nil {
 					return err
 				}
@@ -149,13 +154,13 @@ func (a *app) sealDataKeyCommand() *cobra.Command {
 			})
 		},
 	}
-	addContextFlag(cmd, &context)
+	addBindingFlags(cmd, &o)
 	return cmd
 }
 
 func (a *app) dataKeyPairCommand() *cobra.Command {
 	var spec, publicOut, privateOut string
-	var context map[string]string
+	var o client.DataKeyOptions
 	var hidden, force bool
 	cmd := &cobra.Command{
 		Use:   "pair KEY",
@@ -178,7 +183,7 @@ func (a *app) dataKeyPairCommand() *cobra.Command {
 				if hidden {
 					create = c.CreateDataKeyPairWithoutPlaintext
 				}
-				pair, err := create(cmd.Context(), args[0], spec, context)
+				pair, err := create(cmd.Context(), args[0], spec, o)
 				if err != nil {
 					return err
 				}
@@ -209,7 +214,7 @@ func (a *app) dataKeyPairCommand() *cobra.Command {
 	cmd.Flags().StringVar(&publicOut, "public-out", "", "File to write the public key to, in PEM.")
 	cmd.Flags().StringVar(&privateOut, "private-out", "", "File to write the private key to, in PEM, readable by its owner alone.")
 	cmd.Flags().BoolVar(&force, "force", false, "Replace these files if they exist.")
-	addContextFlag(cmd, &context)
+	addBindingFlags(cmd, &o)
 	return cmd
 }
 

@@ -7,6 +7,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 
 	"github.com/spf13/cobra"
@@ -42,7 +43,6 @@ func (f *signFlags) message(cmd *cobra.Command, c *client.Client, key, name stri
 			return nil, fmt.Errorf("keys of the spec %s do not sign", k.Spec)
 		}
 	}
-	hash := client.SigningHash(f.o.Algorithm)
 	switch {
 	case f.digest:
 		text, err := readInput(cmd, name)
@@ -54,16 +54,31 @@ func (f *signFlags) message(cmd *cobra.Command, c *client.Client, key, name stri
 			return nil, misuse("the digest is not hex")
 		}
 		return digest, nil
-	case hash == 0:
+	case f.o.Algorithm == "SM2DSA_SM3":
+		public, err := c.PublicKey(cmd.Context(), key, f.o.Version)
+		if err != nil {
+			return nil, err
+		}
+		sum, err := client.SM2SigningHash(public)
+		if err != nil {
+			return nil, err
+		}
+		return hashInput(cmd, name, sum)
+	case client.SigningHash(f.o.Algorithm) == 0:
 		f.o.Raw = true
 		return readInput(cmd, name)
+	default:
+		return hashInput(cmd, name, client.SigningHash(f.o.Algorithm).New())
 	}
+}
+
+// hashInput hashes a file of any size, or standard input.
+func hashInput(cmd *cobra.Command, name string, sum hash.Hash) ([]byte, error) {
 	in, _, err := openSource(cmd, name)
 	if err != nil {
 		return nil, err
 	}
 	defer in.Close()
-	sum := hash.New()
 	if _, err := io.Copy(sum, &interruptible{ctx: cmd.Context(), r: in}); err != nil {
 		return nil, fmt.Errorf("reading the input: %w", err)
 	}
@@ -83,7 +98,7 @@ func (a *app) signCommand() *cobra.Command {
 		Use:   "sign KEY [FILE]",
 		Short: "Sign a file or standard input with an asymmetric key, to base64",
 		Long: "Sign a file or standard input, of any size, with an asymmetric key, to base64. The file is hashed here and its digest is sent;\n" +
-			"keys of the specs ED25519 and SM2 sign messages of at most 4095 bytes, which are sent.",
+			"keys of the spec ED25519 sign messages of at most 4095 bytes, which are sent.",
 		Args: oneOrTwo("KEY"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.withClient(func(c *client.Client) error {
