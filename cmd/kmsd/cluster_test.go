@@ -63,6 +63,7 @@ func tellStory(t *testing.T, module string) {
 	t.Run("everything is there after a restart", func(t *testing.T) {
 		afterRestart(t, again, before, key, disabled, made)
 	})
+	t.Run("imports at a node without a vote", func(t *testing.T) { importsAtAStandby(t, again) })
 	kill(t, again.cmd.Process.Pid)
 	for _, n := range again.file.Nodes { // no child outlives its parent
 		awaitGone(t, n.PID)

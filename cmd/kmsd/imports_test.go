@@ -4,12 +4,14 @@ import (
 	"bytes"
 	"encoding/base64"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 
 	"github.com/huaweicloud/huaweicloud-sdk-go-v3/services/kms/v2/model"
 
 	"github.com/raftkms/raftkms/client/wrapping"
+	"github.com/raftkms/raftkms/server/wire"
 )
 
 // importsEndElsewhere begins every import on one node, has it fail on another
@@ -49,6 +51,34 @@ func importsEndElsewhere(t *testing.T, nodes []sdk) {
 		wantState(i+2, "3")
 		at(i+1).setState(key, true)
 		at(i+2).mustOpen(key, made, "")
+	}
+}
+
+// importsAtAStandby takes the vote from a node that does not lead, and has it
+// begin and finish imports like any other.
+func importsAtAStandby(t *testing.T, c *cluster) {
+	leader := c.leader(t, 0)
+	at := (leader + 1) % len(c.file.Nodes)
+	must(t, c.admin(leader).Demote(t.Context(), c.file.Nodes[at].ID))
+	await(t, "a node without a vote", func() bool {
+		members := c.status(t, at).Members
+		return slices.ContainsFunc(members, func(m wire.MemberInfo) bool { return m.ID == c.file.Nodes[at].ID && m.Role == "standby" })
+	})
+	nodes := sdks(t, c)
+	standby, voter := nodes[at], nodes[leader]
+	for i, begins := range []sdk{standby, voter} {
+		key, material := standby.createExternal(fmt.Sprintf("at-a-standby/%d", i)), bytes.Repeat([]byte{byte(i + 10)}, 32)
+		token, public := begins.importParameters(key, wrapping.OAEPSHA256)
+		bring := func(block []byte) error {
+			_, err := standby.kms.ImportKeyMaterial(&model.ImportKeyMaterialRequest{Body: &model.ImportKeyMaterialRequestBody{
+				KeyId: key, ImportToken: token, EncryptedKeyMaterial: base64.StdEncoding.EncodeToString(block),
+			}})
+			return err
+		}
+		wantRefused(t, bring(make([]byte, 256)), 400, "KMS.0311")
+		must(t, bring(wrapFor(t, public, wrapping.OAEPSHA256, material)))
+		voter.mustOpen(key, standby.dataKey(key, ""), "")
+		standby.mustOpen(key, voter.dataKey(key, ""), "")
 	}
 }
 
