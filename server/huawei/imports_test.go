@@ -11,6 +11,8 @@ import (
 	"github.com/huaweicloud/huaweicloud-sdk-go-v3/services/kms/v2/model"
 
 	"github.com/raftkms/raftkms/client/wrapping"
+	"github.com/raftkms/raftkms/fsm"
+	"github.com/raftkms/raftkms/fsm/snapshot"
 	"github.com/raftkms/raftkms/hsm"
 	"github.com/raftkms/raftkms/hsm/keypair"
 	"github.com/raftkms/raftkms/hsm/kwp"
@@ -191,6 +193,58 @@ func TestImportRefusals(t *testing.T) {
 	w.createKey("later") // carries the time
 	token2 := token
 	f(importBody(id, token2, good, ""), "KMS.2601")
+}
+
+// A token serves for 24 hours, also after all nodes were started again meanwhile
+// from what they had stored, and not a moment longer; then its pair goes.
+func TestImportTokenOutlivesARestart(t *testing.T) {
+	w := newWorld(t)
+	const algorithm = "RSAES_OAEP_SHA_256"
+	early, late := w.external("AES_256"), w.external("AES_256")
+	token, public := w.parameters(early, algorithm)
+	lateToken, latePublic := w.parameters(late, algorithm)
+	endOf := func(id string) int64 {
+		key, _ := w.replica.Root().Key(id)
+		return key.ImportPairs[0].Expires
+	}
+	before, ends := endOf(early)-1000, endOf(late)
+	if life := time.Until(time.UnixMilli(ends)); life < 23*time.Hour || life > 24*time.Hour {
+		t.Fatalf("the pair lives for another %v", life)
+	}
+	restart := func() {
+		t.Helper()
+		var file bytes.Buffer
+		if _, err := snapshot.Write(&file, w.replica.Root()); err != nil {
+			t.Fatal(err)
+		}
+		w.service.Close()
+		w.replica.machine = fsm.New()
+		if err := w.replica.machine.Restore(&file); err != nil {
+			t.Fatal(err)
+		}
+		w.service.Service = kms.New(w.config)
+	}
+	restart()
+	w.replica.advance(before)
+	w.createKey("a-second-before") // carries the time
+	if err := w.service.ExpireImports(t.Context(), before); err != nil {
+		t.Fatal(err)
+	}
+	w.must("import-key-material", importBody(early, token, wrap(t, algorithm, public, make([]byte, 32)), ""), nil)
+	restart()
+	w.replica.advance(ends)
+	w.createKey("then")
+	if a := w.ask("import-key-material", importBody(late, lateToken, wrap(t, algorithm, latePublic, make([]byte, 32)), "")); a.status != 400 || a.code(t) != "KMS.2601" {
+		t.Errorf("%d %s", a.status, a.body)
+	}
+	if err := w.service.ExpireImports(t.Context(), ends); err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range []string{early, late} {
+		if key, _ := w.replica.Root().Key(id); len(key.ImportPairs) != 0 {
+			t.Errorf("%d pairs are left", len(key.ImportPairs))
+		}
+	}
 }
 
 // Material that expires is unusable then, and erased with its wrapping pairs.

@@ -9,7 +9,10 @@ import (
 	"crypto/sha256"
 	"crypto/x509"
 	"fmt"
+	"slices"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/raftkms/raftkms/hsm"
 	"github.com/raftkms/raftkms/hsm/keypair"
@@ -36,11 +39,11 @@ func (d *device) DecryptPKCS1(_ context.Context, dst, ciphertext []byte) error {
 // opening is what a test opens material with.
 type opening struct {
 	*device
-	t      *testing.T
+	t      testing.TB
 	public *rsa.PublicKey
 }
 
-func newOpening(t *testing.T) *opening {
+func newOpening(t testing.TB) *opening {
 	t.Helper()
 	private, public, err := keypair.Generate(hsm.SpecRSA2048)
 	if err != nil {
@@ -165,4 +168,59 @@ func TestOAEPThatDoesNotOpen(t *testing.T) {
 	f("another label", o.oaep(make([]byte, 32), "label"), KindImportUnwrap)
 	f("PKCS #1 v1.5", o.pkcs1(make([]byte, 32)), KindImportUnwrap)
 	f("31 bytes", o.oaep(make([]byte, 31), ""), KindMaterialSize)
+}
+
+// BenchmarkUnwrapFailures prints how long each way not to open takes, by turns,
+// beside what opens: with PKCS #1 v1.5 they must not be told apart.
+func BenchmarkUnwrapFailures(b *testing.B) {
+	o := newOpening(b)
+	private, _, err := keypair.Generate(hsm.SpecECP256)
+	if err != nil {
+		b.Fatal(err)
+	}
+	right := bytes.Repeat([]byte{1}, 32)
+	block, err := aes.NewCipher(right)
+	if err != nil {
+		b.Fatal(err)
+	}
+	wrapped, err := kwp.Wrap(block, private)
+	if err != nil {
+		b.Fatal(err)
+	}
+	damaged := bytes.Clone(wrapped)
+	damaged[20] ^= 1
+	ways := []struct {
+		name      string
+		algorithm byte
+		spec      hsm.Spec
+		request   ImportRequest
+		took      []time.Duration
+	}{
+		{name: "pkcs1-opens", algorithm: wrapPKCS1, spec: hsm.SpecAES256, request: ImportRequest{Material: o.pkcs1(right)}},
+		{name: "pkcs1-no-block", algorithm: wrapPKCS1, spec: hsm.SpecAES256, request: ImportRequest{Material: bytes.Repeat([]byte{7}, 256)}},
+		{name: "pkcs1-another-length", algorithm: wrapPKCS1, spec: hsm.SpecAES256, request: ImportRequest{Material: o.pkcs1(right[:24])}},
+		{name: "pkcs1-pair-no-block", algorithm: wrapPKCS1, spec: hsm.SpecECP256, request: ImportRequest{Material: bytes.Repeat([]byte{7}, 256), PrivateKey: wrapped}},
+		{name: "pkcs1-pair-another-key", algorithm: wrapPKCS1, spec: hsm.SpecECP256, request: ImportRequest{Material: o.pkcs1(make([]byte, 32)), PrivateKey: wrapped}},
+		{name: "pkcs1-pair-damaged", algorithm: wrapPKCS1, spec: hsm.SpecECP256, request: ImportRequest{Material: o.pkcs1(right), PrivateKey: damaged}},
+		{name: "oaep-opens", algorithm: wrapOAEPSHA256, spec: hsm.SpecAES256, request: ImportRequest{Material: o.oaep(right, "")}},
+		{name: "oaep-no-block", algorithm: wrapOAEPSHA256, spec: hsm.SpecAES256, request: ImportRequest{Material: bytes.Repeat([]byte{7}, 256)}},
+		{name: "oaep-another-label", algorithm: wrapOAEPSHA256, spec: hsm.SpecAES256, request: ImportRequest{Material: o.oaep(right, "label")}},
+	}
+	for b.Loop() {
+		for i := range ways {
+			w := &ways[i]
+			began := time.Now()
+			material, err := openMaterial(b.Context(), o, w.algorithm, w.spec, w.request)
+			w.took = append(w.took, time.Since(began))
+			if opens := strings.HasSuffix(w.name, "opens"); (err == nil) != opens || (material != nil) != opens {
+				b.Fatalf("%s: %v", w.name, err)
+			}
+		}
+		o.asked = o.asked[:0]
+	}
+	for _, w := range ways {
+		slices.Sort(w.took)
+		b.ReportMetric(float64(w.took[len(w.took)/2].Nanoseconds())/1e3, w.name+"-µs")
+	}
+	b.ReportMetric(0, "ns/op")
 }
