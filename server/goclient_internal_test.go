@@ -164,8 +164,7 @@ func goReEncryption(t *testing.T, k *client.Client, from, to, pair string) {
 }
 
 func goDataKeyPairs(t *testing.T, k *client.Client, id string) {
-	bound := map[string]string{"a": "1"}
-	for _, spec := range []string{"RSA_2048", "ECC_NIST_P256"} {
+	for spec, bound := range map[string]client.DataKeyOptions{"RSA_2048": {Context: map[string]string{"a": "1"}}, "ECC_NIST_P256": {AAD: "a"}} {
 		pair, err := k.CreateDataKeyPair(t.Context(), id, spec, bound)
 		must(t, err)
 		private, err := x509.ParsePKCS8PrivateKey(pair.Private)
@@ -174,10 +173,10 @@ func goDataKeyPairs(t *testing.T, k *client.Client, id string) {
 		if err != nil || !bytes.Equal(public, pair.Public) || pair.KeyID != id || pair.Spec != spec {
 			t.Errorf("%s: the halves do not belong together: %v", spec, err)
 		}
-		if opened, _, err := k.DecryptData(t.Context(), pair.Ciphertext, bound); err != nil || !bytes.Equal(opened, pair.Private) {
+		if opened, _, err := k.DecryptDataUnder(t.Context(), pair.Ciphertext, client.Under{Context: bound.Context, AAD: bound.AAD}); err != nil || !bytes.Equal(opened, pair.Private) {
 			t.Errorf("%s: another private key comes back: %v", spec, err)
 		}
-		if hidden, err := k.CreateDataKeyPairWithoutPlaintext(t.Context(), id, spec, nil); err != nil || hidden.Private != nil || len(hidden.Ciphertext) == 0 {
+		if hidden, err := k.CreateDataKeyPairWithoutPlaintext(t.Context(), id, spec, client.DataKeyOptions{}); err != nil || hidden.Private != nil || len(hidden.Ciphertext) == 0 {
 			t.Errorf("%s: %v, %d bytes of the private key are shown", spec, err, len(hidden.Private))
 		}
 	}
