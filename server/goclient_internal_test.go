@@ -206,7 +206,7 @@ func goSharedSecrets(t *testing.T, k *client.Client, id string) {
 func goSM4(t *testing.T, k *client.Client) {
 	id, err := k.CreateKey(t.Context(), client.NewKey{Name: "sm4", Spec: "SM4", Level: "SOFTWARE"})
 	must(t, err)
-	sealed, err := k.EncryptDataKey(t.Context(), id, []byte("sixteen byte key"), nil)
+	sealed, err := k.EncryptDataKey(t.Context(), id, []byte("sixteen byte key"), client.DataKeyOptions{})
 	must(t, err)
 	if opened, err := k.DecryptDataKey(t.Context(), id, sealed, client.DataKeyOptions{Bytes: 16}); err != nil || string(opened) != "sixteen byte key" {
 		t.Errorf("opened %q, %v", opened, err)
