@@ -39,7 +39,7 @@ func measured(t *testing.T, rate float64) (*result.Result, *load.Report) {
 		round := result.NewRound(report)
 		cpu, allocs := 3*time.Second, 1500.0
 		round.Server = &result.Server{CPU: &cpu, Allocs: &allocs}
-		round.Generator = result.JudgeGenerator(&round, report, 2, time.Second, cpu)
+		round.Generator = result.JudgeGenerator(&round, report, result.Used{Cores: 2, Generator: time.Second, Servers: cpu})
 		r = &result.Result{
 			Tool: "test 1", Started: time.Date(2020, 1, 2, 3, 4, 5, 0, time.UTC), Machine: result.ThisMachine(),
 			Target:   result.Target{Kind: "raftkms", Module: "soft", Level: "SOFTWARE", Local: true},
@@ -117,11 +117,12 @@ func TestSpread(t *testing.T) {
 
 func TestTheGeneratorIsJudged(t *testing.T) {
 	r, report := measured(t, 0)
+	machine := 0.0
 	f := func(own, servers time.Duration, want bool, reason string) {
 		t.Helper()
 		round := r.Series[0].Rounds[0]
 		round.Elapsed = 10 * time.Second
-		g := result.JudgeGenerator(&round, report, 2, own, servers)
+		g := result.JudgeGenerator(&round, report, result.Used{Cores: 2, Generator: own, Servers: servers, Machine: machine})
 		if g.Bottleneck != want || !strings.Contains(g.Reason, reason) || g.CPU != own {
 			t.Errorf("%s and %s: %+v", own, servers, g)
 		}
@@ -130,6 +131,11 @@ func TestTheGeneratorIsJudged(t *testing.T) {
 	f(17*time.Second, 0, true, "no more to give")
 	f(10*time.Second, 9*time.Second, true, "the machine was full")
 	f(5*time.Second, 9*time.Second, false, "the servers on the same machine 45 %")
+	machine = 0.75
+	f(5*time.Second, 9*time.Second, false, "everything together 75 %")
+	machine = 0.95 // others use it, too
+	f(5*time.Second, 9*time.Second, true, "everything together 95 %: the machine was full, so that the throughput is that of all together")
+	f(5*time.Second, 0, true, "the generator did not get what it could have used")
 
 	open := func(sleep func(time.Duration), call time.Duration) result.Generator {
 		var g result.Generator
@@ -140,7 +146,7 @@ func TestTheGeneratorIsJudged(t *testing.T) {
 				t.Fatal(err)
 			}
 			round := result.NewRound(report)
-			g = result.JudgeGenerator(&round, report, 2, time.Second, 0)
+			g = result.JudgeGenerator(&round, report, result.Used{Cores: 2, Generator: time.Second})
 		})
 		return g
 	}

@@ -32,6 +32,28 @@ func TestParseStat(t *testing.T) {
 	f("7 (kmsd) S 1 7 7 0 -1 4194560 5000 0 0 0 x 34 0 0", 0, false)
 }
 
+func TestParseMachine(t *testing.T) {
+	f := func(text string, want machineTimes, ok bool) {
+		t.Helper()
+		if got, told := parseMachine([]byte(text)); got != want || told != ok {
+			t.Errorf("%q: %+v, %v", text, got, told)
+		}
+	}
+	f("cpu  10 2 30 1000 50 4 5 6 7 8\ncpu0 1 1 1 1 1 1 1 1 1 1\n", machineTimes{used: 57, all: 1107}, true)
+	f("cpu 1 2 3", machineTimes{}, false)
+	f("intr 1 2 3 4 5 6 7 8", machineTimes{}, false)
+	f("cpu 1 2 3 x 5 6 7 8", machineTimes{}, false)
+	f("", machineTimes{}, false)
+
+	before := machineTimes{used: 100, all: 1000}
+	if got := (machineTimes{used: 175, all: 1100}).share(before); got != 0.75 {
+		t.Errorf("75 of 100 ticks are a share of %v", got)
+	}
+	if got := before.share(before); got != 0 {
+		t.Errorf("no time is a share of %v", got)
+	}
+}
+
 func TestCPUTimeOfThisProcessGrows(t *testing.T) {
 	before, err := cpuTime([]int{os.Getpid()})
 	if err != nil {

@@ -45,6 +45,7 @@ func (b *bench) measureRound(ctx context.Context, s *stand, cfg load.PosterConfi
 	if err != nil {
 		return err
 	}
+	machineBefore, told := machineTime()
 	run.Duration = b.plan.round
 	run.Progress = func(p load.Progress) { b.bar.draw(point.Name(), p) }
 	report, err := load.Run(ctx, run, poster.Call)
@@ -52,6 +53,7 @@ func (b *bench) measureRound(ctx context.Context, s *stand, cfg load.PosterConfi
 	if err != nil {
 		return err
 	}
+	machineAfter, _ := machineTime()
 	generatorAfter, err := ownCPU()
 	if err != nil {
 		return err
@@ -70,11 +72,14 @@ func (b *bench) measureRound(ctx context.Context, s *stand, cfg load.PosterConfi
 		return fmt.Errorf("measuring %s: all %d calls failed: %w", point.Name(), report.Errors, target.Explain(hostOf(report, poster), report.FirstError))
 	}
 	round := result.NewRound(report)
-	var servers time.Duration
-	if round.Server = after.since(before); round.Server != nil && round.Server.CPU != nil {
-		servers = *round.Server.CPU
+	used := result.Used{Cores: runtime.GOMAXPROCS(0), Generator: generatorAfter - generatorBefore}
+	if told {
+		used.Machine = machineAfter.share(machineBefore)
 	}
-	round.Generator = result.JudgeGenerator(&round, report, runtime.GOMAXPROCS(0), generatorAfter-generatorBefore, servers)
+	if round.Server = after.since(before); round.Server != nil && round.Server.CPU != nil {
+		used.Servers = *round.Server.CPU
+	}
+	round.Generator = result.JudgeGenerator(&round, report, used)
 	point.Rounds = append(point.Rounds, round)
 	if b.unreached == nil {
 		b.unreached = report.RateError()
