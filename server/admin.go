@@ -218,7 +218,10 @@ func (s *Server) status() *wire.StatusReply {
 	if m == nil {
 		return reply
 	}
-	reply.Ready = m.ready.now() == nil
+	if err := m.ready.now(); err != nil {
+		reply.NotReady = err.Error()
+	}
+	reply.Ready = reply.NotReady == ""
 	reply.Roots = m.roots.held()
 	reply.ClusterID = m.roots.clusterID()
 	reply.Fingerprint = m.roots.fingerprint()

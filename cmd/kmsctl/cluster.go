@@ -135,6 +135,9 @@ func statusRows(s wire.StatusReply) [][]string {
 		{"MODULE", s.Module},
 		{"ROOT KEYS", strconv.FormatBool(s.Roots)},
 	}
+	if s.NotReady != "" {
+		rows = append(rows, []string{"NOT READY", s.NotReady})
+	}
 	if s.Fingerprint != "" {
 		rows = append(rows, []string{"FINGERPRINT", s.Fingerprint})
 	}

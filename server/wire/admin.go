@@ -74,10 +74,11 @@ type StatusReply struct {
 	Version     string       `json:"version"`
 	Phase       string       `json:"phase"` // empty | joining | waiting-for-roots | serving | draining
 	Ready       bool         `json:"ready"`
-	Module      string       `json:"module"`      // soft or pkcs11
-	Roots       bool         `json:"roots"`       // its module holds the root set
-	Fingerprint string       `json:"fingerprint"` // of its transport key, while it waits for the roots
-	Leader      string       `json:"leader"`      // node id, empty when unknown
+	NotReady    string       `json:"not_ready,omitempty"` // why it is not, once it is a member
+	Module      string       `json:"module"`              // soft or pkcs11
+	Roots       bool         `json:"roots"`               // its module holds the root set
+	Fingerprint string       `json:"fingerprint"`         // of its transport key, while it waits for the roots
+	Leader      string       `json:"leader"`              // node id, empty when unknown
 	Term        uint64       `json:"term"`
 	Commit      uint64       `json:"commit"`
 	Applied     uint64       `json:"applied"`
