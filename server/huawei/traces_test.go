@@ -69,4 +69,14 @@ func TestTheTraceNamesTheClaimedKey(t *testing.T) {
 	f("", func(r *http.Request) {
 		r.Header.Set("Authorization", "SDK-HMAC-SHA256 Access=~, SignedHeaders=, Signature=")
 	})
+	// What was put there may be the secret key.
+	claim := func(accessKey string) asking {
+		return func(r *http.Request) {
+			r.Header.Set("Authorization", strings.Replace(r.Header.Get("Authorization"), fsmtest.AccessKeyID, accessKey, 1))
+		}
+	}
+	f("UNKNOWN0ACCESSKEY002", claim("UNKNOWN0ACCESSKEY002"))
+	f("", claim(secretKey))
+	f("", claim("unknown0accesskey002"))
+	f("", claim("UNKNOWN0ACCESSKEY0021"))
 }

@@ -9,6 +9,7 @@ const (
 	unreserved           // RFC 3986 §2.3: what canonical URLs keep as it is
 	headerName           // of the names of signed headers
 	plainPath            // what a path may hold and be canonical already
+	accessKey            // of access keys
 )
 
 var charsets = func() (table [256]charset) {
@@ -20,6 +21,9 @@ var charsets = func() (table [256]charset) {
 		}
 		if letter || b == '-' || b == '_' || b == '.' || b == '~' {
 			table[c] |= unreserved | plainPath
+		}
+		if 'A' <= b && b <= 'Z' || '0' <= b && b <= '9' {
+			table[c] |= accessKey
 		}
 		if letter || b == '-' || b == '_' {
 			table[c] |= headerName

@@ -82,8 +82,10 @@ func methodsAre(given []string, want ...string) bool {
 // have to show besides is right, nil where there is no such user. Every reason
 // not to is one error, after the same work.
 func (x *exchange) byPassword(ctx context.Context, who *wire.AuthUser, second func(user *state.User) (bool, error)) (*state.User, *state.Domain, error) {
-	x.call.ClaimedUser(claimed(who))
 	user, domain := x.find(who)
+	if user != nil {
+		x.call.ClaimedUser(user.Name)
+	}
 	name := who.ID
 	if name == "" && who.Domain != nil {
 		name = who.Domain.ID + "\x00" + who.Domain.Name + "\x00" + who.Name
@@ -119,16 +121,6 @@ func (x *exchange) lock(user *state.User, now int64) {
 		// That it cannot be replicated now leaves it locked on this node.
 		_ = x.Service.LockUser(ctx, user.ID, user.Name, x.Passwords.LockedUntil(now))
 	}
-}
-
-// claimed is how the trace names who failed to prove who they are.
-func claimed(who *wire.AuthUser) string {
-	const most = 64
-	name := who.Name
-	if name == "" {
-		name = who.ID
-	}
-	return name[:min(len(name), most)]
 }
 
 // find returns the user and the account that are named, nil where there is none.

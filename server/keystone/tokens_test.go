@@ -8,6 +8,7 @@ import (
 
 	"github.com/raftkms/raftkms/fsm/command"
 	"github.com/raftkms/raftkms/fsm/fsmtest"
+	"github.com/raftkms/raftkms/server/audit"
 	"github.com/raftkms/raftkms/server/iam"
 	"github.com/raftkms/raftkms/server/keystone"
 	"github.com/raftkms/raftkms/server/wire"
@@ -275,4 +276,22 @@ func TestBadTokens(t *testing.T) {
 	if a := w.listKeys(fsmtest.DomainID, token); a.status != 403 || !strings.Contains(a.body, "KMS.0321") {
 		t.Errorf("another project: %d %s", a.status, a.body)
 	}
+}
+
+// Who was asked for a name may have typed the password: the trace of a refused
+// login names users that there are, and quotes nothing else.
+func TestTheTraceOfALoginNamesUsersOnly(t *testing.T) {
+	w := newWorld(t)
+	f := func(who, want string) {
+		t.Helper()
+		w.login(who, project).wantRefused(t, 401)
+		if r := w.traces.last(); r.TraceName != "createToken" || r.User != (audit.User{Name: want}) || r.Rating != audit.RatingWarning {
+			t.Errorf("%s is traced as %+v", who, r)
+		}
+	}
+	f(`{"name":"admin","domain":{"name":"account"},"password":"wrong"}`, "admin")
+	f(`{"id":"`+fsmtest.UserID+`","password":"wrong"}`, "admin")
+	f(`{"name":"`+password+`","domain":{"name":"account"},"password":"wrong"}`, "")
+	f(`{"name":"admin","domain":{"name":"`+password+`"},"password":"wrong"}`, "")
+	f(`{"id":"`+password+`","password":"wrong"}`, "")
 }

@@ -9,7 +9,8 @@ import (
 )
 
 // ClaimedUser says which user a request claims to be of, before that is
-// proved: the trace of a refusal names them.
+// proved: the trace of a refusal names them. It is the name of a user that
+// there is: who is asked for a name may have typed a password.
 func (c *Call) ClaimedUser(name string) { c.record.User.Name = name }
 
 // Proved says who has proved who they are in the call itself, by a password:
