@@ -128,6 +128,9 @@ func verifyDirectory(cmd *cobra.Command, dir string, since time.Time, keys, copi
 	if err != nil {
 		return nil, err
 	}
+	if found.Segments == 0 {
+		return nil, fmt.Errorf("%s holds no trace log: not one segment of it is there", dir)
+	}
 	against := audit.Against{Checkpoints: found.Checkpoints}
 	if !since.IsZero() {
 		against.Since = since.UnixMilli()

@@ -15,6 +15,7 @@ import (
 // Gathered is what is at hand to compare the log in a directory with.
 type Gathered struct {
 	NodeID      string
+	Segments    int          // of the log; 0: there is no log
 	Checkpoints []Checkpoint // that the log must fit
 	Keys        []string     // verifier keys of them
 	Foreign     int          // that were left out: damaged, or not signed with a key that is trusted
@@ -36,6 +37,7 @@ func Gather(dir string, keys []string, copies ...string) (Gathered, error) {
 	if err != nil {
 		return g, err
 	}
+	g.Segments = len(segments)
 	h, err := firstHeader(dir, segments)
 	if err != nil || h.NodeID == "" {
 		return g, err
