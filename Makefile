@@ -71,8 +71,12 @@ bench: build ## create-datakey beside a web server that does nothing: throughput
 	@$(GO) test -run '^$$' -bench '^BenchmarkDoor(OfMany)?$$' -benchtime 100000x ./server/iam | grep '^Benchmark'
 	@echo "permission by 20 statements, at most 1 µs and no allocation, of one user after the other; among 10,000 users and 1,000 policies times as much as among 10 and 10:"
 	@$(GO) test -run '^$$' -bench '^BenchmarkAuthorizeMany$$' -benchtime 200000x ./fsm | grep '^Benchmark'
-	@echo "the same page among 100,000 keys, at most 2 times its time among 1,000, over HTTP (a name that nobody asked for before: more):"
+	@echo "the same page among 100,000 keys, at most 2 times its time among 1,000, over HTTP (a longer name that nobody asked for before: somewhat more):"
 	@$(GO) test -run '^$$' -bench '^BenchmarkAmongManyKeys$$' -benchtime 300x ./server/huawei | grep '^Benchmark'
+	@echo "the longest write to the log while its file is written anew, by entries in it:"
+	@$(GO) test -run '^$$' -bench '^BenchmarkErase$$' -benchtime 5x ./cluster/storage | grep '^Benchmark'
+	@echo "each way in which imported material does not open, beside what opens:"
+	@$(GO) test -run '^$$' -bench '^BenchmarkUnwrapFailures$$' -benchtime 300x ./server/kms | grep '^Benchmark'
 
 bench-hsm: build test-deps ## data keys of HSM level beside SOFTWARE level, calls of the device for each, and a device with 1 ms latency (needs SoftHSM2)
 	@$(BUILD)/kmsbench hsm
