@@ -71,7 +71,7 @@ func TestThePageHoldsItAll(t *testing.T) {
 	text := page(t, report.Run{Name: "first", Result: r}, report.Run{Name: "second", Result: run()})
 	for _, want := range []string{
 		"Latency by percentile", "Throughput against connections", "Throughput against nodes", "Server CPU per request against nodes",
-		"Throughput against the latency of the HSM", "Server CPU per request against keys in use", "The generator was the bottleneck.",
+		"Throughput against the latency of the HSM", "Server CPU per request against keys in use", "The generator or its machine was the bottleneck.",
 		"first, 1 connection, 1 node, 1 key: it had no more to give", "503 &lt;script&gt;", "&lt;b&gt;fast&lt;/b&gt;", "20 µs", "100.0 %", "18.0", "a:1",
 		"first: 1 node, 1 key, device &#43; 1ms", "100 – 105",
 	} {

@@ -111,8 +111,8 @@ type Open struct {
 // measured.
 type Generator struct {
 	CPU time.Duration `json:"cpu_ns"` // user and system time of its process
-	// Bottleneck says that the generator, and not the servers, bounded the
-	// round; Reason is the sentence that says how that was judged.
+	// Bottleneck says that the generator or its machine, and not the servers
+	// alone, bounded the round; Reason is the sentence that says how that was judged.
 	Bottleneck bool   `json:"bottleneck"`
 	Reason     string `json:"reason"`
 }

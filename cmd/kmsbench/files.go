@@ -83,7 +83,7 @@ func printComparison(out io.Writer, c result.Comparison) error {
 		point *result.Point
 	}{{"A", c.A}, {"B", c.B}} {
 		for _, reason := range side.point.Bottlenecks() {
-			fmt.Fprintf(out, "%s: the generator was the bottleneck: %s\n", side.name, reason)
+			fmt.Fprintf(out, "%s: the generator or its machine was the bottleneck: %s\n", side.name, reason)
 			break
 		}
 	}

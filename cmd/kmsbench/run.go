@@ -226,7 +226,7 @@ func (b *bench) print(out io.Writer) error {
 		fmt.Fprintf(table, "%s\t%.0f\t%s\t%.2f ms\t%.2f ms\t%.2f ms\t%d\t\n", p.Name(), p.Throughput().Median, cpu,
 			1e3*p.Latency(50).Median, 1e3*p.Latency(99).Median, 1e3*p.Latency(99.9).Median, failed)
 		for _, reason := range p.Bottlenecks() {
-			warnings = append(warnings, fmt.Sprintf("%s: the generator was the bottleneck: %s", p.Name(), reason))
+			warnings = append(warnings, fmt.Sprintf("%s: the generator or its machine was the bottleneck: %s", p.Name(), reason))
 			break // one reason a point is enough here; the file has those of all rounds
 		}
 		for kind, n := range kinds {
