@@ -1,6 +1,8 @@
 package huawei_test
 
 import (
+	"context"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -79,4 +81,47 @@ func TestTheTraceNamesTheClaimedKey(t *testing.T) {
 	f("", claim(secretKey))
 	f("", claim("unknown0accesskey002"))
 	f("", claim("UNKNOWN0ACCESSKEY0021"))
+}
+
+// On a full disk nothing is answered whose trace cannot be written, and the
+// refusal says why; what is refused anyhow goes on being refused by its own
+// reason, as the log's reserve has room for those traces; and with room again
+// all is as before.
+func TestAFullDiskOfTraces(t *testing.T) {
+	w := newWorld(t)
+	id := w.createKey("orders")
+	full := true
+	var refused []string
+	w.traces.through = func(_ context.Context, r *audit.Record) error {
+		switch {
+		case !full:
+			return nil
+		case r.Rating == audit.RatingNormal:
+			return fmt.Errorf("%w: no space left on device", audit.ErrFull)
+		}
+		refused = append(refused, r.TraceName+" "+r.Code)
+		return nil
+	}
+	crypto := map[string]string{
+		"create-datakey":                   `{"key_id":"` + id + `","datakey_length":"512"}`,
+		"create-datakey-without-plaintext": `{"key_id":"` + id + `","datakey_length":"512"}`,
+		"encrypt-data":                     `{"key_id":"` + id + `","plain_text":"text"}`,
+		"gen-random":                       `{"random_data_length":"512"}`,
+	}
+	for verb, body := range crypto {
+		a := w.ask(verb, body)
+		if a.status != 503 || !strings.Contains(a.body, `"KMS.0102"`) || !strings.Contains(a.body, "the disk for traces of this node is full") ||
+			strings.Contains(a.body, "plain_text") || strings.Contains(a.body, "cipher_text") || strings.Contains(a.body, "random_data") {
+			t.Errorf("%s: %d %s", verb, a.status, a.body)
+		}
+	}
+	if a := w.ask("describe-key", `{"key_id":"`+strings.Repeat("0", 8)+id[8:]+`"}`); a.status != 404 || len(refused) != 1 || refused[0] != "describeKey 404" {
+		t.Errorf("%d %s, traced %q", a.status, a.body, refused)
+	}
+	full = false
+	for verb, body := range crypto {
+		if a := w.ask(verb, body); a.status != 200 {
+			t.Errorf("with room again, %s: %d %s", verb, a.status, a.body)
+		}
+	}
 }
