@@ -34,6 +34,25 @@ func (d *Details) Text(name, value string) {
 	}
 }
 
+// maxSymbol is more than the longest of the symbols has, in bytes.
+const maxSymbol = 40
+
+// Symbol puts in one of a set of names that operations have, like that of an
+// algorithm: capital letters, digits and _. What has another form was put there
+// by a caller who mixed up the members, and may be a secret: the trace has a
+// question mark instead. An empty one is left out.
+func (d *Details) Symbol(name, value string) {
+	symbol := len(value) <= maxSymbol
+	for i := range min(len(value), maxSymbol) {
+		c := value[i]
+		symbol = symbol && ('A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '_')
+	}
+	if !symbol {
+		value = "?"
+	}
+	d.Text(name, value)
+}
+
 // Number puts in a number.
 func (d *Details) Number(name string, value int64) {
 	d.add(name, func(dst []byte) []byte { return strconv.AppendInt(dst, value, 10) })

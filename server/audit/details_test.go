@@ -29,6 +29,13 @@ func TestDetails(t *testing.T) {
 		d.Texts("f", nil)
 	}, `{"d":"01ff","e":["x","y"],"f":[]}`)
 	f(func(d *audit.Details) { d.Pairs("p", maps.All(map[string]string{"k": "v"})) }, `{"p":{"k":"v"}}`)
+	f(func(d *audit.Details) {
+		d.Symbol("a", "RSAES_OAEP_SHA_256")
+		d.Symbol("b", "")
+		d.Symbol("c", "c2VjcmV0")
+		d.Symbol("d", strings.Repeat("A", 41))
+		d.Symbol("e", "A\n")
+	}, `{"a":"RSAES_OAEP_SHA_256","c":"?","d":"?","e":"?"}`)
 	f(func(d *audit.Details) { d.Text("long", strings.Repeat("x", 10000)) }, `{"long":"`+strings.Repeat("x", 256)+`"}`)
 	// What does not fit is left out as a whole, and what fits after it is in.
 	many := make([]string, 100)

@@ -110,7 +110,7 @@ func (s *Service) encrypt(ctx context.Context, c *Call, req EncryptRequest, purp
 	c.asked.Text("key_id", req.Key)
 	c.asked.Number("bits", int64(len(req.Plaintext))*8)
 	c.askedContext(req.Context)
-	c.asked.Text("encryption_algorithm", req.Algorithm)
+	c.asked.Symbol("encryption_algorithm", req.Algorithm)
 	key, err := s.usableFor(ctx, c, req.Key, UsageEncryptDecrypt)
 	if err != nil {
 		return nil, err
@@ -159,7 +159,7 @@ func (s *Service) DecryptData(ctx context.Context, c *Call, req DecryptRequest) 
 func (s *Service) decrypt(ctx context.Context, c *Call, req DecryptRequest, purpose envelope.Purpose) (*Sealed, error) {
 	c.asked.Text("key_id", req.Key)
 	c.askedContext(req.Context)
-	c.asked.Text("encryption_algorithm", req.Algorithm)
+	c.asked.Symbol("encryption_algorithm", req.Algorithm)
 	var named *state.Key
 	if req.Key != "" {
 		var err error

@@ -96,7 +96,7 @@ func awaitsImport(key *state.Key) error {
 // GetParametersForImport makes a wrapping pair and the token that goes with it.
 func (s *Service) GetParametersForImport(ctx context.Context, c *Call, ref, algorithm string) (*ImportParameters, error) {
 	c.asked.Text("key_id", ref)
-	c.asked.Text("wrapping_algorithm", algorithm)
+	c.asked.Symbol("wrapping_algorithm", algorithm)
 	key, err := c.findImporting(ref)
 	if err == nil {
 		err = awaitsImport(key)

@@ -27,8 +27,8 @@ const aliasPrefix = "alias/"
 func (s *Service) CreateKey(ctx context.Context, c *Call, req CreateKeyRequest) (*state.Key, error) {
 	problem := checkNewKey(&req) // fills in, for the trace too
 	c.asked.Text("key_alias", req.Name)
-	c.asked.Text("key_spec", req.Spec)
-	c.asked.Text("key_usage", req.Usage)
+	c.asked.Symbol("key_spec", req.Spec)
+	c.asked.Symbol("key_usage", req.Usage)
 	c.asked.Text("origin", req.Origin)
 	if err := c.authoriseOn(&state.Key{ProjectID: c.in.Project, Name: req.Name, Spec: req.Spec, Usage: req.Usage, Origin: req.Origin}); err != nil {
 		return nil, err

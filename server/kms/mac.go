@@ -26,7 +26,7 @@ var macAlgorithms = map[hsm.Spec]string{
 // GenerateMAC makes a MAC.
 func (s *Service) GenerateMAC(ctx context.Context, c *Call, req MACRequest) (keyID string, mac []byte, err error) {
 	c.asked.Text("key_id", req.Key)
-	c.asked.Text("mac_algorithm", req.Algorithm)
+	c.asked.Symbol("mac_algorithm", req.Algorithm)
 	key, err := c.usableFor(req.Key, UsageGenerateVerifyMAC)
 	if err != nil {
 		return "", nil, err

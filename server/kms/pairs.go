@@ -127,7 +127,7 @@ func (s *Service) Verify(ctx context.Context, c *Call, req SignRequest) (keyID s
 // is its own, and what is signed.
 func (s *Service) signing(_ context.Context, c *Call, req SignRequest) (*state.Key, *state.Version, []byte, error) {
 	c.asked.Text("key_id", req.Key)
-	c.asked.Text("signing_algorithm", req.Scheme)
+	c.asked.Symbol("signing_algorithm", req.Scheme)
 	fail := func(err error) (*state.Key, *state.Version, []byte, error) { return nil, nil, nil, err }
 	key, err := c.usableFor(req.Key, UsageSignVerify)
 	if err != nil {

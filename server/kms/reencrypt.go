@@ -68,7 +68,7 @@ type DataKeyPair struct {
 // data, since it is larger than a data key: decrypt-data opens it.
 func (s *Service) CreateDataKeyPair(ctx context.Context, c *Call, ref, spec string, about envelope.Context, plaintext bool) (*DataKeyPair, error) {
 	c.asked.Text("key_id", ref)
-	c.asked.Text("key_spec", spec)
+	c.asked.Symbol("key_spec", spec)
 	c.askedContext(about)
 	if !plaintext { // which grants tell apart
 		c.acting = &Operation{c.in.Operation.Name + "WithoutPlaintext", c.in.Operation.Action, c.in.Operation.Resource}
