@@ -7,7 +7,6 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"crypto/x509/pkix"
-	"encoding/pem"
 	"log/slog"
 	"math/big"
 	"os"
@@ -90,5 +89,5 @@ func apiPair(t *testing.T, name string) (certificate, key []byte) {
 	must(t, err)
 	pkcs8, err := x509.MarshalPKCS8PrivateKey(private)
 	must(t, err)
-	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8})
+	return encodePEM("CERTIFICATE", der), encodePEM("PRIVATE KEY", pkcs8)
 }

@@ -60,7 +60,7 @@ func (p *publisher) grows(peer string, c audit.Checkpoint, steps []audit.Step) (
 	if c.Next() <= from.Next() {
 		return "", from // late; where it ends at the same place, it was compared
 	}
-	was := fmt.Sprintf("the one of %s, which went to sequence %d", time.UnixMilli(from.Time).UTC().Format(time.RFC3339), from.Next()-1)
+	was := from.Words()
 	late := p.unproved[peer]
 	switch err := c.Grew(from, steps); {
 	case err == nil:

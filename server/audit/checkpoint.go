@@ -29,6 +29,11 @@ type Checkpoint struct {
 // Next is the sequence of the first line that the checkpoint does not cover.
 func (c *Checkpoint) Next() uint64 { return c.From + c.Size }
 
+// Words are how a person is told which checkpoint is meant.
+func (c *Checkpoint) Words() string {
+	return fmt.Sprintf("the one of %s, which went to sequence %d", millis(c.Time), c.Next()-1)
+}
+
 // Origin names the log of a node of a cluster, in checkpoints and as the name
 // of its key.
 func Origin(clusterID, nodeID string) string { return clusterID + "/audit/" + nodeID }
@@ -37,7 +42,7 @@ func Origin(clusterID, nodeID string) string { return clusterID + "/audit/" + no
 // same node, cannot both be of one log that only grew, and how. That they agree
 // is proved by nothing but the lines, see [VerifyAgainst].
 func (c *Checkpoint) Contradicts(kept Checkpoint) (how string, does bool) {
-	was := fmt.Sprintf("the one of %s, which went to sequence %d", millis(kept.Time), kept.Next()-1)
+	was := kept.Words()
 	switch {
 	case c.Log != kept.Log:
 		return "it is of another log than " + was, true
