@@ -64,6 +64,19 @@ func (m traceMarker) queryOf(node string, q audit.Query) (own audit.Query, ask b
 	return q, !asked || below != 0
 }
 
+// left are the nodes that have left the cluster since the page before, and had
+// more to say: what they hold cannot be searched any more.
+func (m traceMarker) left(members []string) (left []nodeAnswer) {
+	for node, below := range m.Below {
+		if below != 0 && !slices.Contains(members, node) {
+			left = append(left, nodeAnswer{node: node, err: errLeft})
+		}
+	}
+	return left
+}
+
+var errLeft = errors.New("the node has left the cluster")
+
 var errMarker = &kms.Error{Kind: kms.KindInvalid, Parameter: "marker", Message: "the marker is not one that a page of traces ended with"}
 
 func parseTraceMarker(text string) (m traceMarker, err error) {
@@ -104,6 +117,9 @@ func (s *Server) searchTraces(ctx context.Context, m *member, q kms.TraceQuery) 
 	nodes, err := s.nodesAsked(q)
 	if err != nil {
 		return kms.TracePage{}, err
+	}
+	if q.Node == "" {
+		answers = marker.left(nodes)
 	}
 	for _, node := range nodes {
 		own, ask := marker.queryOf(node, q.Query)
