@@ -38,7 +38,8 @@ type Node struct {
 	PID            int    `json:"pid"`
 	URL            string `json:"url"` // https, without a path
 	ClusterAddress string `json:"cluster_addr"`
-	DataDir        string `json:"data_dir"` // absolute path
+	DataDir        string `json:"data_dir"`     // absolute path
+	AdminSocket    string `json:"admin_socket"` // absolute path
 }
 
 // URLs lists the nodes' addresses in order.

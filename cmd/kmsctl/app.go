@@ -5,16 +5,19 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"slices"
 	"strings"
 	"text/tabwriter"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"github.com/raftkms/raftkms/client"
 	"github.com/raftkms/raftkms/client/admin"
+	"github.com/raftkms/raftkms/client/devfile"
 	"github.com/raftkms/raftkms/cmd/kmsd/config"
 )
 
@@ -64,10 +67,29 @@ func (a *app) admin() (*admin.Socket, error) {
 		}
 		return admin.Open(c.Node.AdminSocket), nil
 	}
+	if a.socket == "" && a.dev != "" {
+		return devSocket(a.dev)
+	}
 	if a.socket == "" {
-		return nil, misuse("which node? Give --socket, --config or RAFTKMS_SOCKET")
+		return nil, misuse("which node? Give --socket, --config or --dev (or RAFTKMS_SOCKET, RAFTKMS_DEV)")
 	}
 	return admin.Open(a.socket), nil
+}
+
+// devSocket is the admin socket of the first node of a dev cluster that
+// listens; when none does, the first node's, whose error says so.
+func devSocket(path string) (*admin.Socket, error) {
+	dev, err := devfile.Read(path)
+	if err != nil {
+		return nil, err
+	}
+	for _, node := range dev.Nodes {
+		if conn, err := net.DialTimeout("unix", node.AdminSocket, time.Second); err == nil {
+			_ = conn.Close()
+			return admin.Open(node.AdminSocket), nil
+		}
+	}
+	return admin.Open(dev.Nodes[0].AdminSocket), nil
 }
 
 // client is the API client that the flags describe.

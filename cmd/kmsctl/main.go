@@ -33,7 +33,7 @@ const (
 const manual = `kmsctl sets up raftkms clusters and uses their keys.
 
 Commands of the cluster, of root keys and of who vouches for users speak to a node's admin socket (--socket, or --config with the
-node's kmsd.yaml, or RAFTKMS_SOCKET). All others speak to the API with an access key: --dev with the
+node's kmsd.yaml, or RAFTKMS_SOCKET, or --dev: a node of kmsd dev). All others speak to the API with an access key: --dev with the
 dev.json of kmsd dev, or --url, --ca-file, --access-key, --secret-key-file and --project; each has an
 environment variable (RAFTKMS_DEV, RAFTKMS_URL, RAFTKMS_CA_FILE, ...).
 

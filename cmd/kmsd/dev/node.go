@@ -49,7 +49,7 @@ func (p plan) layOut() []*node {
 func (n *node) describe() devfile.Node {
 	return devfile.Node{
 		ID: n.id, PID: n.child.pid, URL: n.settings.API.Advertise,
-		ClusterAddress: n.settings.Cluster.Advertise, DataDir: n.settings.Node.DataDir,
+		ClusterAddress: n.settings.Cluster.Advertise, DataDir: n.settings.Node.DataDir, AdminSocket: n.settings.Node.AdminSocket,
 	}
 }
 
