@@ -65,7 +65,8 @@ bench-audit: ## traces: cost of a record, with the disk's fsync; create-datakey 
 	$(GO) test -run '^$$' -bench '^BenchmarkSearchUnpacked$$' -benchtime 9x ./server/audit
 	$(GO) test -run '^$$' -bench '^BenchmarkSearch$$' -benchtime 9x -timeout 60m ./server/audit
 
-bench: build ## create-datakey beside a web server that does nothing: throughput and server CPU per request; what the door costs; describing, listing and searching among 100,000 keys
+bench: build test-deps ## create-datakey and decrypt-datakey beside a web server that does nothing, p99 beside one that appends, one node and three, one key and 100,000, all by turns (SoftHSM2); what the door costs; describing, listing and searching among 100,000 keys
+	@$(BUILD)/kmsbench ratios
 	@$(BUILD)/kmsbench compare --module $(MODULE)
 	@echo "the door (signature and permission), at most 4 µs of CPU and 2 allocations a request; of many users, each in turn, without what reading their requests costs:"
 	@$(GO) test -run '^$$' -bench '^BenchmarkDoor(OfMany)?$$' -benchtime 100000x ./server/iam | grep '^Benchmark'

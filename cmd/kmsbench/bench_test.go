@@ -70,12 +70,21 @@ func TestCPUTimeOfThisProcessGrows(t *testing.T) {
 }
 
 func TestTheFixedServerAnswersUntilItsInputEnds(t *testing.T) {
+	t.Run("nothing else", func(t *testing.T) { answersUntilItsInputEnds(t, 0) })
+	t.Setenv("TMPDIR", t.TempDir())
+	t.Run("appending", func(t *testing.T) { answersUntilItsInputEnds(t, 640) })
+	if left, err := os.ReadDir(os.TempDir()); len(left) > 0 || err != nil {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
+}
+
+func answersUntilItsInputEnds(t *testing.T, record int) {
 	defer goleak.VerifyNone(t, goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*workerPool).Start.func2"),
 		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.updateServerDate.func1"))
 	inRead, inWrite := io.Pipe()
 	outRead, outWrite := io.Pipe()
 	served := make(chan error, 1)
-	go func() { served <- serveFixed(inRead, outWrite, 300) }()
+	go func() { served <- serveFixed(inRead, outWrite, 300, record) }()
 
 	var hello fixedHello
 	if err := json.NewDecoder(outRead).Decode(&hello); err != nil {

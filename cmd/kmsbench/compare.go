@@ -127,7 +127,7 @@ func (c *comparison) run(ctx context.Context) (err error) {
 		return err
 	}
 	c.answer = len(c.kms.poster.Response(0))
-	server, err := startFixed(ctx, c.answer)
+	server, err := startFixed(ctx, c.answer, 0)
 	if err != nil {
 		return err
 	}

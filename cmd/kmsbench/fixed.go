@@ -27,7 +27,8 @@ import (
 // The fixed-response server is what raftkms is compared with: the same web
 // server and TLS, the same requests, answers of the same size, and no work
 // between the two. It runs as a process of its own, so that its CPU time is
-// measured in the same way.
+// measured in the same way. Where it is told to append, it also puts as many
+// bytes on disk for every answer as a trace has.
 
 // fixedHello is what the server's process says when it is ready.
 type fixedHello struct {
@@ -36,19 +37,20 @@ type fixedHello struct {
 }
 
 func newFixedServer() *cobra.Command {
-	var size int
+	var size, record int
 	cmd := &cobra.Command{
 		Use: "fixed-server", Hidden: true, Args: cobra.NoArgs,
 		Short: "Answer every request with the same bytes until standard input ends",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return serveFixed(cmd.InOrStdin(), cmd.OutOrStdout(), size)
+			return serveFixed(cmd.InOrStdin(), cmd.OutOrStdout(), size, record)
 		},
 	}
 	cmd.Flags().IntVar(&size, "size", 0, "Bytes of an answer.")
+	cmd.Flags().IntVar(&record, "append", 0, "Bytes to put on disk before each answer, with those of who else waits; 0: none.")
 	return cmd
 }
 
-func serveFixed(in io.Reader, out io.Writer, size int) error {
+func serveFixed(in io.Reader, out io.Writer, size, record int) (err error) {
 	certificate, err := selfSigned()
 	if err != nil {
 		return err
@@ -58,8 +60,21 @@ func serveFixed(in io.Reader, out io.Writer, size int) error {
 		return fmt.Errorf("listening: %w", err)
 	}
 	body := bytes.Repeat([]byte{'x'}, size)
+	appended := func() error { return nil }
+	if record > 0 {
+		a, err := newAppender(os.TempDir(), record) // where the nodes are that are run
+		if err != nil {
+			return errors.Join(err, listener.Close())
+		}
+		defer func() { err = errors.Join(err, a.close()) }()
+		appended = a.append
+	}
 	s := &fasthttp.Server{
 		Handler: func(rc *fasthttp.RequestCtx) {
+			if err := appended(); err != nil {
+				rc.Error("appending: "+err.Error(), fasthttp.StatusInternalServerError)
+				return
+			}
 			rc.SetContentType("application/json")
 			rc.SetBody(body)
 		},
@@ -73,8 +88,8 @@ func serveFixed(in io.Reader, out io.Writer, size int) error {
 	go func() {
 		served <- s.Serve(tls.NewListener(listener, &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS13}))
 	}()
-	_, _ = io.Copy(io.Discard, in) // ends with the parent, however that ends
-	return errors.Join(listener.Close(), <-served)
+	_, _ = io.Copy(io.Discard, in)             // ends with the parent, however that ends
+	return errors.Join(s.Shutdown(), <-served) // nobody is being answered any more
 }
 
 // selfSigned makes a certificate for the loopback address, of the kind that
@@ -106,13 +121,14 @@ type fixedServer struct {
 	stdin io.WriteCloser
 }
 
-// startFixed runs the server with answers of size bytes.
-func startFixed(ctx context.Context, size int) (*fixedServer, error) {
+// startFixed runs the server with answers of size bytes, for each of which it
+// puts record bytes on disk (0: none).
+func startFixed(ctx context.Context, size, record int) (*fixedServer, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, fmt.Errorf("finding this program: %w", err)
 	}
-	f := &fixedServer{ca: x509.NewCertPool(), cmd: exec.CommandContext(ctx, self, "fixed-server", fmt.Sprintf("--size=%d", size))}
+	f := &fixedServer{ca: x509.NewCertPool(), cmd: exec.CommandContext(ctx, self, "fixed-server", fmt.Sprintf("--size=%d", size), fmt.Sprintf("--append=%d", record))}
 	f.cmd.Stderr = os.Stderr
 	if f.stdin, err = f.cmd.StdinPipe(); err != nil {
 		return nil, fmt.Errorf("starting the fixed-response server: %w", err)

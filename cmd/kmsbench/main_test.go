@@ -111,7 +111,7 @@ func realCluster(t *testing.T) (kmsd string, file *devfile.File) {
 	return kmsd, file
 }
 
-// freePort is the first of a node's three ports, below those that the system
+// freePort is the first of the ports of four nodes, below those that the system
 // hands out and above those that other packages' tests choose from.
 func freePort(t *testing.T) int {
 	t.Helper()
@@ -123,7 +123,13 @@ func freePort(t *testing.T) int {
 		return listener.Close() == nil
 	}
 	for range 1000 {
-		if p := 30100 + 10*rand.IntN(250); free(p) && free(p+1) && free(p+2) {
+		p, all := 30100+10*rand.IntN(250), true
+		for node := range 4 {
+			for port := range 3 {
+				all = all && free(p+10*node+port)
+			}
+		}
+		if all {
 			return p
 		}
 	}

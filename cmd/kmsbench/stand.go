@@ -31,8 +31,10 @@ type stand struct {
 	nodes int
 	// prepare makes the requests of a load that uses a number of keys in turn.
 	prepare func(ctx context.Context, keys int) (load.PosterConfig, error)
-	pids    []int    // of its processes on this machine; empty: unknown
-	metrics *scraper // nil: it has none
+	huawei  *target.Huawei // of a cluster that is run
+	file    *devfile.File  // of such a cluster
+	pids    []int          // of its processes on this machine; empty: unknown
+	metrics *scraper       // nil: it has none
 	// delay adds latency to every call of the HSM; nil: it cannot.
 	delay func(time.Duration)
 	level string // of the keys that were prepared last; empty: unknown
@@ -208,9 +210,10 @@ func openCluster(ctx context.Context, o clusterOptions, level string, p *plan) (
 	if err != nil {
 		return nil, err
 	}
+	s.huawei, s.file = huawei, file
 	s.metrics = newScraper(file.URLs(), ca)
 	stops = append(stops, func() error { huawei.Close(); s.metrics.close(); return nil })
-	keys := keyMaker{client: huawei.Client(), level: level, signing: p.operation == target.Sign}
+	keys := keyMaker{client: huawei.Client(), name: benchKey, level: level, signing: p.operation == target.Sign}
 	s.prepare = func(ctx context.Context, n int) (load.PosterConfig, error) {
 		made, err := keys.make(ctx, n)
 		if err != nil {
@@ -246,6 +249,7 @@ func openSlowDevice() (*faultylib.Device, func() error, error) {
 // keyMaker makes the keys of a cluster that was run for the purpose.
 type keyMaker struct {
 	client  *client.Client
+	name    string // what names of the keys begin with
 	level   string
 	signing bool
 	made    []string
@@ -262,7 +266,7 @@ func (k *keyMaker) make(ctx context.Context, n int) ([]string, error) {
 	}
 	k.made = append(k.made, make([]string, n-have)...)
 	err := target.InParallel(ctx, n-have, func(ctx context.Context, i int) (err error) {
-		key := client.NewKey{Name: fmt.Sprintf("%s-%d", benchKey, have+i), Level: k.level}
+		key := client.NewKey{Name: fmt.Sprintf("%s-%d", k.name, have+i), Level: k.level}
 		if k.signing {
 			key.Spec, key.Usage = target.SigningSpec, "SIGN_VERIFY"
 		}
@@ -279,17 +283,19 @@ func (k *keyMaker) make(ctx context.Context, n int) ([]string, error) {
 // is told otherwise: about that of create-datakey.
 const fixedAnswer = 512
 
+// nobody is a project that there is not.
+const nobody = "00000000000000000000000000000000"
+
 // openFixed runs the built-in server, which is sent a signed create-datakey.
 func openFixed(ctx context.Context, p *plan) (*stand, error) {
 	size := p.payload
 	if size == 0 {
 		size = fixedAnswer
 	}
-	server, err := startFixed(ctx, size)
+	server, err := startFixed(ctx, size, 0)
 	if err != nil {
 		return nil, err
 	}
-	const nobody = "00000000000000000000000000000000"
 	path, body, err := load.DataKeyRequest(nobody, "00000000-0000-0000-0000-000000000000")
 	if err != nil {
 		return nil, errors.Join(err, server.stop())

@@ -1,0 +1,105 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"time"
+
+	"github.com/raftkms/raftkms/bench/load"
+)
+
+// entrant is one of those that are measured in turn, and what was measured of
+// it, in the order of the rounds.
+type entrant struct {
+	name        string
+	pids        []int // of its servers
+	poster      *load.Poster
+	connections int
+
+	rates []float64 // requests per second
+	costs []float64 // CPU time of the servers per request, in µs
+	tails []float64 // p99 of an open loop at tailShare of the peak, in ms
+	kept  bool      // that rate was kept in every round
+}
+
+// tailShare is the part of the peak at which latencies are compared.
+const tailShare = 0.7
+
+// newEntrant prepares the load on it.
+func newEntrant(name string, pids []int, cfg load.PosterConfig, connections int) (*entrant, error) {
+	cfg.Workers = connections
+	poster, err := load.NewPoster(cfg)
+	return &entrant{name: name, pids: pids, poster: poster, connections: connections, kept: true}, err
+}
+
+// peak is the rate of a closed loop.
+func (e *entrant) peak() float64 { return median(e.rates) }
+
+// closed measures a round in which the next call comes when the last is answered.
+func (e *entrant) closed(ctx context.Context, progress io.Writer, of effort) error {
+	of.workers = e.connections
+	if of.warmup > 0 { // apart, since its CPU time does not count
+		if _, err := measure(ctx, progress, e.name, effort{workers: of.workers, duration: of.warmup}, e.poster); err != nil {
+			return err
+		}
+	}
+	before, err := cpuTime(e.pids)
+	if err != nil {
+		return err
+	}
+	report, err := measure(ctx, progress, e.name, effort{workers: of.workers, duration: of.duration}, e.poster)
+	if err != nil {
+		return err
+	}
+	after, err := cpuTime(e.pids)
+	if err != nil {
+		return err
+	}
+	e.rates = append(e.rates, report.Rate())
+	e.costs = append(e.costs, float64(after-before)/float64(time.Microsecond)/float64(report.Calls))
+	return nil
+}
+
+// open measures a round in which calls come at a part of the peak.
+func (e *entrant) open(ctx context.Context, progress io.Writer, of effort) error {
+	report, err := load.Run(ctx, load.Config{
+		Workers: e.connections, Warmup: of.warmup, Duration: of.duration, Rate: max(tailShare*e.peak(), 1/of.duration.Seconds()),
+		Progress: func(p load.Progress) {
+			fmt.Fprintf(progress, "\r%-28s %3.0f/%.0f s %9.0f/s ", e.name, p.Elapsed.Seconds(), p.Of.Seconds(), p.Rate)
+		},
+	}, e.poster.Call)
+	fmt.Fprintf(progress, "\r%60s\r", "")
+	switch {
+	case err != nil:
+		return err
+	case ctx.Err() != nil:
+		return fmt.Errorf("measuring %s: %w", e.name, ctx.Err())
+	case report.Errors > 0:
+		return fmt.Errorf("measuring %s: %d of %d calls failed, the first one so: %w", e.name, report.Errors, report.Errors+report.Calls, report.FirstError)
+	}
+	e.kept = e.kept && report.RateError() == nil
+	e.tails = append(e.tails, milliseconds(report.Latency(99)))
+	return nil
+}
+
+// spread is the median of rounds, and how far they lie apart.
+type spread struct{ median, low, high float64 }
+
+// over is the spread of a/b, round by round: what slows the machine down in a
+// round slows both.
+func over(a, b []float64) spread {
+	ratios := make([]float64, min(len(a), len(b)))
+	for i := range ratios {
+		ratios[i] = a[i] / b[i]
+	}
+	return spread{median(ratios), slices.Min(ratios), slices.Max(ratios)}
+}
+
+// median of at least one value.
+func median(of []float64) float64 {
+	sorted := slices.Sorted(slices.Values(of))
+	n := len(sorted)
+	return (sorted[(n-1)/2] + sorted[n/2]) / 2
+}
