@@ -24,6 +24,9 @@ import (
 // admit answers a request that is one too many of its address, by the answer of
 // whose path it is.
 func (s *Server) admit(in incoming, refuse func(rc *fasthttp.RequestCtx, requestID string)) bool {
+	if !s.gate.LimitsAddresses() {
+		return true
+	}
 	from, ok := netip.AddrFromSlice(in.rc.RemoteIP())
 	if !ok || s.gate.AdmitAddress(from) {
 		return true

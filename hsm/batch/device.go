@@ -155,13 +155,8 @@ func (d *Device) serve(ctx context.Context, k *key, dst, src []byte) error {
 	r.dst, r.src, r.err = dst, src, nil
 	leads, err := d.join(k, r)
 	if err == nil && !leads {
-		select {
-		case <-r.wake:
-		case <-ctx.Done():
-			if d.leave(k, r) {
-				return ctx.Err()
-			}
-			<-r.wake // the answer came first, or its turn
+		if !d.wait(ctx, k, r) {
+			return ctx.Err()
 		}
 		leads, err = r.state == leading, r.err
 	}
@@ -170,6 +165,30 @@ func (d *Device) serve(ctx context.Context, k *key, dst, src []byte) error {
 	}
 	d.forget(r)
 	return err
+}
+
+// wait returns true when r has been woken, and false when its caller's time was
+// over before; then r must not be used any more.
+func (d *Device) wait(ctx context.Context, k *key, r *request) bool {
+	// A fast device has answered when the others have had their turn. To ask the
+	// context for its end before that, which has it make a timer, would cost more
+	// than the caller's share of the call.
+	runtime.Gosched()
+	select {
+	case <-r.wake:
+		return true
+	default:
+	}
+	select {
+	case <-r.wake:
+		return true
+	case <-ctx.Done():
+		if d.leave(k, r) {
+			return false
+		}
+		<-r.wake // the answer came first, or its turn
+		return true
+	}
 }
 
 // forget makes a request ready for the next caller.

@@ -43,7 +43,7 @@ func (l *bounded) Accept() (net.Conn, error) {
 			conn.Close()
 			continue
 		}
-		return &counted{Conn: conn, back: func() { l.gate.connections.giveBack(address) }}, nil
+		return &counted{Conn: &lazy{Conn: conn}, back: func() { l.gate.connections.giveBack(address) }}, nil
 	}
 }
 

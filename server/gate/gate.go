@@ -107,6 +107,9 @@ func watched[K comparable]() *lru.Cache[K, *rate.Limiter] {
 	return cache
 }
 
+// LimitsAddresses tells whether addresses have a rate at all.
+func (g *Gate) LimitsAddresses() bool { return g.cfg.AddressRate > 0 }
+
 // AdmitAddress tells whether a request of an address comes in now.
 func (g *Gate) AdmitAddress(address netip.Addr) bool {
 	if g.cfg.AddressRate == 0 {

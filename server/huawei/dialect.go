@@ -135,26 +135,38 @@ type exchange struct {
 // region is the region of the state that the call is decided from.
 func (x *exchange) region() string { return x.call.Root.Cluster().Region }
 
+// carried is a request as it was decoded, and its reply. It is used again, emptied,
+// so that neither is allocated for each call; no operation keeps it.
+type carried[Q, A any] struct {
+	request Q
+	reply   A
+}
+
 // endpoint makes an Endpoint of an operation: Q is the request's type, A the
 // reply's.
 func endpoint[Q any, R interface {
 	*Q
 	wire.Request
 }, A wire.Reply](op kms.Operation, do func(ctx context.Context, x *exchange, req *Q) (A, error)) Endpoint {
-	perform := func(ctx context.Context, x *exchange, rc *fasthttp.RequestCtx, dst []byte) ([]byte, error) {
-		req := new(Q)
-		if err := decode(rc, R(req)); err != nil {
+	pool := sync.Pool{New: func() any { return new(carried[Q, A]) }}
+	perform := func(ctx context.Context, x *exchange, rc *fasthttp.RequestCtx, dst []byte) (_ []byte, err error) {
+		c := pool.Get().(*carried[Q, A])
+		defer func() {
+			*c = carried[Q, A]{}
+			pool.Put(c)
+		}()
+		req := R(&c.request)
+		if err := decode(rc, req); err != nil {
 			return dst, err
 		}
-		if err := checkSequence(R(req).ClientSequence()); err != nil {
+		if err := checkSequence(req.ClientSequence()); err != nil {
 			return dst, err
 		}
-		reply, err := do(ctx, x, req)
-		if err != nil {
+		if c.reply, err = do(ctx, x, &c.request); err != nil {
 			return dst, err
 		}
-		dst = reply.AppendJSON(dst)
-		if secret, ok := any(reply).(interface{ Wipe() }); ok {
+		dst = c.reply.AppendJSON(dst)
+		if secret, ok := any(&c.reply).(interface{ Wipe() }); ok {
 			secret.Wipe()
 		}
 		return dst, nil

@@ -20,6 +20,7 @@ type serving struct {
 	in       kms.Incoming
 	x        exchange
 	body     *wipedBody
+	said     said
 
 	status func(err error) (int, string)
 	aged   func(age time.Duration)
@@ -38,17 +39,17 @@ func (e *Endpoint) Serve(ctx context.Context, d *Dialect, rc *fasthttp.RequestCt
 	s := d.calls.Get().(*serving)
 	defer func() {
 		clear(rc.Request.Body())
-		*s = serving{dialect: d, status: s.status, aged: s.aged, do: s.do}
+		*s = serving{dialect: d, said: s.said, status: s.status, aged: s.aged, do: s.do}
 		d.calls.Put(s)
 	}()
 	s.endpoint, s.rc = e, rc
 	s.in = kms.Incoming{
 		Operation: e.Operation,
 		RequestID: requestID,
-		Source:    rc.RemoteIP().String(),
-		UserAgent: string(rc.UserAgent()),
+		Source:    s.said.source.of(rc.RemoteIP()),
+		UserAgent: s.said.agent.of(rc.UserAgent()),
 		Project:   path.Project,
-		URL:       string(rc.Path()),
+		URL:       s.said.path.of(rc.Path()),
 		Status:    s.status,
 		Aged:      s.aged,
 	}

@@ -78,6 +78,27 @@ func (k *keyring) use(ctx context.Context, key *state.Key, version *state.Versio
 	if l := k.take(version); l != nil {
 		return l, nil
 	}
+	for {
+		err := k.loadOnce(ctx, key, version)
+		if err != nil {
+			return nil, err
+		}
+		if l := k.take(version); l != nil {
+			return l, nil
+		}
+		if ctx.Err() != nil { // evicted at once by others, again and again
+			return nil, moduleError("loading the key took too long", ctx.Err())
+		}
+	}
+}
+
+// loadOnce has the version loaded.
+func (k *keyring) loadOnce(ctx context.Context, key *state.Key, version *state.Version) error {
+	if k.device == nil {
+		// In this process it takes microseconds and cannot hang: to bring those
+		// together who load the same would cost as much.
+		return k.load(ctx, key, version)
+	}
 	// One load serves all who wait for the same record. Its context is the
 	// first caller's; a caller that finds it cancelled loads for itself.
 	flightName := fmt.Sprintf("%p", version)
@@ -90,17 +111,8 @@ func (k *keyring) use(ctx context.Context, key *state.Key, version *state.Versio
 		case <-ctx.Done():
 			err = moduleError("loading the key took too long", ctx.Err())
 		}
-		if err != nil && shared && ctx.Err() == nil && isContextError(err) {
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
-		if l := k.take(version); l != nil {
-			return l, nil
-		}
-		if ctx.Err() != nil { // evicted at once by others, again and again
-			return nil, moduleError("loading the key took too long", ctx.Err())
+		if err == nil || !shared || ctx.Err() != nil || !isContextError(err) {
+			return err
 		}
 	}
 }
