@@ -28,7 +28,8 @@ import (
 
 // BenchmarkTracedDataKey asks for data keys over HTTPS, by turns with every trace
 // on disk before its answer and without any, and prints the medians of both:
-// what tracing costs. It takes 64 connections, and 256 where the disk's
+// what tracing costs; and the CPU time of a data key in both, of the callers as
+// well, which tells work from waiting for the disk. It takes 64 connections, and 256 where the disk's
 // fdatasync takes more than 1 ms.
 func BenchmarkTracedDataKey(b *testing.B) {
 	const rounds, turn = 9, time.Second
@@ -52,20 +53,30 @@ func BenchmarkTracedDataKey(b *testing.B) {
 		connections = 256
 	}
 	d := driveKeys(b, w, body, connections)
-	var with, without []float64
+	var with, without, withCPU, withoutCPU []float64
 	for range rounds {
-		traced.Store(true)
-		with = append(with, d.turn(turn))
-		traced.Store(false)
-		without = append(without, d.turn(turn))
+		for _, on := range []bool{true, false} {
+			traced.Store(on)
+			rate, cpu := d.turn(turn)
+			if on {
+				with, withCPU = append(with, rate), append(withCPU, cpu)
+			} else {
+				without, withoutCPU = append(without, rate), append(withoutCPU, cpu)
+			}
+		}
 	}
-	slices.Sort(with)
-	slices.Sort(without)
+	median := func(of []float64) float64 {
+		slices.Sort(of)
+		return of[rounds/2]
+	}
 	b.ReportMetric(float64(disk.Microseconds()), "fsync-p50-µs")
 	b.ReportMetric(float64(connections), "connections")
-	b.ReportMetric(with[rounds/2], "traced/s")
-	b.ReportMetric(without[rounds/2], "untraced/s")
-	b.ReportMetric(with[rounds/2]/without[rounds/2], "traced/untraced")
+	b.ReportMetric(median(with), "traced/s")
+	b.ReportMetric(median(without), "untraced/s")
+	b.ReportMetric(median(with)/median(without), "traced/untraced")
+	b.ReportMetric(median(withCPU), "traced-CPU-µs")
+	b.ReportMetric(median(withoutCPU), "untraced-CPU-µs")
+	b.ReportMetric(median(with)*median(withCPU)/1e6, "traced-cores")
 	b.ReportMetric(0, "ns/op")
 }
 
@@ -148,8 +159,17 @@ func driveKeys(b *testing.B, w *world, body string, connections int) *driver {
 	return d
 }
 
-// turn returns how many data keys a second there were.
-func (d *driver) turn(length time.Duration) float64 {
+// turn returns how many data keys a second there were, and the CPU time of this
+// process for each, in µs.
+func (d *driver) turn(length time.Duration) (rate, cpu float64) {
+	used := func() float64 {
+		var u unix.Rusage
+		if err := unix.Getrusage(unix.RUSAGE_SELF, &u); err != nil {
+			d.b.Fatal(err)
+		}
+		return float64(u.Utime.Nano()+u.Stime.Nano()) / 1e3
+	}
+	before := used()
 	var keys atomic.Int64
 	var all sync.WaitGroup
 	began := time.Now()
@@ -170,5 +190,6 @@ func (d *driver) turn(length time.Duration) float64 {
 		})
 	}
 	all.Wait()
-	return float64(keys.Load()) / time.Since(began).Seconds()
+	made := float64(keys.Load())
+	return made / time.Since(began).Seconds(), (used() - before) / made
 }
