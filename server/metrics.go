@@ -9,6 +9,7 @@ import (
 
 	"github.com/VictoriaMetrics/metrics"
 
+	"github.com/raftkms/raftkms/cluster"
 	"github.com/raftkms/raftkms/hsm"
 	"github.com/raftkms/raftkms/server/audit/export"
 )
@@ -70,6 +71,7 @@ func (m *nodeMetrics) watch(s *Server, member *member) {
 	gauge("kmsd_raft_term", func() float64 { return float64(member.node.Status().Term) })
 	gauge("kmsd_raft_commit_index", func() float64 { return float64(member.node.Status().Commit) })
 	gauge("kmsd_raft_is_leader", func() float64 { return truth(member.node.IsLeader()) })
+	m.watchMessages(member.node)
 	gauge("kmsd_applied_index", func() float64 { return float64(s.machine.State().Applied()) })
 	gauge("kmsd_ready", func() float64 { return truth(member.ready.now() == nil) })
 	gauge(`kmsd_certificate_expiry_timestamp_seconds{port="cluster"}`, func() float64 { return float64(member.identity.Expires().Unix()) })
@@ -85,6 +87,19 @@ func (m *nodeMetrics) watch(s *Server, member *member) {
 		m.watchModule(module)
 	}
 	gauge("kmsd_hsm_roots", func() float64 { return truth(member.roots.held()) })
+}
+
+// watchMessages adds how many messages this node has sent to others: Raft's
+// (heartbeats among them), what goes beside them, and calls of every kind.
+func (m *nodeMetrics) watchMessages(node *cluster.Node) {
+	for kind, read := range map[string]func(s cluster.Status) uint64{
+		"append-entries": func(s cluster.Status) uint64 { return s.Appends },
+		"commit-push":    func(s cluster.Status) uint64 { return s.Pushes },
+		"heartbeat":      func(s cluster.Status) uint64 { return s.Asks },
+		"call":           func(s cluster.Status) uint64 { return s.Calls },
+	} {
+		m.set.NewGauge(fmt.Sprintf(`kmsd_cluster_messages_total{kind="%s"}`, kind), func() float64 { return float64(read(node.Status())) })
+	}
 }
 
 // watchModule adds what is read from a module that may fail.
