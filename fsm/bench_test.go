@@ -97,25 +97,44 @@ func BenchmarkListPage(b *testing.B) {
 	}
 }
 
+// BenchmarkSnapshot writes states and reads them; heap-MB is what one takes in
+// memory once it is read.
 func BenchmarkSnapshot(b *testing.B) {
-	root := filled(b, 100_000).State()
-	var file bytes.Buffer
-	b.Run("write", func(b *testing.B) {
-		for b.Loop() {
-			file.Reset()
-			if _, err := snapshot.Write(&file, root); err != nil {
-				b.Fatal(err)
+	for _, keys := range []int{100_000, 1_000_000} {
+		root := filled(b, keys).State()
+		var file bytes.Buffer
+		b.Run(fmt.Sprintf("write/keys=%d", keys), func(b *testing.B) {
+			for b.Loop() {
+				file.Reset()
+				if _, err := snapshot.Write(&file, root); err != nil {
+					b.Fatal(err)
+				}
 			}
-		}
-	})
-	b.Run("read", func(b *testing.B) {
-		b.ReportAllocs()
-		for b.Loop() {
-			if _, err := snapshot.Read(bytes.NewReader(file.Bytes())); err != nil {
-				b.Fatal(err)
+		})
+		root = nil
+		b.Run(fmt.Sprintf("read/keys=%d", keys), func(b *testing.B) {
+			b.ReportAllocs()
+			before := heap()
+			var read *state.Root
+			for b.Loop() {
+				read = nil
+				var err error
+				if read, err = snapshot.Read(bytes.NewReader(file.Bytes())); err != nil {
+					b.Fatal(err)
+				}
 			}
-		}
-	})
+			b.ReportMetric(float64(heap()-before)/1e6, "heap-MB")
+			runtime.KeepAlive(read)
+		})
+	}
+}
+
+// heap is what is in use after a collection, in bytes.
+func heap() int64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
 }
 
 // BenchmarkFindTagged is a page of ten of the keys with a tag that one in ten has.

@@ -24,6 +24,7 @@ func Read(r io.Reader) (*state.Root, error) {
 	if err != nil {
 		return nil, err
 	}
+	defer loader.Abandon()
 	var stateHash [32]byte
 	if err := in.read(stateHash[:]); err != nil {
 		return nil, err
@@ -72,33 +73,47 @@ func readHeader(in *source) (head, error) {
 	return head{level: level, index: binary.BigEndian.Uint64(fields[12:])}, nil
 }
 
-// readRecords reads up to and including the count.
+// readRecords reads up to and including the count. What is read is decoded by
+// others meanwhile, in batches, and added to the loader in its order.
 func readRecords(in *source) (*state.Loader, error) {
 	loader := state.NewLoader()
-	var buffer []byte
+	d := startDecoders(loader)
+	readErr := d.feed(in)
+	// What is wrong with a record comes before what is wrong behind it.
+	if err := d.wait(); err != nil {
+		loader.Abandon()
+		return nil, err
+	}
+	if readErr != nil {
+		loader.Abandon()
+		return nil, readErr
+	}
+	return loader, nil
+}
+
+// feed reads records into the decoders.
+func (d *decoders) feed(in *source) error {
 	for count := uint64(0); ; count++ {
 		var prefix [5]byte
 		if err := in.read(prefix[:1]); err != nil {
-			return nil, err
+			return err
 		}
 		if prefix[0] == endMark {
-			return loader, checkCount(in, count)
+			return checkCount(in, count)
 		}
 		if err := in.read(prefix[1:]); err != nil {
-			return nil, err
+			return err
 		}
 		size := binary.BigEndian.Uint32(prefix[1:])
 		if size > maxRecord {
-			return nil, fmt.Errorf("%w: a record of %d bytes", ErrCorrupt, size)
+			return fmt.Errorf("%w: a record of %d bytes", ErrCorrupt, size)
 		}
-		if int(size) > cap(buffer) {
-			buffer = make([]byte, size)
+		if err := in.read(d.place(state.Table(prefix[0]), count, int(size))); err != nil {
+			d.unplace()
+			return err
 		}
-		if err := in.read(buffer[:size]); err != nil {
-			return nil, err
-		}
-		if err := loader.Load(state.Table(prefix[0]), buffer[:size]); err != nil {
-			return nil, fmt.Errorf("%w: record %d: %w", ErrCorrupt, count, err)
+		if !d.placed() {
+			return nil // wait says why
 		}
 	}
 }

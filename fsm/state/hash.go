@@ -34,12 +34,18 @@ func (s *sum) sub(digest [sha256.Size]byte) {
 
 // digest hashes the table, the key with its length (4 bytes, big endian), and
 // the record, so that no two of these triples run together.
-func (x *Txn) digest(number Table, key, record []byte) [sha256.Size]byte {
-	x.scratch = append(x.scratch[:0], byte(number))
-	x.scratch = binary.BigEndian.AppendUint32(x.scratch, uint32(len(key)))
-	x.scratch = append(x.scratch, key...)
-	x.scratch = append(x.scratch, record...)
-	return sha256.Sum256(x.scratch)
+func (x *Txn) digest(number Table, key, record []byte) (d [sha256.Size]byte) {
+	d, x.scratch = digest(x.scratch[:0], number, key, record)
+	return d
+}
+
+// digest puts what is hashed behind scratch, and returns that, too.
+func digest(scratch []byte, number Table, key, record []byte) ([sha256.Size]byte, []byte) {
+	scratch = append(scratch, byte(number))
+	scratch = binary.BigEndian.AppendUint32(scratch, uint32(len(key)))
+	scratch = append(scratch, key...)
+	scratch = append(scratch, record...)
+	return sha256.Sum256(scratch), scratch
 }
 
 // Hash returns the state hash in version [HashVersion]. It covers every record,

@@ -87,6 +87,11 @@ func (b listBlock) with(sequence uint64, on bool) listBlock {
 	var p keyBits
 	b.addTo(&p)
 	p.put(sequence&(1<<placeBits-1), on)
+	return p.block()
+}
+
+// block returns the block with these keys. They must not be changed any more.
+func (p *keyBits) block() listBlock {
 	if n := p.count(); n <= fewKeys {
 		few := make([]uint16, 0, n)
 		for place := range p.newestFirst() {
@@ -94,7 +99,7 @@ func (b listBlock) with(sequence uint64, on bool) listBlock {
 		}
 		return listBlock{few: few}
 	}
-	return listBlock{many: &p}
+	return listBlock{many: p}
 }
 
 func (b listBlock) empty() bool { return len(b.few) == 0 && b.many == nil }

@@ -2,6 +2,7 @@ package state
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"iter"
@@ -58,11 +59,13 @@ func yieldTable[T any](yield func(Table, []byte) bool, number Table, t *table[*T
 }
 
 // Loader builds a state from the records that [Root.Records] yielded, in the
-// same order, and computes the hash and every index anew.
+// same order, and computes the hash and every index anew. One goroutine uses it;
+// in the end it calls Root or Abandon.
 type Loader struct {
 	txn   *Txn
 	table Table
 	key   []byte
+	fresh freshKeys
 }
 
 // NewLoader returns a Loader with no records.
@@ -70,103 +73,156 @@ func NewLoader() *Loader { return &Loader{txn: NewRoot().Txn()} }
 
 // Load adds one record. It keeps no reference to data.
 func (l *Loader) Load(number Table, data []byte) error {
-	key, err := l.load(number, data)
+	decoded, err := Decode(number, data)
 	if err != nil {
-		return fmt.Errorf("%w: table %d: %w", ErrRecord, number, err)
+		return err
 	}
-	if number < l.table || number == l.table && bytes.Compare(key, l.key) <= 0 {
-		return fmt.Errorf("%w: table %d: out of order", ErrRecord, number)
+	return l.Add(decoded)
+}
+
+// Decoded is a record that is ready to be added.
+type Decoded struct {
+	table  Table
+	key    []byte
+	digest [sha256.Size]byte
+	add    func(*Loader)
+}
+
+// Add adds a record that [Decode] has returned.
+func (l *Loader) Add(d Decoded) error {
+	if d.table < l.table || d.table == l.table && bytes.Compare(d.key, l.key) <= 0 {
+		return fmt.Errorf("%w: table %d: out of order", ErrRecord, d.table)
 	}
-	l.table, l.key = number, key
+	if d.table > TableKey && l.table <= TableKey {
+		l.fresh.begin(l.txn)
+	}
+	if d.table >= TableAlias { // writes into the index of names, too
+		l.fresh.all.Wait()
+	}
+	l.table, l.key = d.table, d.key
+	l.txn.digested = &d.digest
+	d.add(l)
 	return nil
 }
 
-// load writes the record and returns its key. The last record decides nothing
-// before Load has checked the order: a Loader that failed is thrown away.
-func (l *Loader) load(number Table, data []byte) (key []byte, err error) {
-	x := l.txn
-	x.encoded = data
+// Abandon ends what a Loader is doing whose state nobody wants.
+func (l *Loader) Abandon() { l.fresh.all.Wait() }
+
+// Decode reads a record. It depends on nothing but its arguments, so records may
+// be decoded side by side, and it keeps no reference to data.
+func Decode(number Table, data []byte) (Decoded, error) {
+	d, err := decode(number, data)
+	if err != nil {
+		return Decoded{}, fmt.Errorf("%w: table %d: %w", ErrRecord, number, err)
+	}
+	hashed := d.key
+	if number == TableCluster || number == TableClock {
+		hashed = nil // there is one only
+	}
+	d.table = number
+	d.digest, _ = digest(make([]byte, 0, 5+len(hashed)+len(data)), number, hashed, data)
+	return d, nil
+}
+
+func decode(number Table, data []byte) (Decoded, error) {
 	switch number {
 	case TableCluster:
-		return loadOne(data, x.PutCluster, func(*Cluster) []byte { return []byte{0} })
+		return decodeOne(data, (*Txn).PutCluster, func(*Cluster) []byte { return []byte{0} })
 	case TableClock:
-		return loadOne(data, x.PutClock, func(*Clock) []byte { return []byte{0} })
+		return decodeOne(data, (*Txn).PutClock, func(*Clock) []byte { return []byte{0} })
 	case TableDomain:
-		return loadOne(data, x.PutDomain, func(d *Domain) []byte { return []byte(d.ID) })
+		return decodeOne(data, (*Txn).PutDomain, func(d *Domain) []byte { return []byte(d.ID) })
 	case TableProject:
-		return loadOne(data, x.PutProject, func(p *Project) []byte { return []byte(p.ID) })
+		return decodeOne(data, (*Txn).PutProject, func(p *Project) []byte { return []byte(p.ID) })
 	case TableUser:
-		return loadOne(data, x.PutUser, func(u *User) []byte { return []byte(u.ID) })
+		return decodeOne(data, (*Txn).PutUser, func(u *User) []byte { return []byte(u.ID) })
 	case TableAccessKey:
-		return loadOne(data, x.PutAccessKey, func(a *AccessKey) []byte { return []byte(a.ID) })
+		return decodeOne(data, (*Txn).PutAccessKey, func(a *AccessKey) []byte { return []byte(a.ID) })
 	case TableKey:
-		return loadOne(data, x.PutKey, func(k *Key) []byte { return []byte(k.ID) })
+		return decodeKey(data)
 	case TableVersion:
-		return loadOne(data, x.PutVersion, func(v *Version) []byte { return appendVersionKey(nil, v.KeyID, v.Number) })
+		return decodeOne(data, (*Txn).PutVersion, func(v *Version) []byte { return appendVersionKey(nil, v.KeyID, v.Number) })
 	case TableJoinToken:
-		return loadOne(data, x.PutJoinToken, func(t *JoinToken) []byte { return []byte(t.ID) })
+		return decodeOne(data, (*Txn).PutJoinToken, func(t *JoinToken) []byte { return []byte(t.ID) })
 	case TableNode:
-		return loadOne(data, x.PutNode, func(n *Node) []byte { return []byte(n.ID) })
+		return decodeOne(data, (*Txn).PutNode, func(n *Node) []byte { return []byte(n.ID) })
 	case TableReply:
-		return loadOne(data, x.PutReply, func(r *Reply) []byte { return []byte(r.ProposalID) })
+		return decodeOne(data, (*Txn).PutReply, func(r *Reply) []byte { return []byte(r.ProposalID) })
 	case TableAlias:
-		return loadOne(data, x.PutAlias, func(a *Alias) []byte { return appendNameKey(nil, a.ProjectID, PlainName(a.Name)) })
+		return decodeOne(data, (*Txn).PutAlias, func(a *Alias) []byte { return appendNameKey(nil, a.ProjectID, PlainName(a.Name)) })
 	case TableTombstone:
-		return loadOne(data, x.PutTombstone, func(t *Tombstone) []byte { return []byte(t.KeyID) })
+		return decodeOne(data, (*Txn).PutTombstone, func(t *Tombstone) []byte { return []byte(t.KeyID) })
 	case TableErasure:
-		return loadOne(data, x.PutErasure, func(e *Erasure) []byte { return []byte(e.NodeID) })
+		return decodeOne(data, (*Txn).PutErasure, func(e *Erasure) []byte { return []byte(e.NodeID) })
 	case TableUse:
-		return loadOne(data, x.PutUse, func(u *Use) []byte { return appendVersionKey(nil, u.KeyID, u.Number) })
+		return decodeOne(data, (*Txn).PutUse, func(u *Use) []byte { return appendVersionKey(nil, u.KeyID, u.Number) })
 	case TableDiscard:
-		return loadOne(data, x.PutDiscard, func(d *Discard) []byte { return appendDiscardKey(nil, d.KeyID, d.Index) })
+		return decodeOne(data, (*Txn).PutDiscard, func(d *Discard) []byte { return appendDiscardKey(nil, d.KeyID, d.Index) })
 	case TableGrant:
-		return loadOne(data, x.PutGrant, func(g *Grant) []byte { return []byte(g.ID) })
+		return decodeOne(data, (*Txn).PutGrant, func(g *Grant) []byte { return []byte(g.ID) })
 	case TableGroup:
-		return loadOne(data, x.PutGroup, func(g *Group) []byte { return []byte(g.ID) })
+		return decodeOne(data, (*Txn).PutGroup, func(g *Group) []byte { return []byte(g.ID) })
 	case TablePolicy:
-		return l.loadPolicy(data)
+		return decodePolicy(data)
 	case TableRevokedToken:
-		return loadOne(data, x.PutRevokedToken, func(t *RevokedToken) []byte { return []byte(t.ID) })
+		return decodeOne(data, (*Txn).PutRevokedToken, func(t *RevokedToken) []byte { return []byte(t.ID) })
 	case TableAccess:
-		return loadOne(data, x.PutAccess, func(a *Access) []byte { return []byte(a.AccessKeyID) })
+		return decodeOne(data, (*Txn).PutAccess, func(a *Access) []byte { return []byte(a.AccessKeyID) })
 	case TableProvider:
-		return loadOne(data, x.PutProvider, func(p *Provider) []byte { return []byte(p.ID) })
+		return decodeOne(data, (*Txn).PutProvider, func(p *Provider) []byte { return []byte(p.ID) })
 	case TableBinding:
-		return loadOne(data, x.PutBinding, func(b *Binding) []byte { return appendNameKey(nil, b.ProviderID, b.Name) })
+		return decodeOne(data, (*Txn).PutBinding, func(b *Binding) []byte { return appendNameKey(nil, b.ProviderID, b.Name) })
 	case TableAuthenticator:
-		return loadOne(data, x.PutAuthenticator, func(a *Authenticator) []byte { return []byte(a.UserID) })
+		return decodeOne(data, (*Txn).PutAuthenticator, func(a *Authenticator) []byte { return []byte(a.UserID) })
 	case TableTraceLog:
-		return loadOne(data, x.PutTraceLog, func(t *TraceLog) []byte { return []byte(t.NodeID) })
+		return decodeOne(data, (*Txn).PutTraceLog, func(t *TraceLog) []byte { return []byte(t.NodeID) })
 	default:
-		return nil, errors.New("no such table")
+		return Decoded{}, errors.New("no such table")
 	}
 }
 
-// loadPolicy loads a policy, whose document must be one.
-func (l *Loader) loadPolicy(data []byte) ([]byte, error) {
+// decodePolicy decodes a policy, whose document must be one.
+func decodePolicy(data []byte) (Decoded, error) {
 	p := new(Policy)
 	if err := canonical.Unmarshal(data, p); err != nil {
-		return nil, err
+		return Decoded{}, err
 	}
 	if err := p.Document.Check(); err != nil {
-		return nil, err
+		return Decoded{}, err
 	}
-	l.txn.PutPolicy(p)
-	return []byte(p.ID), nil
+	return Decoded{key: []byte(p.ID), add: func(l *Loader) { l.txn.PutPolicy(p) }}, nil
 }
 
-func loadOne[T any](data []byte, put func(*T), keyOf func(*T) []byte) ([]byte, error) {
+// decodeKey decodes a key, whose indexes are made later, of all keys at once.
+func decodeKey(data []byte) (Decoded, error) {
+	k := new(Key)
+	if err := canonical.Unmarshal(data, k); err != nil {
+		return Decoded{}, err
+	}
+	id := []byte(k.ID)
+	return Decoded{key: id, add: func(l *Loader) {
+		put(l.txn, TableKey, &l.txn.keys, id, k)
+		l.txn.moveTimer(nil, k)
+		l.txn.moveGrants(nil, k)
+		l.fresh.keys = append(l.fresh.keys, k)
+	}}, nil
+}
+
+func decodeOne[T any](data []byte, put func(*Txn, *T), keyOf func(*T) []byte) (Decoded, error) {
 	record := new(T)
 	if err := canonical.Unmarshal(data, record); err != nil {
-		return nil, err
+		return Decoded{}, err
 	}
-	put(record)
-	return keyOf(record), nil
+	return Decoded{key: keyOf(record), add: func(l *Loader) { put(l.txn, record) }}, nil
 }
 
 // Root returns the state after the entry at index applied. It refuses records
 // of which two claim one name or one place in a list.
 func (l *Loader) Root(applied uint64) (*Root, error) {
+	if l.table <= TableKey {
+		l.fresh.begin(l.txn)
+	}
+	l.fresh.all.Wait()
 	l.txn.SetApplied(applied)
 	l.txn.forgetFences(applied)
 	r := l.txn.Commit()

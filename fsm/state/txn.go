@@ -1,6 +1,10 @@
 package state
 
-import "github.com/raftkms/raftkms/fsm/canonical"
+import (
+	"crypto/sha256"
+
+	"github.com/raftkms/raftkms/fsm/canonical"
+)
 
 // Txn makes the next [Root]. Its own reads see its writes; nobody else does
 // before [Txn.Commit]. It keeps every index and the state hash in step with the
@@ -11,10 +15,10 @@ import "github.com/raftkms/raftkms/fsm/canonical"
 // package fsm to refuse before it writes.
 type Txn struct {
 	View
-	// encoded is the encoding of the record that is about to be put, when the
+	// digested is the digest of the record that is about to be put, when the
 	// [Loader] has it already.
-	encoded []byte
-	scratch []byte // reused from one digest to the next
+	digested *[sha256.Size]byte
+	scratch  []byte // reused from one digest to the next
 }
 
 // SetApplied moves the applied index.
@@ -82,11 +86,11 @@ func (x *Txn) recount(number Table, key []byte, had bool, old, record any) {
 	if had {
 		x.sum.sub(x.digest(number, key, canonical.MustMarshal(old)))
 	}
-	encoded := x.encoded
-	if encoded == nil {
-		encoded = canonical.MustMarshal(record)
+	if x.digested != nil {
+		x.sum.add(*x.digested)
+		return
 	}
-	x.sum.add(x.digest(number, key, encoded))
+	x.sum.add(x.digest(number, key, canonical.MustMarshal(record)))
 }
 
 // changed says that a record of a table is written or removed: nothing that was
