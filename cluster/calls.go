@@ -116,16 +116,17 @@ func (n *Node) addressOf(nodeID string) (string, bool) {
 // rotated, understand another one besides; other is nil otherwise.
 func (n *Node) SetGossipKeys(primary, other []byte) error { return n.gossip.SetKeys(primary, other) }
 
-// hint is where gossip saw a node last.
+// hint is where gossip sees a node, or where it was last seen.
 func (n *Node) hint(nodeID string) string {
-	gossip := n.found.Load()
-	if gossip == nil {
-		return ""
-	}
-	for _, peer := range gossip.Peers() {
-		if peer.NodeID == nodeID {
-			return peer.ClusterAddress
+	if gossip := n.found.Load(); gossip != nil {
+		for _, peer := range gossip.Peers() {
+			if peer.NodeID == nodeID {
+				return peer.ClusterAddress
+			}
 		}
+	}
+	if book := n.addresses.Load(); book != nil {
+		return book.of(nodeID)
 	}
 	return ""
 }
@@ -140,11 +141,27 @@ func (n *Node) keepGossip() {
 		if !n.meetMembers() {
 			wait /= 10
 		}
+		n.noteAddresses()
 		select {
 		case <-time.After(wait):
 		case <-n.ctx.Done():
 			return
 		}
+	}
+}
+
+// noteAddresses writes down where gossip sees the members.
+func (n *Node) noteAddresses() {
+	members := make(map[string]bool)
+	for _, server := range n.servers() {
+		members[string(server.ID)] = true
+	}
+	seen := make(map[string]string)
+	for _, peer := range n.gossip.Peers() {
+		seen[peer.NodeID] = peer.ClusterAddress
+	}
+	if err := n.addresses.Load().note(seen, func(id string) bool { return members[id] }); err != nil {
+		n.log.Warn("this node may not find the others when it starts again and all have moved", "err", err)
 	}
 }
 

@@ -34,6 +34,7 @@ type Status struct {
 	Appends, Pushes   uint64        // Raft's messages to followers, and commit pushes beside them
 	Asks              uint64        // heartbeats sent beside them to prove that this node leads
 	Calls             uint64        // calls to other nodes
+	Repeated          uint64        // snapshots that a follower took again within a minute; it needs an operator
 	ReadRounds        uint64        // rounds that found a read point on this node as leader
 	Peers             []membership.Peer
 }
@@ -62,6 +63,7 @@ func (n *Node) Status() Status {
 	}
 	s.Appends, s.Pushes, s.Asks = n.trans.Counts()
 	s.ReadRounds = n.points.count()
+	s.Repeated = n.trans.Repeated()
 	s.Calls = n.calls.Load()
 	return s
 }

@@ -34,9 +34,10 @@ type Node struct {
 	fsm    *fsm
 	sm     StateMachine
 
-	started atomic.Pointer[raft.Raft]         // raft, for those who run before Open has it
-	found   atomic.Pointer[membership.Gossip] // gossip, likewise
-	gone    sync.Map                          // node id → address, of members that this node removed
+	started   atomic.Pointer[raft.Raft]         // raft, for those who run before Open has it
+	found     atomic.Pointer[membership.Gossip] // gossip, likewise
+	addresses atomic.Pointer[addressBook]       // where members were last seen, likewise
+	gone      sync.Map                          // node id → address, of members that this node removed
 
 	applied   appliedIndex
 	view      broadcast // something about who leads has changed
@@ -47,6 +48,7 @@ type Node struct {
 	leasing      // lease.go
 	hashes       hashes
 	clocks       clocks
+	transfers    transferWatch
 	asks, points *rounds       // readindex.go
 	calls        atomic.Uint64 // to other nodes
 	inFlight     chan struct{} // one element per command in Raft's hands
@@ -182,6 +184,11 @@ func (n *Node) openRaft() (err error) {
 	if err != nil {
 		return err
 	}
+	book, err := openAddresses(n.cfg.raftDir())
+	if err != nil {
+		n.log.Warn("this node may not find the others if all have moved", "err", err)
+	}
+	n.addresses.Store(book)
 	n.trans = transport.NewReplication(n.port, n.cfg.NodeID, n.cfg.Timing.Request, n.leadsIn, newRaftLogger(n.log, "transport"))
 	notify := make(chan bool, 16)
 	if n.raft, err = startRaft(n.cfg.raftConfig(notify), n.fsm, n.stores, n.trans); err != nil {

@@ -197,6 +197,11 @@ func (n *Node) replicate(ctx context.Context, data []byte) (Committed, error) {
 func (n *Node) apply(data []byte) (Committed, error) {
 	future := n.raft.Apply(data, enqueueTimeout)
 	err := future.Error()
+	if !errors.Is(err, raft.ErrLeadershipTransferInProgress) {
+		n.transfers.answered()
+	} else if n.transfers.refused(n.cfg.Clock()) {
+		n.fatal(errStuck)
+	}
 	switch {
 	case err == nil:
 		if failed, ok := future.Response().(error); ok {

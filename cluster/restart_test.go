@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -110,6 +112,52 @@ func TestSnapshotInstall(t *testing.T) {
 	if replayed.Value("last") != "1" || replayed.Value("k7") != "157" {
 		t.Fatalf("replayed last=%q k7=%q", replayed.Value("last"), replayed.Value("k7"))
 	}
+}
+
+// TestAddressesChange: nodes that come back under other addresses, one after the
+// other until nobody is where the configuration says, are found again; a leader
+// that is reached under an address it never had can be replaced, too.
+func TestAddressesChange(t *testing.T) {
+	t.Parallel()
+	c := clustertest.Start(t, clustertest.Options{})
+	written := func(m *clustertest.Member) string {
+		text, err := os.ReadFile(filepath.Join(m.DataDir, "raft", "addresses.json"))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			t.Fatal(err)
+		}
+		return string(text)
+	}
+	for i, m := range c.Members {
+		old := m.Address
+		for _, other := range c.Members { // what it has to know when it comes back
+			c.Eventually(m.ID+" to write down where "+other.ID+" is", func() bool { return other == m || strings.Contains(written(m), other.Address) })
+		}
+		c.Move(m)
+		if m.Address == old {
+			t.Fatalf("%s is where it was", m.ID)
+		}
+		value := fmt.Sprint(i)
+		c.Eventually("a write since "+m.ID+" moved", func() bool { // a leader may be lost meanwhile
+			_, err := c.Leader().Propose(patience(t), []byte("moved="+value))
+			return err == nil
+		})
+		for _, other := range c.Members {
+			c.Eventually(other.ID+" to have what was written since", func() bool {
+				return other.Machine.(*clustertest.Machine).Value("moved") == value && other.Serving()
+			})
+		}
+	}
+	before := c.Leader()
+	c.Eventually("another leader", func() bool {
+		if c.Leader() == before {
+			_ = before.TransferLeadership(patience(t)) // asked again if it does not succeed
+		}
+		return c.Leader() != before
+	})
+	c.Eventually("a write through the former leader", func() bool {
+		_, err := before.Propose(patience(t), []byte("moved=all"))
+		return err == nil
+	})
 }
 
 // TestRefusedToOpen: each mistake is one clear sentence.

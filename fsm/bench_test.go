@@ -103,6 +103,9 @@ func BenchmarkSnapshot(b *testing.B) {
 	for _, keys := range []int{100_000, 1_000_000} {
 		root := filled(b, keys).State()
 		var file bytes.Buffer
+		if _, err := snapshot.Write(&file, root); err != nil {
+			b.Fatal(err)
+		}
 		b.Run(fmt.Sprintf("write/keys=%d", keys), func(b *testing.B) {
 			for b.Loop() {
 				file.Reset()

@@ -141,7 +141,7 @@ func (s *Server) renewCertificate(ctx context.Context, m *member) {
 	}
 }
 
-// renewalDue says whether less than a third of the certificate's life is left.
+// renewalDue says whether the certificate is to be renewed.
 func (s *Server) renewalDue() (bool, error) {
 	der, err := readPEM(filepath.Join(s.cfg.DataDir, nodeCertFile), "CERTIFICATE")
 	if err != nil {
@@ -151,8 +151,19 @@ func (s *Server) renewalDue() (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("reading this node's certificate: %w", err)
 	}
+	return renewalDueOf(certificate, certificateHosts(s.cfg.APIURL, s.cfg.ClusterAdvertise)), nil
+}
+
+// renewalDueOf: less than a third of its life is left, or it does not name where
+// the node is reached by now.
+func renewalDueOf(certificate *x509.Certificate, hosts []string) bool {
+	for _, host := range hosts {
+		if certificate.VerifyHostname(host) != nil {
+			return true
+		}
+	}
 	life := certificate.NotAfter.Sub(certificate.NotBefore)
-	return time.Until(certificate.NotAfter) < life/3, nil
+	return time.Until(certificate.NotAfter) < life/3
 }
 
 func (s *Server) renewOnce(ctx context.Context, m *member) error {

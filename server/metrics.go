@@ -72,6 +72,7 @@ func (m *nodeMetrics) watch(s *Server, member *member) {
 	gauge("kmsd_raft_commit_index", func() float64 { return float64(member.node.Status().Commit) })
 	gauge("kmsd_raft_is_leader", func() float64 { return truth(member.node.IsLeader()) })
 	m.watchMessages(member.node)
+	gauge("kmsd_raft_repeated_snapshots_total", func() float64 { return float64(member.node.Status().Repeated) })
 	gauge("kmsd_applied_index", func() float64 { return float64(s.machine.State().Applied()) })
 	gauge("kmsd_ready", func() float64 { return truth(member.ready.now() == nil) })
 	gauge(`kmsd_certificate_expiry_timestamp_seconds{port="cluster"}`, func() float64 { return float64(member.identity.Expires().Unix()) })

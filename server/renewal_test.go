@@ -3,6 +3,7 @@ package server
 import (
 	"bytes"
 	"context"
+	"crypto/x509"
 	"math/rand/v2"
 	"net"
 	"path/filepath"
@@ -155,6 +156,41 @@ func TestCertificateIsDueInItsLastThird(t *testing.T) {
 	f(nodeLifetime/2, false)
 	f(nodeLifetime*3/4, true)
 	f(nodeLifetime+time.Hour, true)
+}
+
+// A node whose address has changed gets a certificate that names the new one.
+func TestCertificateIsDueAtAnotherAddress(t *testing.T) {
+	caDER, caKey, err := pki.NewCA("c1c1c1c1-0000-4000-8000-000000000001", time.Now(), time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := pki.NewNodeKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	csr, err := pki.CSR(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := func(apiURL, clusterAddress string, want bool) {
+		t.Helper()
+		der, err := pki.SignNode(caDER, caKey, csr, "n1", certificateHosts("https://kms.test:8440", "10.1.2.3:8441"), time.Now(), time.Hour)
+		if err != nil {
+			t.Fatal(err)
+		}
+		certificate, err := x509.ParseCertificate(der)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if due := renewalDueOf(certificate, certificateHosts(apiURL, clusterAddress)); due != want {
+			t.Errorf("at %s and %s: due %t", apiURL, clusterAddress, due)
+		}
+	}
+	f("https://kms.test:8440", "10.1.2.3:8441", false)
+	f("https://kms.test:9440", "10.1.2.3:9441", false) // a port is in no certificate
+	f("https://127.0.0.1:8440", "localhost:8441", false)
+	f("https://other.test:8440", "10.1.2.3:8441", true)
+	f("https://kms.test:8440", "10.1.2.4:8441", true)
 }
 
 // certificateOfAge signs a certificate for the node's key as if that long ago.

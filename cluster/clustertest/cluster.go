@@ -182,6 +182,14 @@ func (c *Cluster) Restart(m *Member) {
 	c.open(m)
 }
 
+// Move restarts a node on another port of its cluster address.
+func (c *Cluster) Move(m *Member) {
+	c.t.Helper()
+	c.Stop(m)
+	m.config.ListenAddress = "127.0.0.1:0"
+	c.open(m)
+}
+
 func (c *Cluster) stopAll() {
 	var wg sync.WaitGroup
 	for _, m := range c.Members {

@@ -34,6 +34,10 @@ type Replication struct {
 	appends atomic.Uint64 // AppendEntries sent by Raft, heartbeats among them
 	pushes  atomic.Uint64 // commit pushes sent
 	asks    atomic.Uint64 // heartbeats sent because a round asked
+
+	installs installs
+	repeated atomic.Uint64 // snapshots that a follower took a second time
+	log      hclog.Logger
 }
 
 // NewReplication makes Raft's transport. timeout bounds each request; that of a
@@ -41,6 +45,7 @@ type Replication struct {
 // whether this node leads in that term at this moment; it may not block.
 func NewReplication(p *Port, nodeID string, timeout time.Duration, leading func(term uint64) bool, log hclog.Logger) *Replication {
 	t := &Replication{
+		log: log,
 		NetworkTransport: raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
 			Stream:                  streamLayer{p.raft},
 			MaxPool:                 4, // replication, heartbeat, push, votes
@@ -85,6 +90,10 @@ func (t *Replication) Counts() (appends, pushes, asks uint64) {
 	return t.appends.Load(), t.pushes.Load(), t.asks.Load()
 }
 
+// Repeated returns how many snapshots a follower took again that it had taken
+// within the minute before.
+func (t *Replication) Repeated() uint64 { return t.repeated.Load() }
+
 // AppendEntries sends one request and waits for its answer.
 func (t *Replication) AppendEntries(id raft.ServerID, target raft.ServerAddress, req *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
 	t.appends.Add(1)
@@ -124,6 +133,10 @@ func (t *Replication) AppendEntriesPipeline(id raft.ServerID, target raft.Server
 func (t *Replication) InstallSnapshot(id raft.ServerID, target raft.ServerAddress, req *raft.InstallSnapshotRequest, resp *raft.InstallSnapshotResponse, data io.Reader) error {
 	err := t.NetworkTransport.InstallSnapshot(id, pinned(id, target), req, resp, data)
 	if err == nil && resp.Success {
+		if t.installs.took(id, req.LastLogIndex, time.Now()) {
+			t.repeated.Add(1)
+			t.log.Error("a node takes the same snapshot over and over and will get no further: stop it, remove it (kmsctl cluster remove), empty its data directory and have it join again", "member", id, "index", req.LastLogIndex)
+		}
 		t.acked(id, target, req.Term, req.LastLogIndex, 0)
 	}
 	return err

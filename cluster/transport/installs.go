@@ -1,0 +1,37 @@
+package transport
+
+import (
+	"sync"
+	"time"
+
+	"github.com/hashicorp/raft"
+)
+
+// installAgain is within what time a second snapshot of the same index tells that
+// the first one has not helped.
+const installAgain = time.Minute
+
+// installs remembers which snapshots followers have taken. A follower whose log
+// conflicts with the leader's takes the same one for ever, and never gets
+// further (hashicorp/raft#697): only an operator can mend that.
+type installs struct {
+	mu   sync.Mutex
+	last map[raft.ServerID]install
+}
+
+type install struct {
+	index uint64
+	at    time.Time
+}
+
+// took notes that a follower has taken a snapshot; true: the same as just before.
+func (i *installs) took(id raft.ServerID, index uint64, now time.Time) bool {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.last == nil {
+		i.last = make(map[raft.ServerID]install)
+	}
+	before, known := i.last[id]
+	i.last[id] = install{index, now}
+	return known && before.index == index && now.Sub(before.at) < installAgain
+}
