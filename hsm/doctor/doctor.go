@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/raftkms/raftkms/hsm"
+	"github.com/raftkms/raftkms/hsm/keypair"
 )
 
 // Report is what was found.
@@ -162,8 +163,8 @@ func (r *Report) examineKey(ctx context.Context, m hsm.Module, level hsm.Level) 
 	}
 }
 
-// examineSpec makes and loads one key of an algorithm. That one of them does
-// not work is no reason why a node could not go on.
+// examineSpec makes and loads one key of an algorithm, and does with it what it
+// is for. That one of them does not work is no reason why a node could not go on.
 func (r *Report) examineSpec(ctx context.Context, m hsm.Module, spec hsm.Spec) {
 	var wrapped hsm.Wrapped
 	r.time(ctx, fmt.Sprintf("make and wrap a key %s", spec), 1, false, func(ctx context.Context) (err error) {
@@ -173,13 +174,70 @@ func (r *Report) examineSpec(ctx context.Context, m hsm.Module, spec hsm.Spec) {
 	if wrapped.Blob == nil {
 		return
 	}
-	r.time(ctx, fmt.Sprintf("load it, %s", spec), 1, false, func(ctx context.Context) error {
-		loaded, err := m.Load(ctx, wrapped)
-		if err != nil {
-			return err
+	for _, use := range spec.Uses() {
+		if m.Describe().CarriesFor(spec, use) {
+			wrapped.Use = use
+			r.examineUse(ctx, m, wrapped)
 		}
-		return loaded.Close()
+	}
+}
+
+// examineUse loads a key for one use and times that.
+func (r *Report) examineUse(ctx context.Context, m hsm.Module, wrapped hsm.Wrapped) {
+	var key hsm.Loaded
+	r.time(ctx, fmt.Sprintf("load it, %s for %s", wrapped.Spec, wrapped.Use), 1, false, func(ctx context.Context) (err error) {
+		key, err = m.Load(ctx, wrapped)
+		return err
 	})
+	if key == nil {
+		return
+	}
+	each := func(operation string, f func(ctx context.Context) error) {
+		r.time(ctx, fmt.Sprintf("%s, %s", operation, wrapped.Spec), 5, false, f)
+	}
+	message := make([]byte, 32)
+	switch key := key.(type) {
+	case hsm.Signer:
+		for _, scheme := range hsm.Schemes() {
+			if !scheme.Fits(wrapped.Spec) {
+				continue
+			}
+			digest := message
+			if hash := scheme.Hash(); hash != 0 {
+				digest = make([]byte, hash.Size())
+			}
+			each(fmt.Sprintf("sign with %s", scheme), func(ctx context.Context) error {
+				_, err := key.Sign(ctx, scheme, digest)
+				return err
+			})
+		}
+	case hsm.Decrypter:
+		for _, padding := range []hsm.Padding{hsm.PaddingOAEPSHA256, hsm.PaddingOAEPSHA1} {
+			ciphertext, err := keypair.Encrypt(wrapped.Spec, wrapped.PublicKey, padding, nil, message)
+			each(fmt.Sprintf("decrypt with %s", padding), func(ctx context.Context) error {
+				if err != nil {
+					return err
+				}
+				opened, derr := key.Decrypt(ctx, padding, nil, ciphertext)
+				clear(opened)
+				return derr
+			})
+		}
+	case hsm.Agreer:
+		each("agree on a secret", func(ctx context.Context) error {
+			secret, err := key.Agree(ctx, wrapped.PublicKey)
+			clear(secret)
+			return err
+		})
+	case hsm.MACer:
+		each("make a MAC", func(ctx context.Context) error {
+			_, err := key.MAC(ctx, message)
+			return err
+		})
+	}
+	if err := key.Close(); err != nil {
+		r.Problem(fmt.Errorf("closing a key: %w", err))
+	}
 }
 
 // time runs f some times and keeps the median.

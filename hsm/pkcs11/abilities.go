@@ -123,6 +123,9 @@ func (m *Module) learn(ctx context.Context, offers func(kind uint) bool) error {
 		return fmt.Errorf("learning what the token does with pairs: %w", err)
 	}
 	m.can = a
+	if err := m.learnWrapping(ctx, a); err != nil {
+		return fmt.Errorf("learning how the token wraps: %w", err)
+	}
 	return nil
 }
 

@@ -30,6 +30,7 @@ var usedMechanisms = []struct {
 	{p11.CKM_AES_ECB, "CKM_AES_ECB", "deriving one-time keys of data keys", true},
 	{mechanismKWP, "CKM_AES_KEY_WRAP_KWP", "wrapping key material (RFC 5649)", false},
 	{p11.CKM_AES_KEY_WRAP_PAD, "CKM_AES_KEY_WRAP_PAD", "the same, where there is no CKM_AES_KEY_WRAP_KWP", false},
+	{p11.CKM_AES_KEY_WRAP, "CKM_AES_KEY_WRAP", "padded key material (RFC 3394), where there is neither", false},
 	{p11.CKM_RSA_PKCS_KEY_PAIR_GEN, "CKM_RSA_PKCS_KEY_PAIR_GEN", "transport keys, RSA keys", false},
 	{p11.CKM_RSA_PKCS_OAEP, "CKM_RSA_PKCS_OAEP", "sending and receiving root keys, RSA decryption", false},
 	{p11.CKM_RSA_PKCS, "CKM_RSA_PKCS", "RSA signatures", false},

@@ -2,6 +2,7 @@ package pkcs11_test
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -36,6 +37,15 @@ func TestDiagnoseGoodDevice(t *testing.T) {
 	for _, measured := range r.Measures {
 		if measured.Error != "" || measured.Microseconds < 0 {
 			t.Errorf("%+v", measured)
+		}
+	}
+	timed := fmt.Sprint(r.Measures)
+	for _, operation := range []string{
+		"sign with RSASSA_PSS_SHA_384, RSA_3072", "decrypt with RSAES_OAEP_SHA_256, RSA_2048", "sign with ECDSA_SHA_256, EC_P256",
+		"agree on a secret, EC_P256", "make a MAC, HMAC_256", "derive 64 data keys in one call, level HSM",
+	} {
+		if !strings.Contains(timed, operation) {
+			t.Errorf("%q was not timed: %s", operation, timed)
 		}
 	}
 	if len(r.Roots) != 1 || r.Roots[0].Generation != 1 || !strings.HasPrefix(r.Roots[0].Cluster, "68000000-") {
@@ -76,7 +86,7 @@ func TestDiagnoseBadDevice(t *testing.T) {
 	f(func(c *pkcs11.Config) { c.PIN = func() ([]byte, error) { return []byte("wrong-pin"), nil } }, "few tries are left")
 	f(func(*pkcs11.Config) { d.TokenFlags(p11.CKF_USER_PIN_FINAL_TRY) }, "one try left")
 	f(func(*pkcs11.Config) { d.Hide(p11.CKM_AES_ECB) }, "CKM_AES_ECB")
-	f(func(*pkcs11.Config) { d.Hide(p11.CKM_AES_KEY_WRAP_PAD) }, "AES key wrapping")
+	f(func(*pkcs11.Config) { d.Hide(p11.CKM_AES_KEY_WRAP_PAD, p11.CKM_AES_KEY_WRAP) }, "AES key wrapping")
 	f(func(*pkcs11.Config) { d.Hide(p11.CKM_SHA256_HMAC) }, "CKM_SHA256_HMAC")
 	f(func(*pkcs11.Config) { d.Unplug() }, "there are none")
 	f(func(*pkcs11.Config) { d.RefuseECB(true) }, "largest input")

@@ -117,7 +117,9 @@ func (m *Module) wrapAndDestroy(s *session, root, key p11.ObjectHandle) (blob []
 func (m *Module) wrapMaterial(s *session, root p11.ObjectHandle, material []byte) ([]byte, error) {
 	t := newNested(newSecret(0))
 	defer t.free()
-	key, err := m.dev.api.CreateSecret(s.handle, t, material)
+	filled := m.filledUp(material)
+	defer clear(filled)
+	key, err := m.dev.api.CreateSecret(s.handle, t, filled)
 	if err != nil {
 		return nil, fmt.Errorf("handing material to the token: %w", err)
 	}

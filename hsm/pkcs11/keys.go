@@ -173,17 +173,7 @@ func (m *Module) unwrap(s *session, w hsm.Wrapped) (p11.ObjectHandle, error) {
 	if !blobFits(w) {
 		return 0, hsm.ErrUnwrap
 	}
-	h, err := m.dev.api.UnwrapKey(s.handle, mechanism(m.keyWrap), under, w.Blob, unwrapsAs(w))
-	refused, doubt := unwrapRefused(err)
-	switch {
-	case !refused:
-		return h, err
-	case doubt:
-		if _, perr := m.sign(s, t.sets[w.Generation][hsm.RecordMAC], []byte("raftkms check")); perr != nil {
-			return 0, err
-		}
-	}
-	return 0, fmt.Errorf("%w (%v)", hsm.ErrUnwrap, err)
+	return m.open(s, t, under, w)
 }
 
 // object is a key that lives in the device.

@@ -34,7 +34,7 @@ type Module struct {
 	// Known once the module is open.
 	about         hsm.Description // without the notes about the roots
 	refused       []uint          // attributes that keys are made without
-	keyWrap       uint            // the mechanism of AES-KWP
+	keyWrap       uint            // the mechanism of key wrapping
 	blocksOffered bool            // CKM_AES_ECB is there
 	can           *abilities      // with pairs and MAC keys
 

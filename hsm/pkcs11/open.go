@@ -156,13 +156,8 @@ func (m *Module) mechanisms(ctx context.Context) (notes []string, err error) {
 			return nil, fmt.Errorf("%w: the token has no %s", hsm.ErrUnsupported, name)
 		}
 	}
-	switch {
-	case offers(mechanismKWP):
-		m.keyWrap = mechanismKWP
-	case offers(p11.CKM_AES_KEY_WRAP_PAD):
-		m.keyWrap = p11.CKM_AES_KEY_WRAP_PAD
-	default:
-		return nil, fmt.Errorf("%w: the token has no AES key wrapping with padding (RFC 5649)", hsm.ErrUnsupported)
+	if notes, err = m.chooseWrapping(offers); err != nil {
+		return nil, err
 	}
 	if m.blocksOffered = offers(p11.CKM_AES_ECB); !m.blocksOffered {
 		notes = append(notes, "The token does not offer CKM_AES_ECB: HSM level keys cannot be used on it.")
