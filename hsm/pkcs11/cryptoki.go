@@ -20,6 +20,7 @@ type cryptoki interface {
 
 	OpenSession(slot, flags uint) (p11.SessionHandle, error)
 	CloseSession(s p11.SessionHandle) error
+	GetSessionInfo(s p11.SessionHandle) (p11.SessionInfo, error)
 	LoginWith(s p11.SessionHandle, user uint, pin []byte) error
 	Logout(s p11.SessionHandle) error
 

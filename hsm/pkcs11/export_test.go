@@ -147,3 +147,15 @@ func LoadedHandle(k hsm.Loaded) p11.ObjectHandle {
 func (m *Module) OnSession(ctx context.Context, f func(api Cryptoki, s p11.SessionHandle) error) error {
 	return m.dev.call(ctx, m.dev.work, func(s *session) error { return f(m.dev.api, s.handle) })
 }
+
+// LoseLogin makes the module believe in a login that the device does not have.
+func (m *Module) LoseLogin() error {
+	return m.dev.alone(context.Background(), func() (err error) {
+		for _, s := range m.dev.all {
+			m.dev.discard(s)
+		}
+		m.dev.epoch++ // handles are void, and all is looked for again
+		m.dev.idle, err = m.dev.openSession()
+		return err
+	})
+}

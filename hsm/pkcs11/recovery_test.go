@@ -322,3 +322,18 @@ func TestHungDevice(t *testing.T) {
 	ok(t, <-hung)
 	ok(t, m.Close())
 }
+
+// A token that was away for a moment shows no private objects to a session that
+// was opened since, and gives no error: its root keys are not gone.
+func TestRootsAreNotGoneWithTheLogin(t *testing.T) {
+	m, d := dying(t, nil)
+	w := work(t, m)
+	for range 5 {
+		d.LoseSessions()
+		ok(t, m.LoseLogin())
+		if err := w.VerifyMAC(testContext(t), []byte("record"), w.mac); err != nil {
+			t.Errorf("VerifyMAC: %v", err)
+		}
+	}
+	w.works()
+}

@@ -115,6 +115,9 @@ func (m *Module) inventory(s *session) (inventory, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := m.loggedIn(s); err != nil {
+		return nil, err
+	}
 	inv := make(inventory)
 	for _, o := range objects {
 		name, err := m.dev.api.GetAttributeValue(s.handle, o, template{attribute(p11.CKA_LABEL, nil), attribute(p11.CKA_ID, nil)})
@@ -135,6 +138,20 @@ func (m *Module) inventory(s *session) (inventory, error) {
 		inv[at][k.root] = append(inv[at][k.root], o)
 	}
 	return inv, nil
+}
+
+// loggedIn returns an error unless the session sees private objects. A token that
+// was away for a moment keeps no login, and a session that was opened since finds
+// no root key, without an error: that must not be taken for a token without roots.
+func (m *Module) loggedIn(s *session) error {
+	info, err := m.dev.api.GetSessionInfo(s.handle)
+	switch {
+	case err != nil:
+		return fmt.Errorf("asking for the state of the login: %w", err)
+	case info.State != p11.CKS_RW_USER_FUNCTIONS && info.State != p11.CKS_RW_SO_FUNCTIONS:
+		return errNotConnected
+	}
+	return nil
 }
 
 // find returns the objects that have all attributes of the template.
