@@ -265,8 +265,10 @@ func TestFaultyDevice(t *testing.T) {
 	// CKR_GENERAL_ERROR from unwrapping is a bad blob only if the device works.
 	wrapped, err := m.Generate(ctx, hsm.LevelHSM, hsm.SpecAES256)
 	ok(t, err)
-	f.unwrap = times(1, p11.CKR_GENERAL_ERROR)
-	if _, err := m.Load(ctx, wrapped); !errors.Is(err, hsm.ErrUnwrap) {
+	bad := wrapped
+	bad.Blob = bytes.Clone(wrapped.Blob)
+	bad.Blob[20] ^= 1
+	if _, err := m.Load(ctx, bad); !errors.Is(err, hsm.ErrUnwrap) {
 		t.Errorf("a bad blob: %v", err)
 	}
 	if n := w.logins(w.works); n != 0 {
