@@ -52,7 +52,7 @@ func (s *Server) serveAPI(m *member) error {
 	s.metrics.watch(s, m)
 	s.api = &fasthttp.Server{
 		Handler:                      func(rc *fasthttp.RequestCtx) { s.answer(table, rc) },
-		ErrorHandler:                 huawei.WriteProtocolError,
+		ErrorHandler:                 writeProtocolError,
 		ReadTimeout:                  readTimeout,
 		WriteTimeout:                 writeTimeout,
 		IdleTimeout:                  idleTimeout,
@@ -77,6 +77,16 @@ func (s *Server) serveAPI(m *member) error {
 		}
 	})
 	return nil
+}
+
+// writeProtocolError answers what is no HTTP request. Where a request did not
+// arrive in time, the time for writing, which began no later, is over as well: it
+// begins anew, or else the answer breaks off in the middle of a TLS record, and
+// the client is told of an attack instead of a timeout.
+func writeProtocolError(rc *fasthttp.RequestCtx, err error) {
+	// Where this fails the connection is closed already.
+	_ = rc.Conn().SetWriteDeadline(time.Now().Add(writeTimeout))
+	huawei.WriteProtocolError(rc, err)
 }
 
 // answer gives every request an id, a deadline and, whatever happens, an answer.
