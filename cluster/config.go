@@ -119,10 +119,11 @@ type Config struct {
 	// a newcomer has a vote; false puts it off. It may not block. Optional.
 	Promotable func(nodeID string) bool
 	// Admitted is asked at every handshake with a node of the cluster, whoever
-	// called whom; false refuses it. spki is the SHA-256 of its public key. A
-	// node that is still empty must answer true for the leader, or it will never
-	// learn who is admitted. It may not block. Optional.
-	Admitted func(nodeID string, spki [32]byte) bool
+	// called whom; false refuses it. spki is the SHA-256 of its public key, issued
+	// when its certificate was signed. A node that is still empty, or whose state
+	// is old, must answer true for a leader that its state does not know yet, or
+	// it will never learn who is admitted. It may not block. Optional.
+	Admitted func(nodeID string, spki [32]byte, issued time.Time) bool
 	// MayPropose is asked by the leader of every command that another member
 	// sends it; false refuses it. A member that only replicates must not be able
 	// to change the state that it receives. It may not block. Optional.

@@ -209,16 +209,25 @@ func (s *Server) start(ctx context.Context, id identity, creds credentials) erro
 	return nil
 }
 
+// admissionSkew is how far the clock of whoever signs a certificate may be
+// behind the replicated time.
+const admissionSkew = 10 * time.Second
+
 // admitted is the cluster port's doorkeeper: a certificate is good while the
 // state has its node with that very key. A node that has no state yet takes
-// whoever its CA vouches for, or it could never be sent any.
-func (s *Server) admitted(nodeID string, key [sha256.Size]byte) bool {
+// whoever its CA vouches for, or it could never be sent any. Nor could a node
+// whose state is old be sent what has happened since, once the cluster is led by
+// a node that was admitted, or admitted anew, meanwhile: so it also takes
+// whoever was vouched for after the last moment that its state knows of. A node
+// signs only for one whose admission is committed; that of a node which was
+// removed was signed before its removal.
+func (s *Server) admitted(nodeID string, key [sha256.Size]byte, issued time.Time) bool {
 	root := s.machine.State()
 	if root.Cluster() == nil {
 		return true
 	}
 	node, ok := root.Node(nodeID)
-	return ok && string(node.TLSKey) == string(key[:])
+	return ok && string(node.TLSKey) == string(key[:]) || issued.Add(admissionSkew).UnixMilli() > root.Now()
 }
 
 // close stops the member; the API no longer takes requests.

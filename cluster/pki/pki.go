@@ -142,6 +142,10 @@ func SignNode(caDER, caKeyPKCS8, csrDER []byte, nodeID string, hosts []string, n
 	return certDER, nil
 }
 
+// Issued is when a certificate of [SignNode] was signed, by the signer's clock
+// and in whole seconds.
+func Issued(cert *x509.Certificate) time.Time { return cert.NotBefore.Add(backdating) }
+
 func requestedKey(csrDER []byte) (*ecdsa.PublicKey, error) {
 	csr, err := x509.ParseCertificateRequest(csrDER)
 	if err != nil {

@@ -24,7 +24,7 @@ const (
 // replaced while connections are made; those made before keep what they had.
 type Identity struct {
 	clusterID, nodeID string
-	admitted          atomic.Pointer[func(nodeID string, spki [32]byte) bool]
+	admitted          atomic.Pointer[func(nodeID string, spki [32]byte, issued time.Time) bool]
 	current           atomic.Pointer[credentials]
 }
 
@@ -97,9 +97,11 @@ func (id *Identity) ClusterID() string { return id.clusterID }
 func (id *Identity) Expires() time.Time { return id.current.Load().certificate.Leaf.NotAfter }
 
 // SetAdmitted installs a further check on every peer whose certificate is good:
-// false refuses it. spki is the SHA-256 of its public key. It is called during
-// handshakes, so it must be quick.
-func (id *Identity) SetAdmitted(f func(nodeID string, spki [32]byte) bool) { id.admitted.Store(&f) }
+// false refuses it. spki is the SHA-256 of its public key, issued when the
+// certificate was signed. It is called during handshakes, so it must be quick.
+func (id *Identity) SetAdmitted(f func(nodeID string, spki [32]byte, issued time.Time) bool) {
+	id.admitted.Store(&f)
+}
 
 // GetCertificate serves the current certificate; it fits tls.Config.
 func (id *Identity) GetCertificate(*tls.ClientHelloInfo) (*tls.Certificate, error) {
@@ -200,7 +202,7 @@ func (id *Identity) checkPeer(cert *x509.Certificate) (nodeID string, err error)
 	if clusterID != id.clusterID {
 		return "", fmt.Errorf("node %s is of cluster %s, not of %s", nodeID, clusterID, id.clusterID)
 	}
-	if admitted := id.admitted.Load(); admitted != nil && !(*admitted)(nodeID, pki.Fingerprint(cert.RawSubjectPublicKeyInfo)) {
+	if admitted := id.admitted.Load(); admitted != nil && !(*admitted)(nodeID, pki.Fingerprint(cert.RawSubjectPublicKeyInfo), pki.Issued(cert)) {
 		return "", fmt.Errorf("node %s with that key is not admitted to cluster %s", nodeID, clusterID)
 	}
 	return nodeID, nil

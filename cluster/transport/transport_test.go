@@ -116,7 +116,7 @@ func TestPeers(t *testing.T) {
 	refused("a node of another CA", id, "b")
 	refused("a node of another cluster", clustertest.NewAuthority(t, "red").Identity(t, "stranger"), "b")
 
-	bID.SetAdmitted(func(nodeID string, _ [32]byte) bool { return nodeID == "a" })
+	bID.SetAdmitted(func(nodeID string, _ [32]byte, _ time.Time) bool { return nodeID == "a" })
 	caller := open(t, ca.Identity(t, "d"), "127.0.0.1:0", addresses)
 	if _, err := caller.Call(patience(t), "b", "who", nil); err == nil {
 		t.Error("a node that is not admitted may call")
