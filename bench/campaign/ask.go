@@ -165,7 +165,7 @@ func told(err error) verdict {
 	v := verdict{outcome: history.Unknown, err: err}
 	refused, isRefusal := errors.AsType[*client.Error](err)
 	if isRefusal {
-		v.code = refused.Code
+		v.code, v.request = refused.Code, refused.RequestID
 	}
 	switch {
 	case err == nil:

@@ -199,7 +199,7 @@ func (r *run) drive(ctx context.Context) {
 	metrics := r.metrics()
 	r.problems = append(r.problems, errorsOf(r.cluster.stop())...)
 	r.say("%8s looking through the files of every node", r.recorder.Now().Round(time.Millisecond))
-	for _, err := range []error{r.collectTraces(), r.seek(metrics)} {
+	for _, err := range []error{r.collectTraces(), r.collectInstalls(), r.seek(metrics)} {
 		if err != nil {
 			r.problems = append(r.problems, fmt.Errorf("%w: %w", ErrUnfinished, err))
 		}
@@ -217,8 +217,9 @@ func (r *run) breakThings(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, r.cfg.Scenario.Load)
 	defer cancel()
 	n := &nemesis.Nemesis{
-		Processes: r.cluster.processes, Network: r.cluster.network, Recorder: r.recorder,
-		Leader: r.cluster.leader, Recovered: r.cluster.ready, Say: r.cfg.Say,
+		Processes: r.cluster.processes, Links: r.cluster.network, Recorder: r.recorder,
+		Operator: &operator{cluster: r.cluster, keys: r.granting.grantee},
+		Leader:   r.cluster.leader, Recovered: r.cluster.ready, Say: r.cfg.Say,
 	}
 	return n.Run(ctx, nemesis.NewSchedule(r.cfg.Seed, r.cfg.Scenario.Longest, r.cfg.Scenario.Kinds...))
 }

@@ -1,7 +1,6 @@
 package campaign_test
 
 import (
-	"cmp"
 	"context"
 	"math/rand/v2"
 	"os"
@@ -47,9 +46,10 @@ func TestMain(m *testing.M) {
 //	RAFTKMS_TORTURE   a duration: one campaign after the other, each with a new
 //	                  cluster and the next seed, until that time is over
 //	RAFTKMS_SEED      of the first campaign; drawn where there is none
-//	RAFTKMS_SCENARIO  a name in campaign.Scenarios; short, or long for torture
+//	RAFTKMS_SCENARIO  a name in campaign.Scenarios; where there is none short, and
+//	                  for torture those of campaign.Torture in turn
 func TestMixedFaults(t *testing.T) {
-	seed, budget, name := rand.Uint64N(1_000_000), time.Duration(0), "short"
+	seed, budget, names := rand.Uint64N(1_000_000), time.Duration(0), []string{"short"}
 	var err error
 	if text := os.Getenv("RAFTKMS_SEED"); text != "" {
 		if seed, err = strconv.ParseUint(text, 10, 64); err != nil {
@@ -60,14 +60,17 @@ func TestMixedFaults(t *testing.T) {
 		if budget, err = time.ParseDuration(text); err != nil {
 			t.Fatal(err)
 		}
-		name = "long"
+		names = campaign.Torture()
 	}
-	name = cmp.Or(os.Getenv("RAFTKMS_SCENARIO"), name)
-	scenario, known := campaign.Scenarios()[name]
-	if !known {
-		t.Fatalf("there is no scenario %q", name)
+	if name := os.Getenv("RAFTKMS_SCENARIO"); name != "" {
+		names = []string{name}
 	}
 	for begin := time.Now(); ; seed++ {
+		name := names[int(seed%uint64(len(names)))]
+		scenario, known := campaign.Scenarios()[name]
+		if !known {
+			t.Fatalf("there is no scenario %q", name)
+		}
 		run(t, scenario, seed)
 		if t.Failed() || time.Since(begin) >= budget {
 			return

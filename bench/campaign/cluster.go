@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/raftkms/raftkms/bench/nemesis"
@@ -44,6 +45,7 @@ type cluster struct {
 	processes []*nemesis.Process
 	sockets   []*admin.Socket
 	network   *nemesis.Network
+	fresh     []atomic.Int64 // how often each node has begun anew
 }
 
 // found makes a cluster in dir with kmsd dev, and starts its nodes again as
@@ -55,7 +57,7 @@ func found(ctx context.Context, kmsd, dir string, nodes int) (*cluster, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &cluster{dir: dir, starter: nemesis.NewStarter()}
+	c := &cluster{dir: dir, starter: nemesis.NewStarter(), fresh: make([]atomic.Int64, nodes)}
 	for i := range nodes {
 		id := "node-" + strconv.Itoa(i+1)
 		c.sockets = append(c.sockets, admin.Open(filepath.Join(dir, id, "admin.sock")))
@@ -96,6 +98,7 @@ api: {listen: "127.0.0.1:%[3]d", advertise: "https://127.0.0.1:%[3]d"}
 cluster: {listen: "127.0.0.1:%[4]d", advertise: "127.0.0.1:%[6]d", join_token_file: %[2]s/join-token}
 gossip: {listen: "127.0.0.1:%[5]d", advertise: "127.0.0.1:%[5]d"}
 module: {kind: soft}
+keys: {deletion_minimum: 1s, erasure_pause: 1s}
 `
 
 // layOut writes a node's configuration and starts the relay to it.

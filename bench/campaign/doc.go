@@ -3,7 +3,8 @@
 //
 // A campaign founds a cluster of its own, lets workers call every node while
 // the nemesis breaks it, and an owner share keys with a second account by grants
-// that come and go; it heals it, waits until every node serves, looks at
+// that come and go; every node is also looked through for the traces of the calls
+// and for secrets. It heals the cluster, waits until every node serves, looks at
 // everything that was written and opens everything that was encrypted, on every
 // node, and has every checker of bench/history judge the whole.
 //

@@ -137,13 +137,13 @@ func (c *cluster) scrape(ctx context.Context, rec *history.Recorder, i int) {
 // recordStatus asks a node and records what one process of it said.
 func (c *cluster) recordStatus(ctx context.Context, rec *history.Recorder, i int) (applied uint64, ok bool) {
 	p := c.processes[i]
-	pid, begin := p.PID(), rec.Now()
+	pid, begin, fresh := p.PID(), rec.Now(), c.fresh[i].Load()
 	s, err := c.status(ctx, i)
-	if err != nil || pid == 0 || p.PID() != pid || s.ClusterID == "" {
+	if err != nil || pid == 0 || p.PID() != pid || s.ClusterID == "" || c.fresh[i].Load() != fresh {
 		return 0, false // nobody, or two of them
 	}
 	rec.Status(history.Status{
-		Node: p.ID(), PID: pid, Begin: begin, End: rec.Now(),
+		Node: p.ID(), PID: pid, Fresh: int(fresh), Leader: s.Leader, Begin: begin, End: rec.Now(),
 		Term: s.Term, Commit: s.Commit, Applied: s.Applied, StateHash: s.StateHash,
 	})
 	return s.Applied, true

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/raftkms/raftkms/bench/history"
+	"github.com/raftkms/raftkms/bench/nemesis"
 )
 
 // Report is what happened in a campaign.
@@ -33,6 +34,8 @@ type Report struct {
 	Recoveries []time.Duration
 	Terms      int   // that were seen: each is an election
 	Compared   int   // indexes at which states of several nodes were compared
+	Traced     int   // answers whose traces were looked for
+	Installs   int   // snapshots that nodes got from others
 	Unknown    int64 // connections between nodes that could not be cut, since nobody knew whose they were
 
 	Violations []*history.Violation
@@ -86,11 +89,15 @@ func (r *Report) fill(h *history.History) {
 		terms[s.Term] = true
 	}
 	r.Terms = len(terms)
-	r.Compared = h.Compared()
+	r.Compared, r.Traced, r.Installs = h.Compared(), h.Traced(), len(h.Installs)
 }
 
 // tooLittle returns an error when nothing follows from nothing being found.
 func (r *Report) tooLittle() error {
+	behind := slices.Contains(r.Scenario.Kinds, nemesis.LeaveBehind) || slices.Contains(r.Scenario.Kinds, nemesis.ReplaceOne)
+	if behind && r.Installs == 0 {
+		return fmt.Errorf("%w: no node took a snapshot from another", ErrTooLittle)
+	}
 	missing := 0
 	for _, kind := range r.Scenario.Kinds {
 		if r.Faults[string(kind)] == 0 {
@@ -157,7 +164,7 @@ func (r *Report) String() string {
 		fmt.Fprintf(&b, "\nfirst write after each of %d healings: median %s, longest %s", n,
 			r.Recoveries[n/2].Round(time.Millisecond), r.Recoveries[n-1].Round(time.Millisecond))
 	}
-	fmt.Fprintf(&b, "\n%d terms seen; states compared at %d indexes; %d connections of unknown origin\n", r.Terms, r.Compared, r.Unknown)
+	fmt.Fprintf(&b, "\n%d terms seen; states compared at %d indexes; the traces of %d answers looked for; %d snapshots installed; %d connections of unknown origin\n", r.Terms, r.Compared, r.Traced, r.Installs, r.Unknown)
 	for _, problem := range r.Problems {
 		fmt.Fprintf(&b, "PROBLEM: %v\n", problem)
 	}

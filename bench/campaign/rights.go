@@ -119,6 +119,7 @@ func (v *revoker) use(ctx context.Context, s *subject, d *direct) history.Outcom
 func (v *revoker) record(s *subject, d *direct, revokes bool, begin time.Duration, told verdict) {
 	e := history.Entry{
 		Subject: s.name, Right: s.right, Node: d.node, Revokes: revokes, Begin: begin, End: v.recorder.Now(), Outcome: told.outcome, Code: told.code,
+		Request: told.request,
 	}
 	if told.err != nil {
 		e.Error = told.err.Error()
@@ -293,10 +294,12 @@ func (d *direct) exchange(ctx context.Context, method, path string, request, rep
 	if header != nil {
 		*header = answer.Header
 	}
-	if good {
-		return verdict{outcome: history.OK}
+	told := verdict{outcome: history.OK}
+	if !good {
+		told = answered(answer.StatusCode, errorOf(text))
 	}
-	return answered(answer.StatusCode, errorOf(text))
+	told.request = answer.Header.Get("X-Request-Id")
+	return told
 }
 
 // errorOf is an answer of the identity service as the dialect for keys would

@@ -7,9 +7,12 @@ import (
 	"github.com/raftkms/raftkms/bench/nemesis"
 )
 
-// Scenarios are the scenarios by name. "short" is for every test run, "long" is
-// one round of torture with every kind of fault; the others show a bug of
-// TRACK-RECORD.md again.
+// Torture returns the names of the scenarios that torture goes through, again
+// and again; together they have every kind of fault.
+func Torture() []string { return []string{"long", "links", "operator"} }
+
+// Scenarios are the scenarios by name. "short" is for every test run; those that
+// neither it nor [Torture] names show a bug of TRACK-RECORD.md again.
 func Scenarios() map[string]Scenario {
 	all := make(map[string]Scenario)
 	for _, s := range []Scenario{
@@ -19,7 +22,21 @@ func Scenarios() map[string]Scenario {
 		},
 		{
 			Name: "long", Nodes: 3, Workers: 12, Load: 45 * time.Second, Longest: 5 * time.Second, Successes: 500, Revokers: 2, Revocations: 1,
-			Kinds: slices.Concat(nemesis.ProcessKinds(), nemesis.NetworkKinds()),
+			Kinds: []nemesis.Kind{
+				nemesis.KillLeader, nemesis.KillOne, nemesis.KillAll, nemesis.StopLeader, nemesis.Storm, nemesis.PauseLeader, nemesis.PauseOne,
+				nemesis.IsolateLeader, nemesis.IsolateOne, nemesis.MuteLeader, nemesis.DeafenLeader, nemesis.SplitPair, nemesis.StopDeaf,
+			},
+		},
+		{
+			Name: "links", Nodes: 3, Workers: 12, Load: 45 * time.Second, Longest: 4 * time.Second, Successes: 300,
+			Kinds: []nemesis.Kind{
+				nemesis.MuteOne, nemesis.DeafenOne, nemesis.Shatter, nemesis.OneWayRing, nemesis.Flap, nemesis.Swizzle,
+				nemesis.SlowNetwork, nemesis.SlowOne, nemesis.Lossy, nemesis.StormAll,
+			},
+		},
+		{
+			Name: "operator", Nodes: 3, Workers: 10, Load: 45 * time.Second, Longest: 4 * time.Second, Successes: 300,
+			Kinds: slices.Concat(nemesis.OperatorKinds(), []nemesis.Kind{nemesis.KillLeader, nemesis.SlowNetwork}),
 		},
 		{
 			Name: "deaf", Nodes: 3, Workers: 12, Load: 40 * time.Second, Longest: time.Second, Successes: 500,

@@ -29,7 +29,8 @@ const maxTraceLine = 64 << 10
 // have ended.
 func (r *run) collectTraces() error {
 	for _, p := range r.cluster.processes {
-		files, err := filepath.Glob(filepath.Join(r.cluster.dir, p.ID(), "data", "audit", "traces-*.jsonl*"))
+		// Of a node that began anew the old traces lie beside the new ones.
+		files, err := filepath.Glob(filepath.Join(r.cluster.dir, p.ID(), dataDir+"*", "audit", "traces-*.jsonl*"))
 		if err != nil || len(files) == 0 {
 			return fmt.Errorf("%s has no traces (%v)", p.ID(), err)
 		}

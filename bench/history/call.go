@@ -179,7 +179,9 @@ type Listing struct {
 // Status is what one process said of its replica.
 type Status struct {
 	Node      string        `json:"node"`
-	PID       int           `json:"pid"` // one process is one incarnation of the node
+	PID       int           `json:"pid"`             // one process is one incarnation of the node
+	Fresh     int           `json:"fresh,omitempty"` // how often the node had begun anew, with nothing
+	Leader    string        `json:"leader,omitempty"`
 	Begin     time.Duration `json:"begin"`
 	End       time.Duration `json:"end"`
 	Term      uint64        `json:"term"`
@@ -196,6 +198,14 @@ type Fault struct {
 	Begin  time.Duration `json:"begin"`
 	End    time.Duration `json:"end"`
 	Detail string        `json:"detail,omitempty"`
+	// Served is when every node served again; zero: that took too long.
+	Served time.Duration `json:"served,omitempty"`
+}
+
+// Install is a snapshot that a node got from another and took as its state.
+type Install struct {
+	Node string        `json:"node"`
+	At   time.Duration `json:"at"`
 }
 
 // History is what was recorded.
@@ -206,6 +216,7 @@ type History struct {
 	Listings []Listing
 	Statuses []Status
 	Faults   []Fault
+	Installs []Install
 	Traces   []Trace
 	Leaks    []Leak
 }
@@ -218,6 +229,7 @@ func (h *History) sort() {
 	slices.SortStableFunc(h.Listings, func(a, b Listing) int { return cmp.Compare(a.Begin, b.Begin) })
 	slices.SortStableFunc(h.Statuses, func(a, b Status) int { return cmp.Compare(a.Begin, b.Begin) })
 	slices.SortStableFunc(h.Faults, func(a, b Fault) int { return cmp.Compare(a.Begin, b.Begin) })
+	slices.SortStableFunc(h.Installs, func(a, b Install) int { return cmp.Compare(a.At, b.At) })
 }
 
 // byName splits the calls into those of each name, in order of time, and

@@ -17,6 +17,7 @@ type line struct {
 	Listing *Listing `json:"listing,omitempty"`
 	Status  *Status  `json:"status,omitempty"`
 	Fault   *Fault   `json:"fault,omitempty"`
+	Install *Install `json:"install,omitempty"`
 	Trace   *Trace   `json:"trace,omitempty"`
 	Leak    *Leak    `json:"leak,omitempty"`
 }
@@ -49,6 +50,9 @@ func (h *History) Write(w io.Writer) error {
 	}
 	for i := range h.Faults {
 		err = errors.Join(err, put(line{Fault: &h.Faults[i]}))
+	}
+	for i := range h.Installs {
+		err = errors.Join(err, put(line{Install: &h.Installs[i]}))
 	}
 	for i := range h.Traces {
 		err = errors.Join(err, put(line{Trace: &h.Traces[i]}))
@@ -91,6 +95,8 @@ func Read(r io.Reader) (*History, error) {
 			h.Statuses = append(h.Statuses, *l.Status)
 		case l.Fault != nil:
 			h.Faults = append(h.Faults, *l.Fault)
+		case l.Install != nil:
+			h.Installs = append(h.Installs, *l.Install)
 		case l.Trace != nil:
 			h.Traces = append(h.Traces, *l.Trace)
 		case l.Leak != nil:

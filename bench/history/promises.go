@@ -29,11 +29,17 @@ var (
 	ErrDiverged = errors.New("P7: the nodes' states differ at the same index")
 	// ErrWentBack: a term, a commit index or an applied index went back.
 	ErrWentBack = errors.New("P8: a term or an index went back")
+	// ErrTwoLeaders: two nodes led in one term.
+	ErrTwoLeaders = errors.New("P8: a term had two leaders")
 	// ErrLeaked: a secret was found in a file, a log or the metrics of a node.
 	ErrLeaked = errors.New("P9: a secret was found where none may be")
 	// ErrNotTraced: a call that was answered has not exactly one trace, on the
 	// node that answered it, from before its answer.
 	ErrNotTraced = errors.New("P10: a call does not have exactly one trace before its answer")
+	// ErrNotServing: the cluster did not serve again after a fault was healed.
+	ErrNotServing = errors.New("P11: service did not return after a fault was healed")
+	// ErrInstalledAgain: a node that was behind got more than one snapshot.
+	ErrInstalledAgain = errors.New("P13: a node that was behind got more than one snapshot")
 	// ErrUndecided: the search for an order took too long. It is no proof of
 	// anything, and a failure all the same: such a run has not been judged.
 	ErrUndecided = errors.New("the answers could not be judged in time")
@@ -78,9 +84,12 @@ func Checkers() []Checker {
 		{ErrUnreadable, unreadable},
 		{ErrDiverged, diverged},
 		{ErrWentBack, wentBack},
+		{ErrTwoLeaders, twoLeaders},
 		{ErrLeaked, leaked},
 		{ErrNotTraced, notTraced},
 		{ErrUsedWhileRevoked, usedWhileRevoked},
+		{ErrNotServing, notServing},
+		{ErrInstalledAgain, installedAgain},
 	}
 }
 

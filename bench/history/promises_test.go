@@ -243,7 +243,8 @@ func TestDivergedAndWentBack(t *testing.T) {
 
 func TestAHistoryIsJudgedTheSameFromItsFile(t *testing.T) {
 	s := made().do(20, 30, history.Disable).do(40, 50, history.MakeKey).list("n1", seen(history.Enabled)).status("n1", 3, 90, "a")
-	s.Faults = []history.Fault{{Kind: "kill", Nodes: []string{"n1"}, Begin: 1, End: 2}}
+	s.Faults = []history.Fault{{Kind: "kill", Nodes: []string{"n1"}, Begin: 1, End: 2, Served: 3}}
+	s.Installs = []history.Install{{Node: "n1", At: 2}}
 	path := filepath.Join(t.TempDir(), "history.jsonl")
 	if err := s.Save(path); err != nil {
 		t.Fatal(err)

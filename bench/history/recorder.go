@@ -57,6 +57,13 @@ func (r *Recorder) Fault(f Fault) {
 	r.h.Faults = append(r.h.Faults, f)
 }
 
+// Install records that a node took a snapshot as its state.
+func (r *Recorder) Install(i Install) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.h.Installs = append(r.h.Installs, i)
+}
+
 // At is a time of the system's clock on the recorder's.
 func (r *Recorder) At(t time.Time) time.Duration { return t.Sub(r.start) }
 
@@ -79,7 +86,7 @@ func (r *Recorder) History() *History {
 	r.mu.Lock()
 	h := &History{
 		Calls: slices.Clone(r.h.Calls), Granted: slices.Clone(r.h.Granted), Entries: slices.Clone(r.h.Entries), Listings: slices.Clone(r.h.Listings),
-		Statuses: slices.Clone(r.h.Statuses), Faults: slices.Clone(r.h.Faults),
+		Statuses: slices.Clone(r.h.Statuses), Faults: slices.Clone(r.h.Faults), Installs: slices.Clone(r.h.Installs),
 		Traces: slices.Clone(r.h.Traces), Leaks: slices.Clone(r.h.Leaks),
 	}
 	r.mu.Unlock()

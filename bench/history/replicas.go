@@ -64,10 +64,37 @@ func wentBack(h *History) []*Violation {
 				})
 			}
 		}
-		compare("the term", before.Term, s.Term)
+		if before.Fresh == s.Fresh {
+			compare("the term", before.Term, s.Term)
+		}
 		if before.PID == s.PID {
 			compare("the commit index", before.Commit, s.Commit)
 			compare("the applied index", before.Applied, s.Applied)
+		}
+	}
+	return found
+}
+
+// twoLeaders is the other half of P8. A node is asked for its term and for who
+// leads, not for both at once; but where two answers in a row have the same
+// term, the leader of the second one led in it.
+func twoLeaders(h *History) []*Violation {
+	var found []*Violation
+	last, first := make(map[string]*Status), make(map[uint64]*Status)
+	for i := range h.Statuses {
+		s := &h.Statuses[i]
+		before := last[s.Node]
+		last[s.Node] = s
+		if s.Leader == "" || before == nil || before.PID != s.PID || before.Term != s.Term || before.Leader != s.Leader {
+			continue
+		}
+		if f := first[s.Term]; f == nil {
+			first[s.Term] = s
+		} else if f.Leader != s.Leader {
+			found = append(found, &Violation{
+				Promise: ErrTwoLeaders,
+				What:    fmt.Sprintf("in term %d %s leads as %s says, and %s as %s says", s.Term, f.Leader, f.Node, s.Leader, s.Node),
+			})
 		}
 	}
 	return found

@@ -10,7 +10,7 @@ import (
 
 // ErrUsedWhileRevoked: a call succeeded by a right that had been taken away, or
 // after somebody had been told so.
-var ErrUsedWhileRevoked = errors.New("P11: a right was used after its revocation was acknowledged")
+var ErrUsedWhileRevoked = errors.New("P5: a right was used after its revocation was acknowledged")
 
 // Right is a kind of thing by which somebody may do something, and which is
 // taken away.
@@ -42,6 +42,7 @@ type Entry struct {
 	Outcome Outcome       `json:"outcome"`
 	Code    string        `json:"code,omitempty"`
 	Error   string        `json:"error,omitempty"`
+	Request string        `json:"request,omitempty"` // the service's id of it, where its answer came
 }
 
 // String says the entry in a line.
@@ -54,7 +55,7 @@ func (e *Entry) String() string {
 		e.Begin, e.End, e.Node, what, e.Right, e.Subject, e.Outcome, e.Code, e.Error), " ")
 }
 
-// usedWhileRevoked is P11, by nothing but real time: no use succeeds that began
+// usedWhileRevoked is P5 for rights, by nothing but real time: no use succeeds that began
 // after the revocation was acknowledged on whichever node, nor after a use was
 // refused for it.
 func usedWhileRevoked(h *History) []*Violation {

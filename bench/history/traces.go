@@ -3,6 +3,7 @@ package history
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -49,13 +50,41 @@ func notTraced(h *History) (found []*Violation) {
 	}
 	for _, c := range slices.Concat(pointers(h.Calls), pointers(h.Granted)) {
 		if c.Request == "" {
-			continue // no answer came, or our client has asked, and does not tell
+			continue // no answer came, or our client has asked, which tells of refusals only
 		}
-		if what := untraced(c, traces[c.Request]); what != "" {
+		what := untraced(answer{c.Node, c.Request, c.Outcome, c.Begin, c.End}, traces[c.Request])
+		if what == "" && traces[c.Request][0].Name != traceNames[c.Op] {
+			what = fmt.Sprintf("request %s is traced as %s", c.Request, traces[c.Request][0].Name)
+		}
+		if what != "" {
 			found = append(found, &Violation{Promise: ErrNotTraced, Name: c.Name, What: what, Calls: []*Call{c}})
 		}
 	}
+	for i := range h.Entries {
+		e := &h.Entries[i]
+		if e.Request == "" {
+			continue
+		}
+		if what := untraced(answer{e.Node, e.Request, e.Outcome, e.Begin, e.End}, traces[e.Request]); what != "" {
+			found = append(found, &Violation{Promise: ErrNotTraced, What: what + "\n\t" + e.String()})
+		}
+	}
 	return found
+}
+
+// Traced is how many answers there are whose traces are looked for.
+func (h *History) Traced() (count int) {
+	for _, c := range slices.Concat(pointers(h.Calls), pointers(h.Granted)) {
+		if c.Request != "" {
+			count++
+		}
+	}
+	for i := range h.Entries {
+		if h.Entries[i].Request != "" {
+			count++
+		}
+	}
+	return count
 }
 
 func pointers(calls []Call) []*Call {
@@ -66,22 +95,27 @@ func pointers(calls []Call) []*Call {
 	return all
 }
 
+// answer is what an answer tells that its trace must have, too.
+type answer struct {
+	node, request string // the node is empty where our client chose it
+	outcome       Outcome
+	begin, end    time.Duration
+}
+
 // untraced says what is wrong with the traces of an answered call; empty:
 // nothing.
-func untraced(c *Call, traces []*Trace) string {
+func untraced(a answer, traces []*Trace) string {
 	if len(traces) != 1 {
-		return fmt.Sprintf("request %s has %d traces", c.Request, len(traces))
+		return fmt.Sprintf("request %s has %d traces", a.request, len(traces))
 	}
 	t := traces[0]
 	switch {
-	case t.Node != c.Node:
-		return fmt.Sprintf("%s answered request %s, and %s traced it", c.Node, c.Request, t.Node)
-	case t.Name != traceNames[c.Op]:
-		return fmt.Sprintf("request %s is traced as %s", c.Request, t.Name)
-	case (t.Code == "200") != (c.Outcome == OK):
-		return fmt.Sprintf("request %s is traced with status %s", c.Request, t.Code)
-	case t.Recorded > c.End+traceSlack || t.Recorded < c.Begin-traceSlack:
-		return fmt.Sprintf("request %s was traced at %s", c.Request, t.Recorded)
+	case a.node != "" && t.Node != a.node:
+		return fmt.Sprintf("%s answered request %s, and %s traced it", a.node, a.request, t.Node)
+	case strings.HasPrefix(t.Code, "2") != (a.outcome == OK):
+		return fmt.Sprintf("request %s is traced with status %s", a.request, t.Code)
+	case t.Recorded > a.end+traceSlack || t.Recorded < a.begin-traceSlack:
+		return fmt.Sprintf("request %s was traced at %s", a.request, t.Recorded)
 	}
 	return ""
 }

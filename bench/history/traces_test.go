@@ -18,10 +18,15 @@ func TestTraces(t *testing.T) {
 				{Op: history.Encrypt, Node: "n2", Request: "r2", Begin: time.Second, End: 2 * time.Second, Outcome: history.Refused, Code: "KMS.0209", Name: "k"},
 				{Op: history.Encrypt, Node: "n2", Begin: time.Second, End: 2 * time.Second, Outcome: history.Unknown, Name: "k"},
 			},
+			Entries: []history.Entry{
+				{Subject: "s", Right: history.Token, Node: "n3", Request: "r4", Begin: time.Second, End: 2 * time.Second, Outcome: history.OK},
+				{Subject: "s", Right: history.Token, Node: "n3", Begin: time.Second, End: 2 * time.Second, Outcome: history.Unknown},
+			},
 			Traces: []history.Trace{
 				{Node: "n1", Request: "r1", Name: "createDataKey", Code: "200", Recorded: 1500 * time.Millisecond},
 				{Node: "n2", Request: "r2", Name: "encryptData", Code: "403", Recorded: 1500 * time.Millisecond},
 				{Node: "n2", Request: "r3", Name: "encryptData", Code: "200", Recorded: 1500 * time.Millisecond},
+				{Node: "n3", Request: "r4", Name: "deleteToken", Code: "204", Recorded: 1500 * time.Millisecond},
 			},
 		}
 		change(h)
@@ -49,7 +54,11 @@ func TestTraces(t *testing.T) {
 	f(func(h *history.History) { h.Traces[1].Code = "200" }, true)
 	f(func(h *history.History) { h.Traces[0].Recorded = 2100 * time.Millisecond }, true)
 	f(func(h *history.History) { h.Traces[0].Recorded = 900 * time.Millisecond }, true)
-	f(func(h *history.History) { h.Traces = nil }, false) // nobody looked
+	f(func(h *history.History) { h.Traces = h.Traces[:3] }, true)
+	f(func(h *history.History) { h.Traces[3].Node = "n1" }, true)
+	f(func(h *history.History) { h.Traces[3].Code = "401" }, true)
+	f(func(h *history.History) { h.Calls[1].Node = "" }, false) // our client chose it
+	f(func(h *history.History) { h.Traces = nil }, false)       // nobody looked
 }
 
 func TestLeaks(t *testing.T) {

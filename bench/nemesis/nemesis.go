@@ -18,7 +18,8 @@ var ErrNotRecovered = errors.New("the cluster did not recover")
 // Nemesis breaks one cluster.
 type Nemesis struct {
 	Processes []*Process
-	Network   *Network // nil: only kinds that need none
+	Links     Links    // nil: only kinds that need none
+	Operator  Operator // likewise
 	Recorder  *history.Recorder
 	// Leader is the id of the node that leads; empty when none is known.
 	Leader func(context.Context) string
@@ -37,10 +38,15 @@ func (n *Nemesis) Run(ctx context.Context, s *Schedule) error {
 	whole := context.WithoutCancel(ctx)
 	for done := 0; done < s.Round() || ctx.Err() == nil; done++ {
 		a := s.Next()
-		if err := n.act(whole, a); err != nil {
+		fault, err := n.act(whole, a)
+		if err != nil {
 			return errors.Join(fmt.Errorf("%s for %s: %w", a.Kind, a.Length, err), n.Heal())
 		}
-		if err := n.Recovered(whole); err != nil {
+		if err = n.Recovered(whole); err == nil {
+			fault.Served = n.Recorder.Now()
+		}
+		n.Recorder.Fault(fault)
+		if err != nil {
 			return fmt.Errorf("%w from %s for %s: %w", ErrNotRecovered, a.Kind, a.Length, err)
 		}
 		sleep(ctx, a.Gap)
@@ -50,8 +56,8 @@ func (n *Nemesis) Run(ctx context.Context, s *Schedule) error {
 
 // Heal starts, resumes and reconnects everything.
 func (n *Nemesis) Heal() error {
-	if n.Network != nil {
-		n.Network.Heal()
+	if n.Links != nil {
+		n.Links.Heal()
 	}
 	var problems []error
 	for _, p := range n.Processes {
@@ -60,8 +66,8 @@ func (n *Nemesis) Heal() error {
 	return errors.Join(problems...)
 }
 
-// act injects one fault, waits, heals it, and records it.
-func (n *Nemesis) act(ctx context.Context, a Action) error {
+// act injects one fault, waits, heals it, and tells it.
+func (n *Nemesis) act(ctx context.Context, a Action) (history.Fault, error) {
 	victims := n.victims(ctx, a)
 	ids := make([]string, len(victims))
 	for i, v := range victims {
@@ -71,25 +77,24 @@ func (n *Nemesis) act(ctx context.Context, a Action) error {
 	if n.Say != nil {
 		n.Say("%8s %s of %s for %s", fault.Begin.Round(time.Millisecond), a.Kind, strings.Join(ids, ", "), a.Length.Round(time.Millisecond))
 	}
-	if err := n.inject(ctx, a, victims); err != nil {
-		return err
+	detail, err := n.inject(ctx, a, victims)
+	if err != nil {
+		return fault, err
 	}
-	sleep(ctx, a.Length)
 	if err := n.Heal(); err != nil {
-		return err
+		return fault, err
 	}
-	fault.End = n.Recorder.Now()
-	n.Recorder.Fault(fault)
-	return nil
+	fault.End, fault.Detail = n.Recorder.Now(), detail
+	return fault, nil
 }
 
 // victims are the nodes that a fault meets.
 func (n *Nemesis) victims(ctx context.Context, a Action) []*Process {
 	chosen := n.Processes[a.Victim%len(n.Processes)]
 	switch a.Kind {
-	case KillAll:
+	case KillAll, StormAll, Shatter, OneWayRing, Swizzle, SlowNetwork, Lossy, TransferStorm:
 		return n.Processes
-	case KillLeader, StopLeader, PauseLeader, IsolateLeader, MuteLeader, DeafenLeader, StopDeaf:
+	case KillLeader, StopLeader, PauseLeader, IsolateLeader, MuteLeader, DeafenLeader, StopDeaf, Flap:
 		leader := n.Leader(ctx)
 		if i := slices.IndexFunc(n.Processes, func(p *Process) bool { return p.ID() == leader }); i >= 0 {
 			return n.Processes[i : i+1]
@@ -114,54 +119,51 @@ const (
 	stormLife  = 400 * time.Millisecond
 )
 
-func (n *Nemesis) inject(ctx context.Context, a Action, victims []*Process) error {
+// inject injects a fault and returns when it is time to heal it. detail is what
+// else there is to be told of it.
+func (n *Nemesis) inject(ctx context.Context, a Action, victims []*Process) (detail string, err error) {
+	switch {
+	case slices.Contains(ProcessKinds(), a.Kind):
+		err = n.trouble(ctx, a, victims)
+	case slices.Contains(OperatorKinds(), a.Kind):
+		if n.Operator == nil {
+			return "", errors.New("there is nobody to operate the cluster")
+		}
+		return n.operate(ctx, a, victims)
+	default:
+		if n.Links == nil {
+			return "", errors.New("there is no network to cut")
+		}
+		err = n.cut(ctx, a, victims)
+	}
+	if err == nil {
+		sleep(ctx, a.Length)
+	}
+	return "", err
+}
+
+// trouble does something to processes.
+func (n *Nemesis) trouble(ctx context.Context, a Action, victims []*Process) error {
 	first := victims[0]
 	switch a.Kind {
-	case KillLeader, KillOne, KillAll:
-		var problems []error
-		for _, v := range victims {
-			problems = append(problems, v.Kill())
-		}
-		return errors.Join(problems...)
 	case StopLeader:
 		return first.Stop(stopPatience)
-	case Storm:
-		for i := range stormLives {
-			if err := errors.Join(first.Kill(), first.Start()); err != nil {
+	case PauseLeader, PauseOne:
+		return first.Pause()
+	case Storm, StormAll:
+		for i := range stormLives * len(victims) {
+			v := victims[i%len(victims)]
+			if err := errors.Join(v.Kill(), v.Start()); err != nil {
 				return err
 			}
 			sleep(ctx, stormLife/4+time.Duration((a.Victim+i*7919)%int(stormLife/time.Millisecond))*time.Millisecond)
 		}
-		return first.Kill()
-	case PauseLeader, PauseOne:
-		return first.Pause()
 	}
-	if n.Network == nil {
-		return errors.New("there is no network to cut")
+	var problems []error
+	for _, v := range victims {
+		problems = append(problems, v.Kill())
 	}
-	n.cut(a.Kind, victims)
-	if a.Kind == StopDeaf {
-		sleep(ctx, deafBeforeStop)
-		return first.Stop(stopPatience)
-	}
-	return nil
-}
-
-// cut cuts the network between the victims and the others, or between two.
-func (n *Nemesis) cut(kind Kind, victims []*Process) {
-	first := victims[0].ID()
-	for _, p := range n.Processes {
-		other := p.ID()
-		if other == first || kind == SplitPair && other != victims[1].ID() {
-			continue
-		}
-		if kind != DeafenLeader && kind != StopDeaf {
-			n.Network.Cut(first, other)
-		}
-		if kind != MuteLeader {
-			n.Network.Cut(other, first)
-		}
-	}
+	return errors.Join(problems...)
 }
 
 // sleep waits for d, or less if ctx ends.

@@ -238,6 +238,41 @@ func TestACutHoldsBackAndHealingDelivers(t *testing.T) {
 	network.Cut("a", "b") // Close must not wait for it
 }
 
+func TestAnImpairedLinkIsLateAndKeepsTheOrder(t *testing.T) {
+	network := nemesis.NewNetwork(func(*net.TCPAddr) string { return "a" })
+	t.Cleanup(network.Close)
+	relay := free(t)
+	must(t, network.Relay("b", relay, echo(t)))
+	conn, err := net.Dial("tcp", relay)
+	must(t, err)
+	t.Cleanup(func() { conn.Close() })
+	took := func() time.Duration {
+		t.Helper()
+		begin := time.Now()
+		for _, text := range []string{"one.", "two."} {
+			_, err := io.WriteString(conn, text)
+			must(t, err)
+		}
+		buf := make([]byte, 8)
+		_, err := io.ReadFull(conn, buf)
+		if must(t, err); string(buf) != "one.two." {
+			t.Fatalf("came back as %q", buf)
+		}
+		return time.Since(begin)
+	}
+	const late = 150 * time.Millisecond
+	network.Impair("a", "b", nemesis.Impairment{Delay: late, Jitter: late})
+	network.Impair("b", "a", nemesis.Impairment{Delay: late})
+	if d := took(); d < 2*late {
+		t.Errorf("it took %s", d)
+	}
+	network.Heal()
+	network.Impair("a", "b", nemesis.Impairment{Loss: 0.999})
+	if d := took(); d < 200*time.Millisecond {
+		t.Errorf("what was lost took %s", d)
+	}
+}
+
 func TestAConnectionIsItsProcesses(t *testing.T) {
 	s := starter(t)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -294,12 +329,14 @@ func TestASeedGivesOneSchedule(t *testing.T) {
 func cluster(t *testing.T) *nemesis.Nemesis {
 	t.Helper()
 	s := starter(t)
+	network := nemesis.NewNetwork(func(*net.TCPAddr) string { return "" })
 	n := &nemesis.Nemesis{
-		Network:  nemesis.NewNetwork(func(*net.TCPAddr) string { return "" }),
+		Links:    network,
+		Operator: &operator{down: func(string) bool { return true }},
 		Recorder: history.NewRecorder(),
 		Leader:   func(context.Context) string { return "n2" },
 	}
-	t.Cleanup(n.Network.Close)
+	t.Cleanup(network.Close)
 	for _, id := range []string{"n1", "n2", "n3"} {
 		n.Processes = append(n.Processes, process(t, s, id, "wait"))
 	}
@@ -319,7 +356,7 @@ func TestEveryKindIsInjectedRecordedAndHealed(t *testing.T) {
 	n := cluster(t)
 	ended, end := context.WithCancel(context.Background())
 	end() // one round, and no waits between
-	kinds := slices.Concat(nemesis.ProcessKinds(), nemesis.NetworkKinds())
+	kinds := slices.Concat(nemesis.ProcessKinds(), nemesis.NetworkKinds(), nemesis.OperatorKinds())
 	must(t, n.Run(ended, nemesis.NewSchedule(1, time.Millisecond, kinds...)), n.Recovered(ended))
 	faults := n.Recorder.History().Faults
 	if len(faults) != len(kinds) {
@@ -328,17 +365,58 @@ func TestEveryKindIsInjectedRecordedAndHealed(t *testing.T) {
 	for _, f := range faults {
 		want := 1
 		switch nemesis.Kind(f.Kind) {
-		case nemesis.KillAll:
+		case nemesis.KillAll, nemesis.StormAll, nemesis.Shatter, nemesis.OneWayRing, nemesis.Swizzle, nemesis.SlowNetwork, nemesis.Lossy, nemesis.TransferStorm:
 			want = 3
 		case nemesis.SplitPair:
 			want = 2
 		}
-		if len(f.Nodes) != want || f.End-f.Begin < 100*time.Millisecond {
+		at := !slices.Contains(nemesis.OperatorKinds(), nemesis.Kind(f.Kind))
+		if len(f.Nodes) != want || at && f.End-f.Begin < 100*time.Millisecond || f.Served < f.End {
 			t.Errorf("recorded %+v", f)
 		}
 		if strings.HasSuffix(f.Kind, "-leader") && f.Nodes[0] != "n2" {
 			t.Errorf("%s met %v", f.Kind, f.Nodes)
 		}
+	}
+}
+
+// operator counts what it is asked for.
+type operator struct {
+	transfers, demoted, promoted, replaced, compacted int
+	down                                              func(id string) bool
+}
+
+func (o *operator) Transfer(context.Context) error {
+	if o.transfers++; o.transfers%2 == 0 {
+		return errors.New("an election is under way")
+	}
+	return nil
+}
+func (o *operator) Demote(context.Context, string) error            { o.demoted++; return nil }
+func (o *operator) Promote(context.Context, string) error           { o.promoted++; return nil }
+func (o *operator) Replace(context.Context, *nemesis.Process) error { o.replaced++; return nil }
+func (o *operator) Compact(_ context.Context, without string) error {
+	if o.compacted++; !o.down(without) {
+		return errors.New(without + " is up")
+	}
+	return nil
+}
+
+func TestAnOperatorIsAskedAtABadTime(t *testing.T) {
+	n := cluster(t)
+	o := &operator{down: func(id string) bool {
+		return slices.ContainsFunc(n.Processes, func(p *nemesis.Process) bool { return p.ID() == id && p.PID() == 0 })
+	}}
+	n.Operator = o
+	ended, end := context.WithCancel(context.Background())
+	end()
+	must(t, n.Run(ended, nemesis.NewSchedule(1, time.Millisecond, nemesis.OperatorKinds()...)), n.Recovered(ended))
+	if o.transfers < 3 || o.demoted != 1 || o.promoted != 1 || o.replaced != 1 || o.compacted != 1 {
+		t.Errorf("it was asked for %+v", o)
+	}
+	n.Operator = nil
+	if err := n.Run(ended, nemesis.NewSchedule(1, time.Millisecond, nemesis.DemoteOne)); err == nil {
+		t.Error("a demotion without an operator")
 	}
 }
 
@@ -351,7 +429,7 @@ func TestAClusterThatDoesNotRecover(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	must(t, healed(context.Background()))
-	n.Network = nil
+	n.Links = nil
 	if err := n.Run(context.Background(), nemesis.NewSchedule(1, time.Millisecond, nemesis.SplitPair)); err == nil {
 		t.Error("a partition without a network")
 	}

@@ -1,11 +1,14 @@
 package nemesis
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // Network carries what the nodes send to one another over TCP, so that it can
@@ -64,10 +67,15 @@ func (n *Network) Relay(node, listen, target string) error {
 // Unknown is how many connections came from no known node.
 func (n *Network) Unknown() int64 { return n.unknowns.Load() }
 
-// Cut holds back what goes from one node to another.
+// Cut implements [Links].
 func (n *Network) Cut(from, to string) { n.gate(direction{from, to}).shut() }
 
-// Heal opens all directions.
+// Impair implements [Links]. What is carried here has arrived once already, so
+// a loss is what TCP makes of one: everything behind it waits until it was sent
+// again, which takes twice as long with every loss in a row.
+func (n *Network) Impair(from, to string, by Impairment) { n.gate(direction{from, to}).impair(by) }
+
+// Heal implements [Links].
 func (n *Network) Heal() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -145,34 +153,88 @@ func (n *Network) carry(conn net.Conn, node, target string) {
 	back.Wait()
 }
 
+// chunk is what was read at once, and when it is due.
+type chunk struct {
+	bytes []byte
+	due   time.Time
+}
+
+const (
+	chunkBytes = 32 << 10
+	maxChunks  = 64 // that are under way in one direction of one connection
+)
+
 // pump copies until one side ends, and then ends both: what a node that is
 // gone has not received is lost.
 func pump(to, from net.Conn, g *gate) {
-	defer to.Close()
-	defer from.Close()
-	buf := make([]byte, 32<<10)
+	under := make(chan chunk, maxChunks)
+	var writing sync.WaitGroup
+	writing.Go(func() {
+		defer to.Close()
+		defer from.Close()
+		failed := false
+		for c := range under {
+			if failed {
+				continue
+			}
+			time.Sleep(time.Until(c.due))
+			g.pass()
+			_, err := to.Write(c.bytes)
+			if failed = err != nil; failed {
+				to.Close()
+				from.Close()
+			}
+		}
+	})
+	buf := make([]byte, chunkBytes)
 	for {
 		size, err := from.Read(buf)
-		g.pass()
-		if _, failed := to.Write(buf[:size]); failed != nil {
-			return
+		if size > 0 {
+			under <- chunk{bytes.Clone(buf[:size]), g.due()}
 		}
 		if err != nil {
-			return // mostly io.EOF
+			break // mostly io.EOF
 		}
 	}
+	close(under)
+	writing.Wait()
 }
 
-// gate lets things pass while it is open.
+// gate lets things pass while it is open, when they are due.
 type gate struct {
 	mu     sync.Mutex
 	opened chan struct{} // closed while the gate is open
+	by     Impairment
 }
 
 func newGate() *gate {
 	g := &gate{opened: make(chan struct{})}
 	close(g.opened)
 	return g
+}
+
+// firstRetry is how long TCP waits at least before it sends again.
+const firstRetry = 200 * time.Millisecond
+
+// due is when what comes now is to go on.
+func (g *gate) due() time.Time {
+	g.mu.Lock()
+	by := g.by
+	g.mu.Unlock()
+	wait := by.Delay
+	if by.Jitter > 0 {
+		wait += rand.N(by.Jitter)
+	}
+	for retry := firstRetry; rand.Float64() < by.Loss && retry < 16*firstRetry; retry *= 2 {
+		wait += retry
+	}
+	return time.Now().Add(wait)
+}
+
+func (g *gate) impair(by Impairment) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.by = by
 }
 
 func (g *gate) pass() {
@@ -192,9 +254,11 @@ func (g *gate) shut() {
 	}
 }
 
+// open opens the gate and lets everything through at once.
 func (g *gate) open() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	g.by = Impairment{}
 	select {
 	case <-g.opened:
 	default:

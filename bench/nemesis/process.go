@@ -147,6 +147,16 @@ func (p *Process) Crashes() []string {
 	return append([]string(nil), p.crashes...)
 }
 
+// MayEnd says that the present process may end by itself: something was done
+// that it has to end for.
+func (p *Process) MayEnd() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.life != nil {
+		p.life.asked = true
+	}
+}
+
 // Kill ends the process at once (SIGKILL) and returns when it is gone.
 func (p *Process) Kill() error { return p.end(syscall.SIGKILL, 0) }
 

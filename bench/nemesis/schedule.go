@@ -24,17 +24,39 @@ const (
 	DeafenLeader  Kind = "deafen-leader"  // they hear it, it does not hear them
 	SplitPair     Kind = "split-pair"     // two followers' worth of nodes cannot reach each other; the rest reach both
 	StopDeaf      Kind = "stop-deaf"      // a leader is deafened and, before it hears again, stopped: what it has under way may be done
+
+	StormAll    Kind = "storm-all"    // all nodes are killed and started again, over and over, each when it is its turn
+	MuteOne     Kind = "mute-one"     // any node hears the others, they do not hear it
+	DeafenOne   Kind = "deafen-one"   //
+	Shatter     Kind = "shatter"      // no node reaches any other
+	OneWayRing  Kind = "one-way-ring" // of any two neighbours in a ring of all nodes only one hears the other
+	Flap        Kind = "flap"         // the leader is cut off and back, over and over
+	Swizzle     Kind = "swizzle"      // links fall silent one by one, and come back in another order
+	SlowNetwork Kind = "slow-network" // everything arrives late, and not evenly so
+	SlowOne     Kind = "slow-one"     // what goes to and from one node arrives very late
+	Lossy       Kind = "lossy"        // a part of what is sent is lost
+
+	TransferStorm Kind = "transfer-storm" // leadership is handed on every second
+	DemoteOne     Kind = "demote-one"     // a node loses its vote, and gets it back
+	ReplaceOne    Kind = "replace-one"    // a node is removed, emptied, and joins anew
+	LeaveBehind   Kind = "leave-behind"   // a node is down until the others' logs do not reach back to where it was
 )
 
 // ProcessKinds are those that need no network of their own.
 func ProcessKinds() []Kind {
-	return []Kind{KillLeader, KillOne, KillAll, StopLeader, Storm, PauseLeader, PauseOne}
+	return []Kind{KillLeader, KillOne, KillAll, StopLeader, Storm, StormAll, PauseLeader, PauseOne}
 }
 
-// NetworkKinds are those that need a [Network].
+// NetworkKinds are those that need [Links].
 func NetworkKinds() []Kind {
-	return []Kind{IsolateLeader, IsolateOne, MuteLeader, DeafenLeader, SplitPair, StopDeaf}
+	return []Kind{
+		IsolateLeader, IsolateOne, MuteLeader, DeafenLeader, SplitPair, StopDeaf,
+		MuteOne, DeafenOne, Shatter, OneWayRing, Flap, Swizzle, SlowNetwork, SlowOne, Lossy,
+	}
 }
+
+// OperatorKinds are those that need an [Operator].
+func OperatorKinds() []Kind { return []Kind{TransferStorm, DemoteOne, ReplaceOne, LeaveBehind} }
 
 // Action is one planned fault.
 type Action struct {

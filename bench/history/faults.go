@@ -1,0 +1,62 @@
+package history
+
+import (
+	"fmt"
+	"slices"
+	"time"
+)
+
+// returnsWithin is how long after a healing every node serves again at the
+// latest. It bounds a hang, not a performance: the machine may be slow and busy.
+const returnsWithin = 90 * time.Second
+
+// notServing is P11: after every fault, once it was healed, all nodes served.
+func notServing(h *History) []*Violation {
+	var found []*Violation
+	for i := range h.Faults {
+		f := &h.Faults[i]
+		switch {
+		case f.Served == 0:
+			found = append(found, &Violation{Promise: ErrNotServing, What: fmt.Sprintf("after %s, healed at %s, not every node ever served", f.Kind, f.End)})
+		case f.Served-f.End > returnsWithin:
+			found = append(found, &Violation{Promise: ErrNotServing, What: fmt.Sprintf("after %s, healed at %s, every node served only at %s", f.Kind, f.End, f.Served)})
+		}
+	}
+	return found
+}
+
+// installedAgain is P13: from the beginning of a fault until every node serves
+// again, a node takes one snapshot as its state, and another only where
+// leadership has changed meanwhile.
+func installedAgain(h *History) []*Violation {
+	var found []*Violation
+	for i := range h.Faults {
+		f := &h.Faults[i]
+		taken := make(map[string]int)
+		for _, install := range h.Installs {
+			if install.At >= f.Begin && install.At <= f.Served {
+				taken[install.Node]++
+			}
+		}
+		allowed := max(1, h.termsIn(f.Begin, f.Served))
+		for node, count := range taken {
+			if count > allowed {
+				found = append(found, &Violation{
+					Promise: ErrInstalledAgain, What: fmt.Sprintf("%s took %d snapshots around %s at %s, with leaders of %d terms", node, count, f.Kind, f.Begin, allowed),
+				})
+			}
+		}
+	}
+	return found
+}
+
+// termsIn is how many terms were seen at some time between two.
+func (h *History) termsIn(begin, end time.Duration) int {
+	var terms []uint64
+	for _, s := range h.Statuses {
+		if s.End >= begin && s.Begin <= end && !slices.Contains(terms, s.Term) {
+			terms = append(terms, s.Term)
+		}
+	}
+	return len(terms)
+}
