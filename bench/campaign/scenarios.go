@@ -8,8 +8,14 @@ import (
 )
 
 // Torture returns the names of the scenarios that torture goes through, again
-// and again; together they have every kind of fault.
-func Torture() []string { return []string{"long", "links", "operator"} }
+// and again; together they have every kind of fault that is possible here.
+func Torture() []string {
+	names := []string{"long", "links", "operator"}
+	if nemesis.DiskTrouble() == nil {
+		names = append(names, "disk")
+	}
+	return names
+}
 
 // Scenarios are the scenarios by name. "short" is for every test run; those that
 // neither it nor [Torture] names show a bug of TRACK-RECORD.md again.
@@ -37,6 +43,10 @@ func Scenarios() map[string]Scenario {
 		{
 			Name: "operator", Nodes: 3, Workers: 10, Load: 45 * time.Second, Longest: 4 * time.Second, Successes: 300,
 			Kinds: slices.Concat(nemesis.OperatorKinds(), []nemesis.Kind{nemesis.KillLeader, nemesis.SlowNetwork}),
+		},
+		{
+			Name: "disk", Nodes: 3, Workers: 10, Load: 40 * time.Second, Longest: 4 * time.Second, Successes: 200,
+			Kinds: slices.Concat(nemesis.DiskKinds(), []nemesis.Kind{nemesis.KillLeader}),
 		},
 		{
 			Name: "deaf", Nodes: 3, Workers: 12, Load: 40 * time.Second, Longest: time.Second, Successes: 500,

@@ -52,8 +52,8 @@ func notTraced(h *History) (found []*Violation) {
 		if c.Request == "" {
 			continue // no answer came, or our client has asked, which tells of refusals only
 		}
-		what := untraced(answer{c.Node, c.Request, c.Outcome, c.Begin, c.End}, traces[c.Request])
-		if what == "" && traces[c.Request][0].Name != traceNames[c.Op] {
+		what := untraced(answer{c.Node, c.Request, c.Outcome, c.Error, c.Begin, c.End}, traces[c.Request])
+		if what == "" && len(traces[c.Request]) > 0 && traces[c.Request][0].Name != traceNames[c.Op] {
 			what = fmt.Sprintf("request %s is traced as %s", c.Request, traces[c.Request][0].Name)
 		}
 		if what != "" {
@@ -65,7 +65,7 @@ func notTraced(h *History) (found []*Violation) {
 		if e.Request == "" {
 			continue
 		}
-		if what := untraced(answer{e.Node, e.Request, e.Outcome, e.Begin, e.End}, traces[e.Request]); what != "" {
+		if what := untraced(answer{e.Node, e.Request, e.Outcome, e.Error, e.Begin, e.End}, traces[e.Request]); what != "" {
 			found = append(found, &Violation{Promise: ErrNotTraced, What: what + "\n\t" + e.String()})
 		}
 	}
@@ -99,12 +99,24 @@ func pointers(calls []Call) []*Call {
 type answer struct {
 	node, request string // the node is empty where our client chose it
 	outcome       Outcome
+	words         string
 	begin, end    time.Duration
 }
 
+// noTrace is in the words of an answer that is given for want of a trace: the
+// node's disk is full or fails.
+const noTrace = "its trace could not be written"
+
 // untraced says what is wrong with the traces of an answered call; empty:
-// nothing.
+// nothing. An answer that says that there is no trace has none, or one that may
+// not be durable and tells of what was not answered.
 func untraced(a answer, traces []*Trace) string {
+	if a.outcome != OK && strings.Contains(a.words, noTrace) {
+		if len(traces) > 1 {
+			return fmt.Sprintf("request %s has %d traces, and was answered for want of one", a.request, len(traces))
+		}
+		return ""
+	}
 	if len(traces) != 1 {
 		return fmt.Sprintf("request %s has %d traces", a.request, len(traces))
 	}

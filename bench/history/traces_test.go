@@ -58,7 +58,13 @@ func TestTraces(t *testing.T) {
 	f(func(h *history.History) { h.Traces[3].Node = "n1" }, true)
 	f(func(h *history.History) { h.Traces[3].Code = "401" }, true)
 	f(func(h *history.History) { h.Calls[1].Node = "" }, false) // our client chose it
-	f(func(h *history.History) { h.Traces = nil }, false)       // nobody looked
+	without := func(h *history.History) {
+		h.Calls[1].Error = "this call is not answered: its trace could not be written"
+	}
+	f(func(h *history.History) { without(h); h.Traces = append(h.Traces[:1], h.Traces[2:]...) }, false)
+	f(func(h *history.History) { without(h); h.Traces[1].Code = "200" }, false)
+	f(func(h *history.History) { without(h); h.Traces = append(h.Traces, h.Traces[1]) }, true)
+	f(func(h *history.History) { h.Traces = nil }, false) // nobody looked
 }
 
 func TestLeaks(t *testing.T) {

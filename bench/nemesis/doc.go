@@ -1,5 +1,6 @@
 // Package nemesis breaks a cluster on purpose: it kills, pauses and restarts
-// its processes, cuts and slows down its network, and has its members change and
+// its processes, cuts and slows down its network, makes its
+// disks slow or fail, and has its members change and
 // its leadership handed on at a bad time, by a schedule drawn from a seed.
 //
 // What it promises: every fault is recorded with the clock of the calls' history

@@ -130,6 +130,8 @@ func (n *Nemesis) inject(ctx context.Context, a Action, victims []*Process) (det
 			return "", errors.New("there is nobody to operate the cluster")
 		}
 		return n.operate(ctx, a, victims)
+	case slices.Contains(DiskKinds(), a.Kind):
+		return "", n.disk(ctx, a, victims[0])
 	default:
 		if n.Links == nil {
 			return "", errors.New("there is no network to cut")

@@ -36,6 +36,13 @@ func child(args []string) {
 	switch args[0] {
 	case "fail":
 		os.Exit(3)
+	case "sync": // ends when what it writes does not get durable
+		file, err := os.Create(args[1])
+		for err == nil {
+			time.Sleep(time.Millisecond)
+			err = file.Sync()
+		}
+		os.Exit(4)
 	case "dial":
 		conn, err := net.Dial("tcp", args[1])
 		if err != nil {
@@ -432,5 +439,29 @@ func TestAClusterThatDoesNotRecover(t *testing.T) {
 	n.Links = nil
 	if err := n.Run(context.Background(), nemesis.NewSchedule(1, time.Millisecond, nemesis.SplitPair)); err == nil {
 		t.Error("a partition without a network")
+	}
+}
+
+// A disk that is slow leaves a process as it is; one that fails must end it,
+// and whoever goes on is found.
+func TestADiskFails(t *testing.T) {
+	if err := nemesis.DiskTrouble(); err != nil {
+		t.Skip(err)
+	}
+	file := filepath.Join(t.TempDir(), "synced")
+	n := cluster(t)
+	s := starter(t)
+	n.Processes = []*nemesis.Process{process(t, s, "n1", "sync", file)}
+	must(t, n.Heal())
+	ended, end := context.WithCancel(context.Background())
+	end() // one fault of the kind
+	first := n.Processes[0].PID()
+	must(t, n.Run(ended, nemesis.NewSchedule(1, time.Millisecond, nemesis.SlowDisk)))
+	if n.Processes[0].PID() != first {
+		t.Error("a slow disk has ended the process")
+	}
+	must(t, n.Run(ended, nemesis.NewSchedule(1, time.Millisecond, nemesis.FailDisk)))
+	if n.Processes[0].PID() == first || len(n.Processes[0].Crashes()) > 0 {
+		t.Errorf("after a disk that failed it is %d, %d before; crashes: %v", n.Processes[0].PID(), first, n.Processes[0].Crashes())
 	}
 }
