@@ -45,6 +45,9 @@ type Scenario struct {
 	// Revokers take rights away; 0: nobody does. Revocations of every kind must
 	// be acknowledged and seen, so many of each.
 	Revokers, Revocations int
+	// Module is that of the nodes: soft when empty, or pkcs11, which takes
+	// [Config.Device].
+	Module string
 }
 
 // Config is one run of a scenario.
@@ -52,7 +55,10 @@ type Config struct {
 	Scenario Scenario
 	Seed     uint64
 	Kmsd     string // the program
-	Dir      string // empty, and short enough for Unix sockets; what is left in it is the caller's
+	// Device makes, in a directory, a PKCS #11 library that forwards to another
+	// one and misbehaves when it is told to.
+	Device func(dir, library string) (path string, device nemesis.Device, err error)
+	Dir    string // empty, and short enough for Unix sockets; what is left in it is the caller's
 	// Say is told what is going on; nil: nobody.
 	Say func(format string, args ...any)
 }
@@ -64,7 +70,7 @@ const calm = time.Second
 // there is no report. After a failure Dir also holds history.jsonl, report.txt
 // and drawings of the calls that cannot be put in order.
 func Run(ctx context.Context, cfg Config) (*Report, error) {
-	c, err := found(ctx, cfg.Kmsd, cfg.Dir, cfg.Scenario.Nodes)
+	c, err := found(ctx, cfg)
 	if err != nil {
 		return nil, err
 	}
@@ -219,6 +225,7 @@ func (r *run) breakThings(ctx context.Context) error {
 	n := &nemesis.Nemesis{
 		Processes: r.cluster.processes, Links: r.cluster.network, Recorder: r.recorder,
 		Operator: &operator{cluster: r.cluster, keys: r.granting.grantee},
+		Devices:  r.cluster.devices,
 		Leader:   r.cluster.leader, Recovered: r.cluster.ready, Say: r.cfg.Say,
 	}
 	return n.Run(ctx, nemesis.NewSchedule(r.cfg.Seed, r.cfg.Scenario.Longest, r.cfg.Scenario.Kinds...))

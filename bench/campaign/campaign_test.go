@@ -13,6 +13,8 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/raftkms/raftkms/bench/campaign"
+	"github.com/raftkms/raftkms/bench/nemesis"
+	"github.com/raftkms/raftkms/hsm/hsmtest/faultylib"
 )
 
 // kmsd is the path of the program under test.
@@ -84,6 +86,15 @@ func TestRevocations(t *testing.T) {
 	run(t, campaign.Scenarios()["rights"], rand.Uint64N(1_000_000))
 }
 
+// faulty makes a library that misbehaves when it is told to.
+func faulty(dir, library string) (string, nemesis.Device, error) {
+	d, err := faultylib.New(dir, library)
+	if err != nil {
+		return "", nil, err
+	}
+	return d.Path, d, nil
+}
+
 // run runs one campaign. Its directory stays where it failed.
 func run(t *testing.T, s campaign.Scenario, seed uint64) {
 	t.Helper()
@@ -94,7 +105,7 @@ func run(t *testing.T, s campaign.Scenario, seed uint64) {
 	t.Logf("%s campaign with RAFTKMS_SEED=%d in %s", s.Name, seed, dir)
 	report, err := campaign.Run(context.Background(), campaign.Config{
 		Scenario: s, Seed: seed, Kmsd: kmsd, Dir: dir,
-		Say: t.Logf,
+		Say: t.Logf, Device: faulty,
 	})
 	if report != nil {
 		t.Log("\n" + report.String())

@@ -2,6 +2,7 @@ package campaign
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -45,12 +47,14 @@ type cluster struct {
 	processes []*nemesis.Process
 	sockets   []*admin.Socket
 	network   *nemesis.Network
+	devices   map[string]nemesis.Device
 	fresh     []atomic.Int64 // how often each node has begun anew
 }
 
 // found makes a cluster in dir with kmsd dev, and starts its nodes again as
 // processes of its own. Close ends it.
-func found(ctx context.Context, kmsd, dir string, nodes int) (*cluster, error) {
+func found(ctx context.Context, cfg Config) (*cluster, error) {
+	kmsd, dir, nodes, module := cfg.Kmsd, cfg.Dir, cfg.Scenario.Nodes, cmp.Or(cfg.Scenario.Module, softModule)
 	ctx, cancel := context.WithTimeout(ctx, foundPatience)
 	defer cancel()
 	port, err := freePort(nodes)
@@ -70,12 +74,17 @@ func found(ctx context.Context, kmsd, dir string, nodes int) (*cluster, error) {
 		return ""
 	})
 	for i, p := range c.processes {
-		if err := c.layOut(p.ID(), port+portsPerNode*i); err != nil {
+		if err := c.layOut(p.ID(), module, port+portsPerNode*i); err != nil {
 			c.close()
 			return nil, err
 		}
 	}
-	err = c.runDev(ctx, kmsd, nodes, port)
+	err = c.runDev(ctx, kmsd, module, nodes, port)
+	for i, p := range c.processes {
+		if err == nil && module != softModule {
+			err = c.misfit(p.ID(), port+portsPerNode*i, cfg.Device)
+		}
+	}
 	for _, p := range c.processes {
 		if err == nil {
 			err = p.Start()
@@ -102,7 +111,10 @@ keys: {deletion_minimum: 1s, erasure_pause: 1s}
 `
 
 // layOut writes a node's configuration and starts the relay to it.
-func (c *cluster) layOut(id string, port int) error {
+func (c *cluster) layOut(id, module string, port int) error {
+	if module != softModule {
+		return c.network.Relay(id, loopback(port+relayPort), loopback(port+clusterPort))
+	}
 	dir := filepath.Join(c.dir, id)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("making the directory of %s: %w", id, err)
@@ -114,10 +126,45 @@ func (c *cluster) layOut(id string, port int) error {
 	return c.network.Relay(id, loopback(port+relayPort), loopback(port+clusterPort))
 }
 
+// softModule is the module that needs no device.
+const softModule = "soft"
+
+// misfit gives a node that kmsd dev has laid out an HSM that misbehaves, has it
+// advertise the relay to it, and erase as soon as the others do.
+func (c *cluster) misfit(id string, port int, device func(dir, library string) (string, nemesis.Device, error)) error {
+	dir := filepath.Join(c.dir, id)
+	path := filepath.Join(dir, "kmsd.yaml")
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return fmt.Errorf("reading the configuration of %s: %w", id, err)
+	}
+	_, after, _ := strings.Cut(string(text), "library: ")
+	library, _, found := strings.Cut(after, "\n")
+	if !found || device == nil {
+		return fmt.Errorf("%s has no PKCS #11 library, or there is none that misbehaves", id)
+	}
+	faulty, d, err := device(dir, library)
+	if err != nil {
+		return err
+	}
+	if c.devices == nil {
+		c.devices = make(map[string]nemesis.Device)
+	}
+	c.devices[id] = d
+	changed := strings.NewReplacer(
+		"library: "+library, "library: "+faulty,
+		"advertise: "+loopback(port+clusterPort), "advertise: "+loopback(port+relayPort),
+	).Replace(string(text))
+	if err := os.WriteFile(path, []byte(changed), 0o600); err != nil {
+		return fmt.Errorf("writing the configuration of %s: %w", id, err)
+	}
+	return nil
+}
+
 // runDev has kmsd dev make the cluster, and ends it.
-func (c *cluster) runDev(ctx context.Context, kmsd string, nodes, port int) error {
+func (c *cluster) runDev(ctx context.Context, kmsd, module string, nodes, port int) error {
 	dev := c.starter.NewProcess("kmsd dev", filepath.Join(c.dir, "dev.log"),
-		kmsd, "dev", "--dir", c.dir, "--nodes", strconv.Itoa(nodes), "--module", "soft", "--port", strconv.Itoa(port))
+		kmsd, "dev", "--dir", c.dir, "--nodes", strconv.Itoa(nodes), "--module", module, "--port", strconv.Itoa(port))
 	if err := dev.Start(); err != nil {
 		return err
 	}

@@ -10,7 +10,7 @@ import (
 // Torture returns the names of the scenarios that torture goes through, again
 // and again; together they have every kind of fault that is possible here.
 func Torture() []string {
-	names := []string{"long", "links", "operator"}
+	names := []string{"long", "links", "operator", "hsm"}
 	if nemesis.DiskTrouble() == nil {
 		names = append(names, "disk")
 	}
@@ -47,6 +47,10 @@ func Scenarios() map[string]Scenario {
 		{
 			Name: "disk", Nodes: 3, Workers: 10, Load: 40 * time.Second, Longest: 4 * time.Second, Successes: 200,
 			Kinds: slices.Concat(nemesis.DiskKinds(), []nemesis.Kind{nemesis.KillLeader}),
+		},
+		{
+			Name: "hsm", Nodes: 3, Workers: 8, Load: 40 * time.Second, Longest: 4 * time.Second, Successes: 100, Module: "pkcs11",
+			Kinds: slices.Concat(nemesis.DeviceKinds(), []nemesis.Kind{nemesis.KillLeader}),
 		},
 		{
 			Name: "deaf", Nodes: 3, Workers: 12, Load: 40 * time.Second, Longest: time.Second, Successes: 500,

@@ -3,6 +3,7 @@ package history
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -59,4 +60,25 @@ func (h *History) termsIn(begin, end time.Duration) int {
 		}
 	}
 	return len(terms)
+}
+
+// unanswered is how long a call may be without an answer before it counts as
+// hung: as long as a node tries at most to serve a call.
+const unanswered = 20 * time.Second
+
+// hung is P12: a node whose HSM is gone, or slow, still answers whoever calls.
+func hung(h *History) []*Violation {
+	var found []*Violation
+	for i := range h.Faults {
+		f := &h.Faults[i]
+		if !strings.HasPrefix(f.Kind, "hsm-") {
+			continue
+		}
+		for _, c := range slices.Concat(pointers(h.Calls), pointers(h.Granted)) {
+			if c.Begin >= f.Begin && c.Begin <= f.End && slices.Contains(f.Nodes, c.Node) && c.Outcome == Unknown && c.Code == "" && c.End-c.Begin > unanswered {
+				found = append(found, &Violation{Promise: ErrHung, Name: c.Name, Calls: []*Call{c}, What: fmt.Sprintf("of %s at %s", f.Kind, f.Begin)})
+			}
+		}
+	}
+	return found
 }

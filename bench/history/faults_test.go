@@ -87,3 +87,23 @@ func TestANodeThatBeganAnewHasNoTerm(t *testing.T) {
 		t.Errorf("%d violations where it did not begin anew", got)
 	}
 }
+
+func TestANodeWithoutItsHSMAnswers(t *testing.T) {
+	f := func(want int, change func(*history.Call)) {
+		t.Helper()
+		c := history.Call{Op: history.MakeKey, Name: "k", Node: "n1", Begin: 11 * time.Second, End: 36 * time.Second, Outcome: history.Unknown}
+		change(&c)
+		h := &history.History{
+			Calls:  []history.Call{c},
+			Faults: []history.Fault{{Kind: "hsm-unplugged", Nodes: []string{"n1"}, Begin: 10 * time.Second, End: 20 * time.Second, Served: 21 * time.Second}},
+		}
+		if got := broken(h, history.ErrHung); got != want {
+			t.Errorf("%s: %d violations, want %d", &c, got, want)
+		}
+	}
+	f(1, func(*history.Call) {})
+	f(0, func(c *history.Call) { c.Node = "n2" })
+	f(0, func(c *history.Call) { c.Begin = 22 * time.Second })
+	f(0, func(c *history.Call) { c.End = 12 * time.Second }) // its caller has gone away
+	f(0, func(c *history.Call) { c.Outcome, c.Code = history.NotDone, "KMS.0104" })
+}

@@ -38,6 +38,8 @@ var (
 	ErrNotTraced = errors.New("P10: a call does not have exactly one trace before its answer")
 	// ErrNotServing: the cluster did not serve again after a fault was healed.
 	ErrNotServing = errors.New("P11: service did not return after a fault was healed")
+	// ErrHung: a call to a node whose HSM was gone or slow was never answered.
+	ErrHung = errors.New("P12: a call to a node without its HSM was not answered")
 	// ErrInstalledAgain: a node that was behind got more than one snapshot.
 	ErrInstalledAgain = errors.New("P13: a node that was behind got more than one snapshot")
 	// ErrUndecided: the search for an order took too long. It is no proof of
@@ -89,6 +91,7 @@ func Checkers() []Checker {
 		{ErrNotTraced, notTraced},
 		{ErrUsedWhileRevoked, usedWhileRevoked},
 		{ErrNotServing, notServing},
+		{ErrHung, hung},
 		{ErrInstalledAgain, installedAgain},
 	}
 }

@@ -18,8 +18,9 @@ var ErrNotRecovered = errors.New("the cluster did not recover")
 // Nemesis breaks one cluster.
 type Nemesis struct {
 	Processes []*Process
-	Links     Links    // nil: only kinds that need none
-	Operator  Operator // likewise
+	Links     Links             // nil: only kinds that need none
+	Operator  Operator          // likewise
+	Devices   map[string]Device // of each node, by id; likewise
 	Recorder  *history.Recorder
 	// Leader is the id of the node that leads; empty when none is known.
 	Leader func(context.Context) string
@@ -59,6 +60,10 @@ func (n *Nemesis) Heal() error {
 	if n.Links != nil {
 		n.Links.Heal()
 	}
+	for _, d := range n.Devices {
+		d.Plug()
+		d.Delay(0)
+	}
 	var problems []error
 	for _, p := range n.Processes {
 		problems = append(problems, p.Resume(), p.Start())
@@ -92,7 +97,7 @@ func (n *Nemesis) act(ctx context.Context, a Action) (history.Fault, error) {
 func (n *Nemesis) victims(ctx context.Context, a Action) []*Process {
 	chosen := n.Processes[a.Victim%len(n.Processes)]
 	switch a.Kind {
-	case KillAll, StormAll, Shatter, OneWayRing, Swizzle, SlowNetwork, Lossy, TransferStorm:
+	case KillAll, StormAll, Shatter, OneWayRing, Swizzle, SlowNetwork, Lossy, TransferStorm, UnplugAll:
 		return n.Processes
 	case KillLeader, StopLeader, PauseLeader, IsolateLeader, MuteLeader, DeafenLeader, StopDeaf, Flap:
 		leader := n.Leader(ctx)
@@ -130,6 +135,8 @@ func (n *Nemesis) inject(ctx context.Context, a Action, victims []*Process) (det
 			return "", errors.New("there is nobody to operate the cluster")
 		}
 		return n.operate(ctx, a, victims)
+	case slices.Contains(DeviceKinds(), a.Kind):
+		err = n.misbehave(a, victims)
 	case slices.Contains(DiskKinds(), a.Kind):
 		return "", n.disk(ctx, a, victims[0])
 	default:
