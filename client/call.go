@@ -1,7 +1,6 @@
 package client
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"encoding/json"
@@ -11,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
+	"slices"
 	"sync/atomic"
 	"time"
 )
@@ -32,6 +32,11 @@ func (c *Client) call(ctx context.Context, verb string, kind repeatable, request
 	return c.callBy(ctx, how{method: http.MethodPost, verb: verb}, kind, request, reply)
 }
 
+// decrypt is call for what may be asked of two nodes at once.
+func (c *Client) decrypt(ctx context.Context, verb string, request, reply any) error {
+	return c.callBy(ctx, how{method: http.MethodPost, verb: verb, hedge: true}, again, request, reply)
+}
+
 // how an operation is asked for.
 type how struct {
 	method string
@@ -41,6 +46,8 @@ type how struct {
 	query  url.Values
 	// longest bounds one try; 0: the client's AttemptTimeout.
 	longest time.Duration
+	// hedge: a second node may be asked while the first one is slow.
+	hedge bool
 	// seen is given the headers of a success; nil: nobody looks at them.
 	seen func(http.Header)
 }
@@ -55,19 +62,28 @@ func (c *Client) callBy(ctx context.Context, h how, kind repeatable, request, re
 	if err != nil {
 		return fmt.Errorf("encoding the request: %w", err)
 	}
-	defer clear(body) // it may hold a plaintext
+	message := newMessage(body)
+	defer message.done()
 	ctx, cancel := context.WithTimeout(ctx, c.patience)
 	defer cancel()
 
 	var last error
+	strangers := make(map[*node]bool) // whose certificates do not verify
 	for try := 0; ; try++ {
 		if try > 0 && !sleep(ctx, backoff(try)) {
 			return fmt.Errorf("%s: %w: %w", verb, ErrUnavailable, last)
 		}
-		n := c.pick(time.Now())
-		answer, err := c.attempt(ctx, n, h, kind, body)
+		nodes, err := c.nodesOrLook(ctx)
+		if err != nil {
+			if ctx.Err() != nil {
+				return fmt.Errorf("%s: %w: %w", verb, ErrUnavailable, err)
+			}
+			last = err
+			continue
+		}
+		n := c.pick(nodes, time.Now(), nil)
+		answer, err := c.hedged(ctx, nodes, n, h, kind, message)
 		if err == nil {
-			n.succeed()
 			if len(answer) == 0 && reply == nil { // 204
 				return nil
 			}
@@ -79,9 +95,16 @@ func (c *Client) callBy(ctx context.Context, h how, kind repeatable, request, re
 			return nil
 		}
 		failed, tryAnother := errors.AsType[*failedTry](err)
-		switch {
-		case !tryAnother:
+		if !tryAnother {
 			return fmt.Errorf("%s: %w", verb, err)
+		}
+		if errors.Is(failed.cause, ErrCertificate) {
+			strangers[n] = true
+			if !slices.ContainsFunc(nodes, func(n *node) bool { return !strangers[n] }) {
+				return fmt.Errorf("%s: %w", verb, failed.cause) // trying again does not make them trusted
+			}
+		}
+		switch {
 		case failed.mayHaveArrived && kind == once:
 			return fmt.Errorf("%s: %w: %w", verb, ErrOutcomeUnknown, failed.cause)
 		case ctx.Err() != nil && last != nil:
@@ -90,7 +113,6 @@ func (c *Client) callBy(ctx context.Context, h how, kind repeatable, request, re
 		case ctx.Err() != nil:
 			return fmt.Errorf("%s: %w: %w", verb, ErrUnavailable, failed.cause)
 		}
-		n.fail(time.Now())
 		last = failed.cause
 	}
 }
@@ -107,8 +129,26 @@ func (f *failedTry) Error() string { return f.cause.Error() }
 // Unwrap returns the cause.
 func (f *failedTry) Unwrap() error { return f.cause }
 
-// attempt sends the request to one node and returns the body of a success.
-func (c *Client) attempt(ctx context.Context, n *node, h how, kind repeatable, body []byte) ([]byte, error) {
+// attempt has one node do what is asked, and remembers how it fared.
+func (c *Client) attempt(ctx context.Context, n *node, h how, kind repeatable, body *message) ([]byte, error) {
+	n.pending.Add(1)
+	answer, err := c.send(ctx, n, h, kind, body)
+	n.pending.Add(-1)
+	if n.retired.Load() {
+		n.http.CloseIdleConnections()
+	}
+	if _, failed := errors.AsType[*failedTry](err); !failed {
+		n.succeed() // a refusal is an answer, too
+	} else if ctx.Err() == nil { // else it was the caller who had no more time
+		now := time.Now()
+		n.fail(now)
+		c.hurried(now)
+	}
+	return answer, err
+}
+
+// send sends the request to one node and returns the body of a success.
+func (c *Client) send(ctx context.Context, n *node, h how, kind repeatable, body *message) ([]byte, error) {
 	if kind == again {
 		limited, cancel := context.WithTimeout(ctx, max(c.attemptTimeout, h.longest))
 		defer cancel()
@@ -128,18 +168,23 @@ func (c *Client) attempt(ctx context.Context, n *node, h how, kind repeatable, b
 	if len(h.query) > 0 {
 		address += "?" + h.query.Encode()
 	}
-	r, err := http.NewRequestWithContext(ctx, h.method, address, bytes.NewReader(body))
+	reader := body.open()
+	r, err := http.NewRequestWithContext(ctx, h.method, address, reader)
 	if err != nil {
+		reader.Close()
 		return nil, fmt.Errorf("preparing the request: %w", err)
 	}
+	r.ContentLength = int64(len(body.text))
+	r.GetBody = func() (io.ReadCloser, error) { return body.open(), nil }
 	r.Header.Set("Content-Type", "application/json")
-	if err := c.proof(ctx, r, path, h.query, body); err != nil {
+	if err := c.proof(ctx, r, path, h.query, body.text); err != nil {
+		reader.Close()
 		return nil, err
 	}
-	answer, err := c.http.Do(r)
+	answer, err := n.http.Do(r)
 	if err != nil {
 		if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
-			return nil, err // trying again does not make it trusted
+			return nil, &failedTry{cause: fmt.Errorf("%w: %w", ErrCertificate, err)} // it was shown nothing
 		}
 		return nil, &failedTry{cause: err, mayHaveArrived: connected.Load()}
 	}

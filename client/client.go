@@ -8,10 +8,10 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"net/url"
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/raftkms/raftkms/client/devfile"
@@ -19,8 +19,18 @@ import (
 
 // Config says where the cluster is and who is calling.
 type Config struct {
-	// Endpoints are the nodes' addresses, https://host[:port]; at least one.
+	// Endpoints are the nodes' addresses, https://host[:port]; at least one. With
+	// dns://host[:port] every address that the name has is a node; certificates
+	// are verified for the name, and signatures are for it.
 	Endpoints []string
+	// Refresh is how often it is found out which nodes there are now, while calls
+	// are made; 0: 30 s, and when one fails; less than 0: never. A cluster of
+	// which one endpoint is a member is asked for its members, and from then on
+	// all of them are called; a name is looked up again. Endpoints that are no
+	// member's own address, such as a balancer's, are called as they are.
+	Refresh time.Duration
+	// Resolver looks names up; nil: the system's.
+	Resolver Resolver
 	// CA verifies the nodes' certificates; nil: the system's certificates.
 	CA *x509.CertPool
 	// AccessKey and SecretKey sign every call. Who has none proves who they are
@@ -42,19 +52,31 @@ type Config struct {
 	// Patience bounds a call with all its tries, beside the deadline of its
 	// context; 0: 30 s.
 	Patience time.Duration
+	// HedgeAfter has a decryption that has got no answer for so long asked of a
+	// second node as well, and the first answer counts; 0: never. Ten are at
+	// first, and one in ten in the long run. Each of the two is a use of the key in the traces.
+	HedgeAfter time.Duration
 	// Connections is how many idle connections are kept per node; 0: 64.
 	Connections int
 }
 
 // Client calls one cluster. It is safe for concurrent use.
 type Client struct {
-	nodes   []*node
+	members membership
 	turn    turn
-	http    *http.Client
+	connect func(address string) *http.Client // of one node; empty: at its URL
 	proof   proof
 	project string
+	hedges  hedges
 
-	attemptTimeout, patience time.Duration
+	attemptTimeout, patience, hedgeAfter time.Duration
+
+	// What goes on between calls ends with life; Close waits for it.
+	life context.Context
+	end  context.CancelFunc
+	mu   sync.Mutex
+	over bool
+	work sync.WaitGroup
 }
 
 // New checks the configuration; nothing is dialled yet.
@@ -66,7 +88,7 @@ func New(cfg Config) (*Client, error) {
 	if cfg.ProjectID == "" || strings.Contains(cfg.ProjectID, "/") {
 		return nil, errors.New("the project id is needed")
 	}
-	nodes, err := parseEndpoints(cfg.Endpoints)
+	endpoints, err := parseEndpoints(cfg.Endpoints)
 	if err != nil {
 		return nil, err
 	}
@@ -77,29 +99,63 @@ func New(cfg Config) (*Client, error) {
 	}
 	orDefault(&cfg.AttemptTimeout, 5*time.Second)
 	orDefault(&cfg.Patience, 30*time.Second)
+	orDefault(&cfg.Refresh, defaultRefresh)
 	if cfg.Connections == 0 {
 		cfg.Connections = 64
 	}
-	return &Client{
-		nodes:          nodes,
+	if cfg.Resolver == nil {
+		cfg.Resolver = net.DefaultResolver
+	}
+	c := &Client{
+		connect:        connector(cfg),
 		proof:          proof,
 		project:        cfg.ProjectID,
 		attemptTimeout: cfg.AttemptTimeout,
 		patience:       cfg.Patience,
-		http: &http.Client{
+		hedgeAfter:     cfg.HedgeAfter,
+	}
+	c.hedges.fill()
+	c.life, c.end = context.WithCancel(context.Background())
+	m := &c.members
+	m.endpoints, m.resolver, m.refresh, m.looking = endpoints, cfg.Resolver, cfg.Refresh, make(chan struct{}, 1)
+	m.named = slices.ContainsFunc(endpoints, func(e endpoint) bool { return e.name })
+	var nodes []*node // none where a name's addresses are still to be found
+	for _, e := range endpoints {
+		if !m.named {
+			nodes = append(nodes, c.nodeAt(e.host, ""))
+		}
+	}
+	m.nodes.Store(&nodes)
+	m.next.Store(time.Now().Add(min(firstRefresh, cfg.Refresh)).UnixNano())
+	return c, nil
+}
+
+// connector returns what makes the HTTP client of a node. Each node has its
+// own, so that those at addresses of one name are told apart, and connections
+// to one that has left are closed.
+func connector(cfg Config) func(address string) *http.Client {
+	dialer := &net.Dialer{Timeout: 3 * time.Second, KeepAlive: 15 * time.Second}
+	security := cfg.tls()
+	return func(address string) *http.Client {
+		return &http.Client{
 			CheckRedirect: func(*http.Request, []*http.Request) error {
 				return http.ErrUseLastResponse // a signature is for one place only
 			},
 			Transport: &http.Transport{
-				DialContext:         (&net.Dialer{Timeout: 3 * time.Second, KeepAlive: 15 * time.Second}).DialContext,
-				TLSClientConfig:     cfg.tls(),
+				DialContext: func(ctx context.Context, network, named string) (net.Conn, error) {
+					if address != "" {
+						named = address
+					}
+					return dialer.DialContext(ctx, network, named)
+				},
+				TLSClientConfig:     security.Clone(),
 				TLSHandshakeTimeout: 5 * time.Second,
 				MaxIdleConnsPerHost: cfg.Connections,
 				IdleConnTimeout:     90 * time.Second,
 				DisableCompression:  true,
 			},
-		},
-	}, nil
+		}
+	}
 }
 
 // NewFromDevFile makes a client of the cluster that a dev.json describes.
@@ -134,23 +190,26 @@ func ReadCA(path string) (*x509.CertPool, error) {
 // ProjectID is the project whose keys are used.
 func (c *Client) ProjectID() string { return c.project }
 
-// Close drops idle connections.
-func (c *Client) Close() { c.http.CloseIdleConnections() }
+// Close ends what goes on between calls and drops idle connections. Calls can
+// still be made; the nodes stay as they are then.
+func (c *Client) Close() {
+	c.mu.Lock()
+	c.over = true
+	c.mu.Unlock()
+	c.end()
+	c.work.Wait()
+	for _, n := range *c.members.nodes.Load() {
+		n.http.CloseIdleConnections()
+	}
+}
 
-func parseEndpoints(endpoints []string) ([]*node, error) {
-	if len(endpoints) == 0 {
-		return nil, errors.New("at least one endpoint is needed")
+// background does some work between calls, unless the client is closed.
+func (c *Client) background(work func()) (started bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.over {
+		return false
 	}
-	var nodes []*node
-	for _, endpoint := range endpoints {
-		u, err := url.Parse(endpoint)
-		if err != nil || u.Scheme != "https" || u.Host == "" || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" {
-			return nil, fmt.Errorf("endpoint %q is no https URL without a path", endpoint)
-		}
-		if slices.ContainsFunc(nodes, func(n *node) bool { return n.host == u.Host }) {
-			return nil, fmt.Errorf("endpoint %q is given twice", endpoint)
-		}
-		nodes = append(nodes, &node{url: "https://" + u.Host, host: u.Host})
-	}
-	return nodes, nil
+	c.work.Go(work)
+	return true
 }

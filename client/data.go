@@ -132,7 +132,7 @@ func (c *Client) DecryptDataKey(ctx context.Context, key string, ciphertext []by
 		CipherText: ciphertext, DatakeyCipherLength: wire.Int(int64(o.Bytes)),
 	}
 	var reply wire.DecryptDataKeyReply
-	if err := c.call(ctx, "decrypt-datakey", again, request, &reply); err != nil {
+	if err := c.decrypt(ctx, "decrypt-datakey", request, &reply); err != nil {
 		return nil, err
 	}
 	for _, digest := range [][32]byte{sha256.Sum256(reply.DataKey), sm3.Sum(reply.DataKey)} { // the latter under SM4 keys

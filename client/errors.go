@@ -33,6 +33,9 @@ var (
 	// ErrMaterial: imported material does not open, is none of the key's spec, or
 	// differs from what the key had.
 	ErrMaterial = errors.New("the material is not what the key takes")
+	// ErrCertificate: no node's certificate is one of the CA for its name; nothing
+	// was sent.
+	ErrCertificate = errors.New("the certificate does not verify")
 	// ErrUnavailable: no node could serve the call before time ran out.
 	ErrUnavailable = errors.New("no node could serve the call")
 	// ErrOutcomeUnknown: the call may or may not have taken effect.

@@ -2,40 +2,110 @@ package client
 
 import (
 	"math/rand/v2"
+	"net/http"
 	"sync/atomic"
 	"time"
 )
 
-// cooldown is how long a node that could not serve is passed over while
-// another one is left to ask.
-const cooldown = time.Second
+const (
+	// cooldown is how long a node that could not serve is passed over at first
+	// while another one is left to ask; with each further failure in a row it
+	// doubles, up to maxCooldown.
+	cooldown    = time.Second
+	maxCooldown = 16 * time.Second
+)
 
 // node is one endpoint and what is known of its health.
 type node struct {
 	url  string // https://host:port
 	host string
+	// address is where it is dialled, host:port, when that is not what its URL
+	// names: one of the addresses of a name. Empty: the URL's own.
+	address string
 
-	// down is until when (Unix nanoseconds) the node is passed over.
-	down atomic.Int64
+	http *http.Client
+
+	// pending is how many calls are under way.
+	pending atomic.Int64
+	// down is until when (Unix nanoseconds) nobody looks at the node; from then
+	// on it is asked whether it is ready. 0: it serves.
+	down     atomic.Int64
+	failures atomic.Int32 // of calls, in a row
+	probing  atomic.Bool
+	// retired: it is none of the client's nodes any more, so that calls still
+	// under way leave no connection behind.
+	retired atomic.Bool
 }
 
-func (n *node) fail(now time.Time)         { n.down.Store(now.Add(cooldown).UnixNano()) }
-func (n *node) succeed()                   { n.down.Store(0) }
-func (n *node) healthy(now time.Time) bool { return now.UnixNano() >= n.down.Load() }
+// fail has the node passed over: it could not serve a call.
+func (n *node) fail(now time.Time) {
+	doublings := min(n.failures.Add(1)-1, 8)
+	n.down.Store(now.Add(min(cooldown<<doublings, maxCooldown)).UnixNano())
+}
+
+// succeed ends that: it has served a call.
+func (n *node) succeed() {
+	if n.down.Load() != 0 || n.failures.Load() != 0 {
+		n.failures.Store(0)
+		n.down.Store(0)
+	}
+}
+
+// due tells whether a node that is down is to be asked whether it is ready.
+func (n *node) due(now time.Time) bool {
+	down := n.down.Load()
+	return down != 0 && now.UnixNano() >= down
+}
 
 // turn hands the nodes out one after the other.
 type turn struct{ next atomic.Uint64 }
 
-// pick returns the next node in turn that is healthy and, if there is none,
-// the next in turn.
-func (c *Client) pick(now time.Time) *node {
-	start := c.turn.next.Add(1) - 1
-	for i := range uint64(len(c.nodes)) {
-		if n := c.nodes[(start+i)%uint64(len(c.nodes))]; n.healthy(now) {
-			return n
+// pick returns the node with the fewest calls under way of those that serve,
+// or, if none does, of all; of equals the next in turn. except is not picked
+// unless it is the only one; nil: every node may be. nil is returned when there
+// are no nodes.
+func (c *Client) pick(nodes []*node, now time.Time, except *node) *node {
+	if len(nodes) == 0 {
+		return nil
+	}
+	start := c.turn.next.Load()
+	if except == nil { // a second node for the same call takes nobody's turn
+		start = c.turn.next.Add(1) - 1
+	}
+	var best, anyway *node
+	for i := range uint64(len(nodes)) {
+		n := nodes[(start+i)%uint64(len(nodes))]
+		if n.due(now) && n.probing.CompareAndSwap(false, true) {
+			c.background(func() { c.probe(n) })
+		}
+		if n == except {
+			continue
+		}
+		if anyway == nil || n.pending.Load() < anyway.pending.Load() {
+			anyway = n
+		}
+		if n.down.Load() == 0 && (best == nil || n.pending.Load() < best.pending.Load()) {
+			best = n
 		}
 	}
-	return c.nodes[start%uint64(len(c.nodes))]
+	switch {
+	case best != nil:
+		return best
+	case anyway != nil:
+		return anyway
+	}
+	return except
+}
+
+// probe asks a node that was passed over whether it is ready, so that it is no
+// caller's request that finds out.
+func (c *Client) probe(n *node) {
+	defer n.probing.Store(false)
+	if _, err := c.ask(c.life, n, "/readyz"); err != nil {
+		n.down.Store(time.Now().Add(cooldown).UnixNano())
+		return
+	}
+	n.down.Store(0) // its failures are forgotten when it has served a call
 }
 
 // The waits between tries grow from minWait to maxWait; each is drawn between

@@ -34,6 +34,9 @@ type fake struct {
 	mu       sync.Mutex
 	answer   func(w http.ResponseWriter, verb, body string)
 	requests []string // verb and body of each
+	probes   int      // of /readyz
+	unready  bool
+	members  string // what /nodes answers; empty: there is no such thing
 }
 
 func newFake(t *testing.T, answer func(w http.ResponseWriter, verb, body string)) *fake {
@@ -44,7 +47,34 @@ func newFake(t *testing.T, answer func(w http.ResponseWriter, verb, body string)
 	return f
 }
 
+// plain answers what is asked without credentials.
+func (f *fake) plain(w http.ResponseWriter, r *http.Request) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	switch r.URL.Path {
+	case "/readyz":
+		f.probes++
+		if f.unready {
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+	case "/nodes":
+		if f.members == "" {
+			w.WriteHeader(http.StatusNotFound)
+		}
+		_, _ = io.WriteString(w, f.members)
+	default:
+		return false
+	}
+	if r.Header.Get("Authorization") != "" {
+		f.t.Errorf("%s is asked with credentials", r.URL.Path)
+	}
+	return true
+}
+
 func (f *fake) serve(w http.ResponseWriter, r *http.Request) {
+	if f.plain(w, r) {
+		return
+	}
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
 		return

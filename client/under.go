@@ -58,7 +58,7 @@ func (c *Client) DecryptDataUnder(ctx context.Context, ciphertext []byte, u Unde
 		KeyID: u.Key, Associated: u.associated(), Versioned: versioned(u.Version), CipherText: ciphertext, EncryptionAlgorithm: u.Algorithm,
 	}
 	var reply wire.DecryptDataReply
-	if err := c.call(ctx, "decrypt-data", again, request, &reply); err != nil {
+	if err := c.decrypt(ctx, "decrypt-data", request, &reply); err != nil {
 		return nil, "", err
 	}
 	clear(reply.PlainText)

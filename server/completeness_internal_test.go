@@ -25,7 +25,7 @@ import (
 // credentials and tell no secret.
 func operational(path string) bool {
 	switch path {
-	case "/livez", "/readyz", "/leader", "/metrics", "/", "/v1.0", "/v3", "/openapi.yaml":
+	case "/livez", "/readyz", "/leader", "/nodes", "/metrics", "/", "/v1.0", "/v3", "/openapi.yaml":
 		return true
 	}
 	return false

@@ -13,6 +13,7 @@ import (
 
 	"github.com/raftkms/raftkms/server/huawei"
 	"github.com/raftkms/raftkms/server/keystone"
+	"github.com/raftkms/raftkms/server/wire"
 )
 
 // incoming is one request on the API port.
@@ -210,6 +211,30 @@ func (s *Server) leader(m *member) handler {
 		in.rc.SetContentType("application/json")
 		_ = json.NewEncoder(in.rc).Encode(reply) // writes to memory
 		return "leader"
+	}
+}
+
+// listNodes says where the API of each node is that can serve: of all members
+// that were let have the root keys. Clients follow the cluster by it. A node
+// says so only while it is ready, so what it says is as old as its lease at
+// most: one that was removed, or has no contact, sends nobody anywhere.
+func (s *Server) listNodes(m *member) handler {
+	ready := readyz(m)
+	return func(ctx context.Context, in incoming) string {
+		if m.ready.now() != nil {
+			ready(ctx, in)
+			return "nodes"
+		}
+		root := s.machine.State()
+		reply := wire.NodesReply{Nodes: []wire.NodeAddress{}}
+		for _, node := range root.Nodes() {
+			if node.RootsApproved != 0 && node.APIURL != "" {
+				reply.Nodes = append(reply.Nodes, wire.NodeAddress{ID: node.ID, URL: node.APIURL})
+			}
+		}
+		in.rc.SetContentType("application/json")
+		_ = json.NewEncoder(in.rc).Encode(reply) // writes to memory
+		return "nodes"
 	}
 }
 

@@ -32,6 +32,7 @@ func (s *Server) routes(m *member) []route {
 		{"GET", "/livez", noBody, livez},
 		{"GET", "/readyz", noBody, readyz(m)},
 		{"GET", "/leader", noBody, s.leader(m)},
+		{"GET", "/nodes", noBody, s.listNodes(m)},
 		{"GET", "/metrics", noBody, s.scrape},
 
 		// Huawei-style dialect: versions, and its description.
