@@ -42,8 +42,8 @@ type Resolver interface {
 
 // Node is one node of the cluster.
 type Node struct {
-	ID  string
-	URL string // https, without a path
+	ID  string `json:"id"`
+	URL string `json:"url"` // https, without a path
 }
 
 // endpoint is an endpoint as it was given.
@@ -82,8 +82,8 @@ type membership struct {
 
 	nodes      atomic.Pointer[[]*node]
 	looking    chan struct{} // has room for who replaces the nodes
-	next       atomic.Int64 // when to look again, Unix nanoseconds
-	last       atomic.Int64 // when somebody has looked
+	next       atomic.Int64  // when to look again, Unix nanoseconds
+	last       atomic.Int64  // when somebody has looked
 	refreshing atomic.Bool
 	// following: an endpoint as given was found among the cluster's members, so
 	// that the members are what is meant. Behind a balancer it never is.

@@ -20,6 +20,15 @@ import (
 // goClient is the Go client of the cluster, each call on the next node.
 func (c *trio) goClient() *client.Client {
 	c.t.Helper()
+	k, err := client.New(c.goConfig())
+	must(c.t, err)
+	c.t.Cleanup(k.Close)
+	return k
+}
+
+// goConfig is how that client reaches the cluster.
+func (c *trio) goConfig() client.Config {
+	c.t.Helper()
 	pool := x509.NewCertPool()
 	if !pool.AppendCertsFromPEM([]byte(c.founded.CACertificate)) {
 		c.t.Fatal("the cluster's CA is no PEM")
@@ -28,10 +37,7 @@ func (c *trio) goClient() *client.Client {
 	for _, s := range c.nodes {
 		cfg.Endpoints = append(cfg.Endpoints, s.cfg.APIURL)
 	}
-	k, err := client.New(cfg)
-	must(c.t, err)
-	c.t.Cleanup(k.Close)
-	return k
+	return cfg
 }
 
 // The Go client does what a key of each kind is for, and what it brings back is

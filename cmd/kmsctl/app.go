@@ -36,7 +36,7 @@ func (a *app) addFlags(set *pflag.FlagSet) {
 	set.StringVar(&a.socket, "socket", os.Getenv("RAFTKMS_SOCKET"), "Admin socket of a node (RAFTKMS_SOCKET).")
 	set.StringVar(&a.config, "config", "", "The node's kmsd.yaml, to find its admin socket.")
 	set.StringVar(&a.dev, "dev", os.Getenv("RAFTKMS_DEV"), "dev.json of a cluster run by kmsd dev (RAFTKMS_DEV).")
-	set.StringSliceVar(&a.urls, "url", list(os.Getenv("RAFTKMS_URL")), "https addresses of the nodes, separated by commas (RAFTKMS_URL).")
+	set.StringSliceVar(&a.urls, "url", list(os.Getenv("RAFTKMS_URL")), "https addresses of the nodes, separated by commas, or dns://NAME:PORT for all addresses of a name (RAFTKMS_URL).")
 	set.StringVar(&a.ca, "ca-file", os.Getenv("RAFTKMS_CA_FILE"), "PEM file of the CA of the nodes' certificates; the system's when absent (RAFTKMS_CA_FILE).")
 	set.StringVar(&a.accessKey, "access-key", os.Getenv("RAFTKMS_ACCESS_KEY"), "Access key (RAFTKMS_ACCESS_KEY).")
 	set.StringVar(&a.secretKeyFile, "secret-key-file", os.Getenv("RAFTKMS_SECRET_KEY_FILE"), "File with the secret key, readable by its owner alone (RAFTKMS_SECRET_KEY_FILE).")

@@ -12,8 +12,8 @@ import (
 )
 
 func (a *app) clusterCommands() *cobra.Command {
-	return group("cluster", "Set up and look at the cluster (admin socket)",
-		a.initCommand(), a.consistencyCommand(), a.joinTokenCommand(), a.joinCommand(), a.statusCommand(),
+	return group("cluster", "Set up and look at the cluster (admin socket; endpoints: API)",
+		a.endpointsCommand(), a.initCommand(), a.consistencyCommand(), a.joinTokenCommand(), a.joinCommand(), a.statusCommand(),
 		a.membersCommand(), a.removeCommand(), a.promoteCommand(), a.demoteCommand(), a.transferCommand(), a.rotateGossipCommand(), a.snapshotCommands(), a.recoverCommand())
 }
 
