@@ -266,6 +266,9 @@ func (s *Server) handleCalls(m *member) {
 	m.node.Handle(callInstallRoots, func(ctx context.Context, _ string, body []byte) ([]byte, error) {
 		return nil, m.roots.install(ctx, body)
 	})
+	m.node.Handle(callVerifyRoots, func(ctx context.Context, _ string, body []byte) ([]byte, error) {
+		return s.answerVerifyRoots(ctx, m, body)
+	})
 	m.node.Handle(callFollowGossip, m.gossip.answerFollow)
 	m.node.Handle(callMayRemove, func(_ context.Context, _ string, body []byte) ([]byte, error) {
 		return nil, m.node.MajorityWithout(string(body))

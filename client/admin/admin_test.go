@@ -79,6 +79,25 @@ func TestCallsCarryTheirRequestsAndReplies(t *testing.T) {
 		})
 }
 
+func TestVerifyRootsIsAskedForInSteps(t *testing.T) {
+	var asked []wire.VerifyRootsRequest
+	s := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		var req wire.VerifyRootsRequest
+		if err := json.NewDecoder(r.Body).Decode(&req); err != nil || r.URL.Path != wire.AdminPathVerifyRoots {
+			t.Errorf("%s: %v", r.URL.Path, err)
+		}
+		asked = append(asked, req)
+		_ = json.NewEncoder(w).Encode(wire.VerifyRootsReply{NodeID: req.NodeID, Holds: true, Opened: 3, Next: "8:00"})
+	})
+	reply, err := s.VerifyRoots(context.Background(), wire.VerifyRootsRequest{NodeID: "n", After: "7:00", Every: 2})
+	if err != nil || reply.Next != "8:00" || !reply.Holds || reply.Opened != 3 {
+		t.Errorf("got %+v, %v", reply, err)
+	}
+	if diff := cmp.Diff(asked, []wire.VerifyRootsRequest{{NodeID: "n", After: "7:00", Every: 2}}); diff != "" {
+		t.Error("-got +want\n" + diff)
+	}
+}
+
 func TestRefusalsCarryTheNodesSentence(t *testing.T) {
 	answer := `{"error":"this node already has a cluster"}`
 	s := serve(t, func(w http.ResponseWriter, _ *http.Request) {

@@ -61,6 +61,10 @@ func (t *table[T]) node() *iradix.Node[T] {
 
 func (t *table[T]) get(key []byte) (T, bool) { return t.node().Get(key) }
 
+// size is how many records the table has once it is committed: those of the
+// tree that the transaction began with.
+func (t *table[T]) size() int { return t.tree.Len() }
+
 // insert keeps key, which the caller must not touch again.
 func (t *table[T]) insert(key []byte, value T) (old T, replaced bool) {
 	if t.txn == nil {

@@ -46,6 +46,7 @@ var (
 	OpExamineModule      = Operation{"examineModule", "", "cluster"}
 	OpTransferLeadership = Operation{"transferLeadership", "", "cluster"}
 	OpCheckBackup        = Operation{"checkBackup", "", "cluster"}
+	OpVerifyRoots        = Operation{"verifyRoots", "", "cluster"}
 	OpVerifyErasure      = Operation{"verifyErasure", "", "cmk"}
 	OpVerifyTraces       = Operation{"verifyTraces", "", "trace"}
 	OpShowTraceKeys      = Operation{"showTraceKeys", "", "trace"}

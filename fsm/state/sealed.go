@@ -1,0 +1,113 @@
+package state
+
+import (
+	"bytes"
+	"slices"
+
+	iradix "github.com/hashicorp/go-immutable-radix/v2"
+)
+
+// What the root keys of the cluster's modules have wrapped, sealed or signed,
+// of the whole state: for who verifies it, and for who puts it under other
+// roots. A record with something of the kind belongs here; a test looks at the
+// fields of every record.
+
+// SealedPlace is where in the state something sealed lies: the table and the
+// key of its record. The zero value comes before all of them.
+type SealedPlace struct {
+	Table Table  `cbor:"1,keyasint"`
+	Key   []byte `cbor:"2,keyasint"`
+}
+
+// SealedRecord is a record with something that depends on the root keys. It is
+// a *[Cluster], *[AccessKey], *[Authenticator], *[Version], or *[Key] (one that
+// awaits an import, or had one).
+type SealedRecord any
+
+// sealedTables are the tables with such records, in the order of the walk.
+var sealedTables = [...]Table{TableCluster, TableAccessKey, TableAuthenticator, TableKey, TableVersion}
+
+// NextSealed looks at up to limit records that come after a place and returns
+// those that hold something sealed, the place of the last one that it looked
+// at, and whether there are more. Keys that hold nothing are looked at as well.
+func (v *View) NextSealed(after SealedPlace, limit int) (records []SealedRecord, last SealedPlace, more bool) {
+	last = after
+	looked := 0
+	for _, table := range sealedTables {
+		if before(table, after.Table) {
+			continue
+		}
+		var from []byte
+		if table == after.Table {
+			from = after.Key
+		}
+		found := func(key []byte, record SealedRecord, holds bool) (goOn bool) {
+			if looked == limit {
+				more = true
+				return false
+			}
+			looked++
+			last = SealedPlace{Table: table, Key: bytes.Clone(key)}
+			if holds {
+				records = append(records, record)
+			}
+			return true
+		}
+		switch table {
+		case TableCluster:
+			if v.cluster != nil && from == nil {
+				found([]byte{1}, v.cluster, true)
+			}
+		case TableAccessKey:
+			walkAfter(v.accessKeys.node(), from, func(key []byte, a *AccessKey) bool { return found(key, a, true) })
+		case TableAuthenticator:
+			walkAfter(v.authenticators.node(), from, func(key []byte, a *Authenticator) bool { return found(key, a, true) })
+		case TableKey:
+			walkAfter(v.keys.node(), from, func(key []byte, k *Key) bool {
+				return found(key, k, len(k.ImportPairs) > 0 || len(k.Fingerprint) > 0)
+			})
+		case TableVersion:
+			walkAfter(v.versions.node(), from, func(key []byte, version *Version) bool { return found(key, version, true) })
+		}
+		if more {
+			return records, last, true
+		}
+	}
+	return records, last, false
+}
+
+// before tells whether a table comes before another in the order of the walk.
+func before(table, other Table) bool {
+	return slices.Index(sealedTables[:], table) < slices.Index(sealedTables[:], other) // 0, the table of nothing, is at -1
+}
+
+// walkAfter calls f for the records whose keys come after from (nil: all) until
+// it returns false.
+func walkAfter[T any](node *iradix.Node[T], from []byte, f func(key []byte, record T) bool) {
+	it := node.Iterator()
+	if from != nil {
+		it.SeekLowerBound(from)
+	}
+	for {
+		key, record, ok := it.Next()
+		if !ok {
+			return
+		}
+		if from != nil && bytes.Equal(key, from) {
+			continue
+		}
+		if !f(key, record) {
+			return
+		}
+	}
+}
+
+// SealedCount returns how many records [View.NextSealed] walks over in all,
+// those of keys that hold nothing included.
+func (v *View) SealedCount() int {
+	n := v.accessKeys.size() + v.authenticators.size() + v.keys.size() + v.versions.size()
+	if v.cluster != nil {
+		n++
+	}
+	return n
+}

@@ -1,0 +1,65 @@
+package kms
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/google/uuid"
+
+	"github.com/raftkms/raftkms/fsm/state"
+	"github.com/raftkms/raftkms/hsm"
+)
+
+// ProveVersion tells whether this node's module opens a version: its record MAC
+// holds, and the module unwraps its material, which is given back at once. The
+// key's loaded versions stay as they are. An error wraps one of package hsm's;
+// [ModuleGone] tells one of the module from one of the record.
+func (s *Service) ProveVersion(ctx context.Context, key *state.Key, version *state.Version) error {
+	binding, err := bindingOf(key, version)
+	if err != nil {
+		return err
+	}
+	if err := hsm.VerifyBinding(ctx, s.module, binding, version.MAC); err != nil {
+		return err
+	}
+	return s.proveMaterial(ctx, hsm.Wrapped{
+		Level: binding.Level, Spec: binding.Spec, Use: useOf(key.Usage), Generation: binding.Generation,
+		Blob: version.Blob, PublicKey: version.PublicKey,
+	})
+}
+
+// ProveImportPair does so with the wrapping pair of an import that has not ended.
+func (s *Service) ProveImportPair(ctx context.Context, key *state.Key, pair state.ImportPair) error {
+	id, err := uuid.Parse(key.ID)
+	if err != nil {
+		return fmt.Errorf("reading the id of a stored key: %w", err)
+	}
+	tokenID, err := uuid.FromBytes(pair.TokenID)
+	if err != nil {
+		return fmt.Errorf("reading the id of an import token: %w", err)
+	}
+	w := hsm.Wrapped{
+		Level: s.pairLevel(), Spec: hsm.SpecRSA2048, Use: hsm.UseEncrypt, Generation: hsm.RootGeneration(pair.RootGeneration),
+		Blob: pair.Blob, PublicKey: pair.PublicKey,
+	}
+	// Which algorithm the pair is for, only its token says.
+	for _, algorithm := range []byte{wrapOAEPSHA256, wrapOAEPSHA1, wrapPKCS1} {
+		err = hsm.VerifyBinding(ctx, s.module, s.pairBinding(importToken{id: tokenID, key: id, algorithm: algorithm}, w), pair.MAC)
+		if !errors.Is(err, hsm.ErrMAC) {
+			break
+		}
+	}
+	if err != nil {
+		return err
+	}
+	return s.proveMaterial(ctx, w)
+}
+
+func (s *Service) proveMaterial(ctx context.Context, w hsm.Wrapped) error {
+	loaded, err := s.keys.loadMaterial(ctx, w)
+	if err != nil {
+		return err
+	}
+	return loaded.Close()
+}

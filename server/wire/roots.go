@@ -1,0 +1,34 @@
+package wire
+
+// AdminPathVerifyRoots: POST VerifyRootsRequest → VerifyRootsReply.
+const AdminPathVerifyRoots = "/v1/root/verify"
+
+// VerifyRootsRequest has one node prove that its module holds the cluster's
+// root keys and opens what is under them. All of it takes as long as the device
+// needs for that many keys, so it is asked for in steps of some seconds.
+type VerifyRootsRequest struct {
+	NodeID string `json:"node_id,omitempty"` // empty: the node of this socket
+	After  string `json:"after,omitempty"`   // Next of the reply before; empty: from the start
+	Every  int    `json:"every,omitempty"`   // look at one record of so many, drawn by lot; 0 and 1: at each
+}
+
+// VerifyRootsReply is what a node found in one step.
+type VerifyRootsReply struct {
+	NodeID         string           `json:"node_id"`
+	RootGeneration uint32           `json:"root_generation"`
+	Index          uint64           `json:"index"`             // of the newest entry in the state that was looked at
+	Holds          bool             `json:"holds"`             // the module's root keys open the canary of the state
+	Problem        string           `json:"problem,omitempty"` // why they do not, or why nothing can be said
+	Total          int              `json:"total"`             // records there are
+	Passed         int              `json:"passed"`            // records that this step came by
+	Opened         int              `json:"opened"`            // things under the root keys that this step opened
+	Failures       []RootKeyFailure `json:"failures,omitempty"`
+	Next           string           `json:"next,omitempty"` // where the next step begins; empty: this was the last one
+}
+
+// RootKeyFailure is something that does not open under the root keys.
+type RootKeyFailure struct {
+	What    string `json:"what"`    // version, import, access-key, second-factor, ca-key, gossip-key, trace-key
+	ID      string `json:"id"`      // of the record; of a version with its number behind a slash
+	Problem string `json:"problem"` // what the module says
+}
