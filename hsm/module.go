@@ -46,6 +46,17 @@ type Module interface {
 	// itself with [Canary.Verify] and calls DestroyRoots when it does not.
 	ImportRoots(ctx context.Context, bundle RootBundle) error
 
+	// BackUpRoots wraps a root set that the module holds under a recovery key,
+	// with AES-KWP inside the module. The key has [RecoveryKeySize] bytes, in
+	// locked memory of the caller; package custody says who makes it and who has
+	// it. officerPIN is as in ExportRoots.
+	BackUpRoots(ctx context.Context, generation RootGeneration, recoveryKey, officerPIN []byte) (RootBundle, error)
+	// RestoreRoots unwraps what BackUpRoots wrapped, with the attributes of
+	// DESIGN.md §5, and makes it one of the cluster's root sets. Errors as of
+	// ImportRoots: [ErrRootsExist], [ErrUnwrap], [ErrUnsupported]. The caller has the
+	// roots prove themselves with [Canary.Verify].
+	RestoreRoots(ctx context.Context, bundle RootBundle, recoveryKey []byte) error
+
 	// Generate makes key material inside the module and returns it wrapped
 	// under the root of its level (AES-KWP, RFC 5649), with the public half of
 	// a pair. [ErrUnsupported] when the level cannot carry the spec.
@@ -193,13 +204,20 @@ type Wrapped struct {
 	PublicKey  []byte         // DER SubjectPublicKeyInfo of a pair, else empty
 }
 
-// RootBundle is a root set wrapped to one transport key.
+// RootBundle is a root set wrapped to one transport key, or under one recovery key.
 type RootBundle struct {
 	Cluster    ClusterID
 	Generation RootGeneration
-	Mechanism  string          // of the wrapping, e.g. "RSA-OAEP-SHA1"
+	Mechanism  string          // of the wrapping, e.g. "RSA-OAEP-SHA1" or [MechanismRecovery]
 	Wrapped    map[Root][]byte // all four, each by itself
 }
+
+// MechanismRecovery is how roots are wrapped under a recovery key: RFC 5649,
+// each of them by itself.
+const MechanismRecovery = "AES-KWP"
+
+// RecoveryKeySize is the length of a recovery key (AES-256), in bytes.
+const RecoveryKeySize = 32
 
 // Description is what the operator and the joining protocol need to know of a module.
 type Description struct {

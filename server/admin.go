@@ -87,6 +87,7 @@ func (s *Server) serveAdmin() adminServer {
 	handleAdmin(mux, wire.AdminPathApproveRoots, func(ctx context.Context, req wire.ApproveRootsRequest) (struct{}, error) {
 		return struct{}{}, s.approveRoots(ctx, uuid.NewString(), req)
 	})
+	handleAdmin(mux, wire.AdminPathBackUpRoots, s.backUpRoots)
 	handleAdmin(mux, wire.AdminPathVerifyRoots, s.verifyRoots)
 	s.handleBackups(mux)
 	handleAdmin(mux, wire.AdminPathRemove, s.removeNode)

@@ -13,3 +13,10 @@ func (s *Socket) VerifyRoots(ctx context.Context, r wire.VerifyRootsRequest) (wi
 	var reply wire.VerifyRootsReply
 	return reply, s.call(ctx, http.MethodPost, wire.AdminPathVerifyRoots, r, &reply)
 }
+
+// BackUpRoots has the node back up its root keys. The shares in the reply are
+// told this once.
+func (s *Socket) BackUpRoots(ctx context.Context, r wire.BackUpRootsRequest) (wire.BackUpRootsReply, error) {
+	var reply wire.BackUpRootsReply
+	return reply, s.call(ctx, http.MethodPost, wire.AdminPathBackUpRoots, r, &reply)
+}

@@ -333,6 +333,36 @@ func trustedPublic(modulus, exponent []byte) template {
 	}, publicUses(true), lasting())
 }
 
+// trustedSecret is a recovery key while roots are wrapped under it; like
+// [trustedPublic] it is a session object of the security officer, who makes no
+// private ones.
+func trustedSecret() template {
+	return recoverySecret(false, true, uses{wrap: true})
+}
+
+// unwrappingSecret is a recovery key while roots are restored.
+func unwrappingSecret() template {
+	return recoverySecret(true, false, uses{unwrap: true})
+}
+
+func recoverySecret(private, trusted bool, u uses) template {
+	t := template{
+		attribute(p11.CKA_CLASS, p11.CKO_SECRET_KEY),
+		attribute(p11.CKA_KEY_TYPE, p11.CKK_AES),
+		attribute(p11.CKA_TOKEN, false),
+		attribute(p11.CKA_PRIVATE, private),
+		attribute(p11.CKA_SENSITIVE, true),
+		attribute(p11.CKA_EXTRACTABLE, false),
+	}
+	for _, p := range u.permissions() {
+		if p.kind == p11.CKA_TRUSTED {
+			p.allowed = trusted
+		}
+		t = append(t, p.attribute())
+	}
+	return with(t, lasting())
+}
+
 func publicUses(wrap bool) []permission {
 	return []permission{
 		{p11.CKA_ENCRYPT, "CKA_ENCRYPT", false},

@@ -8,6 +8,7 @@ import (
 
 	"github.com/raftkms/raftkms/fsm/command"
 	"github.com/raftkms/raftkms/fsm/state"
+	"github.com/raftkms/raftkms/server/audit"
 )
 
 // Bootstrap writes a new cluster's first command.
@@ -98,5 +99,24 @@ func (s *Service) Backup(ctx context.Context, requestID string, write func(ctx c
 		index, err := write(ctx, c.Root)
 		c.answered.Number("index", int64(index))
 		return err
+	})
+}
+
+// BackUpRoots has shares of the root keys made, and traces which set of them
+// was given out, before it is.
+func (s *Service) BackUpRoots(ctx context.Context, requestID string, threshold, shares int, give func(ctx context.Context, root *state.Root) (set string, err error)) error {
+	in := Incoming{Operation: OpBackUpRoots, RequestID: requestID, Source: "admin socket"}
+	return s.Run(ctx, in, func(ctx context.Context, c *Call) error {
+		c.Operator()
+		c.asked.Number("threshold", int64(threshold))
+		c.asked.Number("shares", int64(shares))
+		set, err := give(ctx, c.Root)
+		if err != nil {
+			return err
+		}
+		c.answered.Text("set", set)
+		c.answered.Number("root_generation", int64(c.Root.Cluster().RootGeneration))
+		c.Remark(audit.RatingWarning, "shares were given out that open the root keys")
+		return nil
 	})
 }

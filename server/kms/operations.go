@@ -37,6 +37,7 @@ var (
 	OpPromoteNode                    = Operation{"promoteNode", "cluster:node:update", "cluster"}
 	OpDemoteNode                     = Operation{"demoteNode", "cluster:node:update", "cluster"}
 	OpBackup                         = Operation{"backupCluster", policy.ActionCreateSnapshot, "cluster"}
+	OpBackUpRoots                    = Operation{"backUpRoots", policy.ActionBackupRoots, "cluster"}
 	OpSetConsistency                 = Operation{"setConsistency", policy.ActionUpdateCluster, "cluster"}
 	OpRotateGossipKey                = Operation{"rotateGossipKey", policy.ActionUpdateCluster, "cluster"}
 	OpBootstrap                      = Operation{"bootstrapCluster", "", "cluster"} // before there is anybody

@@ -32,3 +32,25 @@ type RootKeyFailure struct {
 	ID      string `json:"id"`      // of the record; of a version with its number behind a slash
 	Problem string `json:"problem"` // what the module says
 }
+
+// AdminPathBackUpRoots: POST BackUpRootsRequest → BackUpRootsReply.
+const AdminPathBackUpRoots = "/v1/root/backup"
+
+// BackUpRootsRequest has the node's module wrap its root keys under a recovery
+// key, which is split into shares.
+type BackUpRootsRequest struct {
+	Threshold  int    `json:"threshold"`   // how many shares it takes, 2 or more
+	Shares     int    `json:"shares"`      // how many there are, 50 at most
+	OfficerPIN string `json:"officer_pin"` // pkcs11 modules; never stored
+}
+
+// BackUpRootsReply is a backup of root keys with its shares, which are told
+// this once and kept nowhere.
+type BackUpRootsReply struct {
+	ClusterID      string   `json:"cluster_id"`
+	RootGeneration uint32   `json:"root_generation"`
+	Set            string   `json:"set"` // names the shares that belong to the file
+	Threshold      int      `json:"threshold"`
+	File           []byte   `json:"file"` // of no use without the shares
+	Shares         []string `json:"shares"`
+}
