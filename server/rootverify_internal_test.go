@@ -39,7 +39,7 @@ func TestRootsAreVerified(t *testing.T) {
 			t.Fatal(status, answer)
 		}
 	}
-	status, external := c.ask(0, "create-key", `{"key_alias":"e","origin":"external"}`)
+	_, external := c.ask(0, "create-key", `{"key_alias":"e","origin":"external"}`)
 	id := external["key_info"].(map[string]any)["key_id"].(string)
 	if status, answer := c.ask(0, "get-parameters-for-import", `{"key_id":"`+id+`","wrapping_algorithm":"RSAES_OAEP_SHA_256"}`); status != http.StatusOK {
 		t.Fatal(status, answer)
