@@ -25,6 +25,9 @@ var writes = map[command.Type]write{
 	command.TypeRemoveNode:      {command.CallerOperator, policy.ActionRemoveNode, of(removeNode)},
 	command.TypeSetStandby:      {command.CallerOperator, policy.ActionUpdateNode, of(setStandby)},
 	command.TypeRotateGossipKey: {command.CallerOperator, policy.ActionUpdateCluster, of(rotateGossipKey)},
+	command.TypeRotateRoots:     {command.CallerOperator, policy.ActionRotateRoots, of(rotateRoots)},
+	command.TypeReportRoots:     {command.CallerSystem, "", of(reportRoots)},
+	command.TypeRewrapRecords:   {command.CallerSystem, "", of(rewrapRecords)},
 
 	command.TypeRenameKey:           {command.CallerUser, policy.ActionUpdateKey, of(renameKey)},
 	command.TypeUpdateDescription:   {command.CallerUser, policy.ActionUpdateKey, of(updateDescription)},

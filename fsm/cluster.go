@@ -139,7 +139,7 @@ func admitNode(c *call, b command.AdmitNode) (any, *Refusal) {
 	if old, known := c.Node(b.Node.ID); known {
 		node.Created, node.Standby = old.Created, old.Standby
 		if bytes.Equal(old.TransportKey, node.TransportKey) {
-			node.RootsApproved = old.RootsApproved
+			node.RootsApproved, node.RootsHeld = old.RootsApproved, old.RootsHeld
 		}
 	}
 	c.PutNode(node)

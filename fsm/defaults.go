@@ -33,7 +33,7 @@ func createDefaultKey(c *call, b command.CreateDefaultKey) (any, *Refusal) {
 		return nil, refuse(CodeInvalid, "no such protection level")
 	case len(b.Blob) == 0 || len(b.Blob) > maxBlob || len(b.MAC) != macSize:
 		return nil, refuse(CodeInvalid, "the wrapped material is not that of the spec")
-	case b.RootGeneration != c.Cluster().RootGeneration:
+	case !c.Cluster().TakesRoots(b.RootGeneration):
 		return nil, refuse(CodeInvalid, "the material is wrapped under root generation %d, the cluster is at %d", b.RootGeneration, c.Cluster().RootGeneration)
 	}
 	key := &state.Key{

@@ -14,7 +14,6 @@ const (
 	maxImportFailures = 10                  // with one of them
 	maxImportLife     = 25 * 60 * 60 * 1000 // milliseconds: a day, and what clocks differ by
 	tokenIDSize       = 16
-	materialPrintSize = 32
 )
 
 // findImporting returns a copy of a key whose material comes from elsewhere.
@@ -41,7 +40,7 @@ func openImport(c *call, b command.OpenImport) (any, *Refusal) {
 	case len(b.TokenID) != tokenIDSize || len(b.Blob) == 0 || len(b.Blob) > maxBlob ||
 		len(b.PublicKey) == 0 || len(b.PublicKey) > maxPublicKey || len(b.MAC) != macSize:
 		return nil, refuse(CodeInvalid, "these are no parameters of an import")
-	case b.RootGeneration != c.Cluster().RootGeneration:
+	case !c.Cluster().TakesRoots(b.RootGeneration):
 		return nil, refuse(CodeInvalid, "the pair is wrapped under root generation %d, the cluster is at %d", b.RootGeneration, c.Cluster().RootGeneration)
 	case b.Expires <= c.Now() || b.Expires > c.Now()+maxImportLife:
 		return nil, refuse(CodeInvalid, "parameters of an import live for a day")
@@ -92,11 +91,13 @@ func importMaterial(c *call, b command.ImportMaterial) (any, *Refusal) {
 		return nil, refuse(CodeImportExpiry, "the material would have expired already")
 	case b.Expires != 0 && isPair(key.Spec):
 		return nil, refuse(CodePairMaterial, "the material of an asymmetric key does not expire")
-	case len(b.Fingerprint) != materialPrintSize || v.Number != 1 || len(v.Blob) == 0 || len(v.Blob) > maxBlob || len(v.MAC) != macSize ||
+	case !isBlob(b.Fingerprint) || v.Number != 1 || len(v.Blob) == 0 || len(v.Blob) > maxBlob || len(v.MAC) != macSize ||
 		!publicKeyFits(key.Spec, v.PublicKey):
 		return nil, refuse(CodeInvalid, "the wrapped material is not that of the spec")
-	case v.RootGeneration != c.Cluster().RootGeneration:
+	case !c.Cluster().TakesRoots(v.RootGeneration):
 		return nil, refuse(CodeInvalid, "the material is wrapped under root generation %d, the cluster is at %d", v.RootGeneration, c.Cluster().RootGeneration)
+	case len(key.Fingerprint) != 0 && !state.SameRoots(key.Fingerprint, b.Fingerprint):
+		return nil, refuse(CodeStale, "the root keys were rotated meanwhile; try again")
 	case len(key.Fingerprint) != 0 && !bytes.Equal(key.Fingerprint, b.Fingerprint):
 		return nil, refuse(CodeMaterialDiffers, "the key has had other material before, and only the same can be imported again")
 	}

@@ -89,7 +89,7 @@ func checkNewKey(c *call, b command.CreateKey) *Refusal {
 		return nil
 	case len(b.Blob) == 0 || len(b.Blob) > maxBlob || len(b.MAC) != macSize || !publicKeyFits(b.Spec, b.PublicKey):
 		return refuse(CodeInvalid, "the wrapped material is not that of the spec")
-	case b.RootGeneration != c.Cluster().RootGeneration:
+	case !c.Cluster().TakesRoots(b.RootGeneration):
 		return refuse(CodeInvalid, "the material is wrapped under root generation %d, the cluster is at %d", b.RootGeneration, c.Cluster().RootGeneration)
 	default:
 		return nil

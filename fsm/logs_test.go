@@ -1,6 +1,7 @@
 package fsm_test
 
 import (
+	"crypto/sha256"
 	"fmt"
 
 	"pgregory.net/rapid"
@@ -8,6 +9,7 @@ import (
 	"github.com/raftkms/raftkms/fsm"
 	"github.com/raftkms/raftkms/fsm/command"
 	"github.com/raftkms/raftkms/fsm/fsmtest"
+	"github.com/raftkms/raftkms/fsm/state"
 )
 
 // The logs that the property tests draw. Few names, so that commands meet.
@@ -53,7 +55,18 @@ func drawBody(t *rapid.T) command.Body {
 		if rapid.IntRange(0, 4).Draw(t, "rare") == 0 {
 			return fsmtest.Bootstrap()
 		}
-		switch rapid.IntRange(0, 6).Draw(t, "member") {
+		switch rapid.IntRange(0, 9).Draw(t, "member") {
+		case 7:
+			b := command.RotateRoots{Step: command.RootStep(rapid.ByteRange(0, 4).Draw(t, "step")), Generation: rapid.Uint32Range(1, 3).Draw(t, "generation"),
+				EndTokens: rapid.Bool().Draw(t, "end tokens")}
+			if b.Step == command.RootStage {
+				b.Canary = []byte("canary")
+			}
+			return b
+		case 8:
+			return command.ReportRoots{NodeID: rapid.SampledFrom([]string{fsmtest.NodeID, someNodes.Draw(t, "node")}).Draw(t, "which"), Generation: rapid.Uint32Range(1, 3).Draw(t, "generation")}
+		case 9:
+			return drawRewrap(t)
 		case 6:
 			b := command.RotateGossipKey{Step: command.GossipStep(rapid.ByteRange(0, 4).Draw(t, "step"))}
 			if b.Step == command.GossipStage {
@@ -67,6 +80,21 @@ func drawBody(t *rapid.T) command.Body {
 		}
 		return fsmtest.ApproveRoots(someNodes.Draw(t, "node"))
 	}
+}
+
+// drawRewrap draws something that was put under other roots: mostly the first
+// material of a key, which may have been replaced already.
+func drawRewrap(t *rapid.T) command.Body {
+	generation := rapid.Uint32Range(1, 3).Draw(t, "generation")
+	key := fsmtest.CreateKey(someKeys.Draw(t, "key"))
+	p := command.Rewrapped{
+		What: state.SealedVersion, ID: key.KeyID, Number: 1, Old: sha256.Sum256(key.Blob),
+		Bytes: fmt.Appendf(nil, "%s under roots %d", key.Blob, generation), MAC: key.MAC,
+	}
+	if rapid.Bool().Draw(t, "seal") {
+		p = command.Rewrapped{What: state.SealedAccessKey, ID: fsmtest.AccessKeyID, Old: sha256.Sum256(fsmtest.Bootstrap().SealedSecret), Bytes: []byte("sealed again")}
+	}
+	return command.RewrapRecords{Generation: generation, Parts: []command.Rewrapped{p}}
 }
 
 // drawCommand draws a command whose caller may mostly ask for it, and whose

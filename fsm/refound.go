@@ -100,6 +100,7 @@ func (r *refounding) beginAgain(cluster state.Cluster) {
 	cluster.Generation = r.undone.Generation
 	cluster.CACertificates, cluster.SealedCAKey, cluster.SealedGossip = [][]byte{r.with.CACertificate}, r.with.SealedCAKey, r.with.SealedGossip
 	cluster.SealedGossipOther, cluster.GossipStaged = nil, false
+	cluster.RootNext, cluster.RootNextCanary = 0, nil // nothing is under these roots, and who holds them is not known
 	cluster.Fence = r.index
 	if r.newer != nil {
 		clock := state.Clock{Now: max(r.Now(), r.newer.Now()), Horizon: max(r.Horizon(), r.newer.Horizon())}

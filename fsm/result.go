@@ -156,6 +156,9 @@ func (r Result) Node() (NodeResult, error) { return decodeBody[NodeResult](r) }
 // Token returns the body of a result of create-join-token.
 func (r Result) Token() (TokenResult, error) { return decodeBody[TokenResult](r) }
 
+// Rewrapped decodes the answer to a write that put things under other roots.
+func (r Result) Rewrapped() (RewrapResult, error) { return decodeBody[RewrapResult](r) }
+
 // decodeBody returns the refusal as the error when there is one.
 func decodeBody[B any](r Result) (B, error) {
 	var body B

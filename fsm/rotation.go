@@ -100,7 +100,7 @@ func addVersion(c *call, key *state.Key, v command.NewVersion) (any, *Refusal) {
 		return nil, refuse(CodeQuotaExceeded, "the key has all %d versions that it may have", maxVersions)
 	case len(v.Blob) == 0 || len(v.Blob) > maxBlob || len(v.MAC) != macSize || !publicKeyFits(key.Spec, v.PublicKey):
 		return nil, refuse(CodeInvalid, "the wrapped material is not that of the spec")
-	case v.RootGeneration != c.Cluster().RootGeneration:
+	case !c.Cluster().TakesRoots(v.RootGeneration):
 		return nil, refuse(CodeInvalid, "the material is wrapped under root generation %d, the cluster is at %d", v.RootGeneration, c.Cluster().RootGeneration)
 	}
 	key.Versions = v.Number

@@ -42,9 +42,10 @@ func (b Binding) AppendBytes(dst []byte) []byte {
 	return appendPrefixed(dst, b.PublicKey)
 }
 
-// Bind returns the MAC (32 bytes) that the record of b is stored with.
+// Bind returns the MAC (32 bytes) that the record of b is stored with, by the
+// record MAC key of the generation that wrapped the blob.
 func Bind(ctx context.Context, m Module, b Binding) (mac []byte, err error) {
-	mac, err = m.MAC(ctx, b.AppendBytes(nil))
+	mac, err = m.Under(b.Generation).MAC(ctx, b.AppendBytes(nil))
 	if err != nil {
 		return nil, fmt.Errorf("binding a key version: %w", err)
 	}

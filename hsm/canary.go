@@ -44,9 +44,10 @@ type CanaryKey struct {
 	Block []byte `cbor:"2,keyasint"` // 16 bytes
 }
 
-// NewCanary makes the canary of the module's current root set, which must be
-// that generation of that cluster.
+// NewCanary makes the canary of a generation of the cluster's root sets that the
+// module holds.
 func NewCanary(ctx context.Context, m Module, cluster ClusterID, generation RootGeneration) (Canary, error) {
+	m = m.Under(generation)
 	c := Canary{FormatVersion: canaryVersion, Cluster: cluster, Generation: generation}
 	var err error
 	if c.HSM, err = newCanaryKey(ctx, m, LevelHSM, generation); err != nil {
@@ -64,8 +65,7 @@ func NewCanary(ctx context.Context, m Module, cluster ClusterID, generation Root
 	return c, nil
 }
 
-// Verify tells whether the module's current root set is the one that made the
-// canary. When it is not, the error wraps [ErrCanary]; an error without it
+// Verify tells whether the module holds the root set that made the canary. When it is not, the error wraps [ErrCanary]; an error without it
 // means that the module could not be asked.
 func (c Canary) Verify(ctx context.Context, m Module) error {
 	if err := m.VerifyMAC(ctx, c.appendSigned(nil), c.MAC); err != nil {
@@ -77,7 +77,7 @@ func (c Canary) Verify(ctx context.Context, m Module) error {
 	if err := c.Soft.verify(ctx, m, LevelSoftware, c.Generation); err != nil {
 		return canaryError("software level root", err)
 	}
-	block, err := sealCanaryBlock(ctx, m)
+	block, err := sealCanaryBlock(ctx, m.Under(c.Generation))
 	if err == nil && subtle.ConstantTimeCompare(block, c.Seal) != 1 {
 		err = ErrCanary
 	}

@@ -26,6 +26,8 @@ var (
 	ErrPIN = errors.New("the module refused the PIN")
 	// ErrOfficerPIN: the security officer's PIN was refused.
 	ErrOfficerPIN = errors.New("the module refused the security officer's PIN")
+	// ErrNotPermitted: the security officer has to permit this first.
+	ErrNotPermitted = errors.New("the module wants the security officer's permission first")
 	// ErrUnavailable: the device does not answer; another node may.
 	ErrUnavailable = errors.New("the module is unavailable")
 	// ErrFull: the device holds as many objects as it can. Closing a loaded key

@@ -57,6 +57,25 @@ type Module interface {
 	// roots prove themselves with [Canary.Verify].
 	RestoreRoots(ctx context.Context, bundle RootBundle, recoveryKey []byte) error
 
+	// Under returns the module with another generation of its root sets in use
+	// for Generate, Import, Seal, MAC and ExportRoots, which otherwise use the
+	// highest that it holds. It does no I/O: that there is no such generation, its
+	// methods say ([ErrNoRoots]). Whoever follows the replicated state names the
+	// generation that the state has in use, since a module holds the next one
+	// before it is.
+	Under(generation RootGeneration) Module
+	// PermitRewrap has Rewrap accept material of LevelHSM, until EndRewrap or the
+	// next loss of the device: for modules whose roots let it out only under a key
+	// that the security officer has marked as trusted. officerPIN is as in ExportRoots.
+	PermitRewrap(ctx context.Context, officerPIN []byte) error
+	// EndRewrap takes back what PermitRewrap has permitted.
+	EndRewrap(ctx context.Context) error
+	// Rewrap puts wrapped material under the root of the same level of another
+	// generation. It stays inside the module. Errors: [ErrUnwrap], [ErrNoRoots] when one of
+	// the generations is not here, [ErrNotPermitted] without PermitRewrap where
+	// that is needed.
+	Rewrap(ctx context.Context, w Wrapped, to RootGeneration) (Wrapped, error)
+
 	// Generate makes key material inside the module and returns it wrapped
 	// under the root of its level (AES-KWP, RFC 5649), with the public half of
 	// a pair. [ErrUnsupported] when the level cannot carry the spec.

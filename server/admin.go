@@ -88,6 +88,7 @@ func (s *Server) serveAdmin() adminServer {
 		return struct{}{}, s.approveRoots(ctx, uuid.NewString(), req)
 	})
 	handleAdmin(mux, wire.AdminPathBackUpRoots, s.backUpRoots)
+	handleAdmin(mux, wire.AdminPathRotateRoots, s.rotateRoots)
 	handleAdmin(mux, wire.AdminPathVerifyRoots, s.verifyRoots)
 	s.handleBackups(mux)
 	handleAdmin(mux, wire.AdminPathRemove, s.removeNode)

@@ -32,6 +32,7 @@ func adminOperations() map[string]kms.Operation {
 		"POST " + wire.AdminPathJoin:           kms.OpJoinCluster,
 		"POST " + wire.AdminPathApproveRoots:   kms.OpApproveRoots,
 		"POST " + wire.AdminPathBackUpRoots:    kms.OpBackUpRoots,
+		"POST " + wire.AdminPathRotateRoots:    kms.OpRotateRoots,
 		"POST " + wire.AdminPathVerifyRoots:    kms.OpVerifyRoots,
 		"POST " + wire.AdminPathDoctor:         kms.OpExamineModule,
 		"POST " + wire.AdminPathRemove:         kms.OpRemoveNode,

@@ -37,6 +37,7 @@ type member struct {
 	keystone  *keystone.API
 	seal      *sealer
 	roots     *rootKeeper
+	rewrapper *rewrapper
 	gossip    *gossipKeeper
 	ready     *readiness
 	publisher *publisher
@@ -185,6 +186,7 @@ func (s *Server) start(ctx context.Context, id identity, creds credentials) erro
 	})
 	m.dialect.SetElsewhere(s.elsewhere(m))
 	m.roots = newRootKeeper(s, m, id)
+	m.rewrapper = &rewrapper{server: s, member: m}
 	m.gossip = &gossipKeeper{server: s, member: m}
 	m.ready = &readiness{server: s, member: m}
 	if m.publisher, err = newPublisher(s, m); err != nil {
@@ -277,8 +279,8 @@ type sealer struct {
 // one record's seal cannot be moved to another.
 func sealLabel(purpose, record string) []byte { return []byte(purpose + "\x00" + record) }
 
-func (s *sealer) key(ctx context.Context) (*envelope.Key, error) {
-	raw, err := s.module.Seal(ctx)
+func (s *sealer) key(ctx context.Context, generation hsm.RootGeneration) (*envelope.Key, error) {
+	raw, err := s.module.Under(generation).Seal(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("reaching root-seal: %w", err)
 	}
@@ -286,7 +288,7 @@ func (s *sealer) key(ctx context.Context) (*envelope.Key, error) {
 }
 
 func (s *sealer) seal(ctx context.Context, generation hsm.RootGeneration, purpose, record string, secret []byte) ([]byte, error) {
-	key, err := s.key(ctx)
+	key, err := s.key(ctx, generation)
 	if err != nil {
 		return nil, err
 	}
@@ -295,7 +297,11 @@ func (s *sealer) seal(ctx context.Context, generation hsm.RootGeneration, purpos
 }
 
 func (s *sealer) open(ctx context.Context, purpose, record string, sealed []byte) ([]byte, error) {
-	key, err := s.key(ctx)
+	generation, err := envelope.SecretGeneration(sealed)
+	if err != nil {
+		return nil, err
+	}
+	key, err := s.key(ctx, generation)
 	if err != nil {
 		return nil, err
 	}

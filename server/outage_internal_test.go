@@ -47,6 +47,49 @@ func (b *breakable) Changed() <-chan struct{} {
 	return b.over
 }
 
+// Under is breakable as well.
+func (b *breakable) Under(generation hsm.RootGeneration) hsm.Module {
+	return under{breakable: b, module: b.Module.Under(generation)}
+}
+
+type under struct {
+	*breakable
+	module hsm.Module
+}
+
+func (u under) MAC(ctx context.Context, message []byte) ([]byte, error) {
+	if err := u.Health().Outage; err != nil {
+		return nil, err
+	}
+	return u.module.MAC(ctx, message)
+}
+
+func (u under) Seal(ctx context.Context) (hsm.Key, error) {
+	u.seals.Add(1)
+	if err := u.Health().Outage; err != nil {
+		return nil, err
+	}
+	return u.module.Seal(ctx)
+}
+
+func (u under) Generate(ctx context.Context, l hsm.Level, s hsm.Spec) (hsm.Wrapped, error) {
+	if err := u.Health().Outage; err != nil {
+		return hsm.Wrapped{}, err
+	}
+	return u.module.Generate(ctx, l, s)
+}
+
+func (u under) Import(ctx context.Context, l hsm.Level, s hsm.Spec, material []byte) (hsm.Wrapped, error) {
+	if err := u.Health().Outage; err != nil {
+		return hsm.Wrapped{}, err
+	}
+	return u.module.Import(ctx, l, s, material)
+}
+
+func (u under) ExportRoots(ctx context.Context, publicKey, officerPIN []byte) (hsm.RootBundle, error) {
+	return u.module.ExportRoots(ctx, publicKey, officerPIN)
+}
+
 func (b *breakable) MAC(ctx context.Context, message []byte) ([]byte, error) {
 	if err := b.Health().Outage; err != nil {
 		return nil, err

@@ -14,6 +14,7 @@ import (
 
 	"github.com/raftkms/raftkms/cluster"
 	"github.com/raftkms/raftkms/fsm/command"
+	"github.com/raftkms/raftkms/fsm/state"
 	"github.com/raftkms/raftkms/hsm"
 	"github.com/raftkms/raftkms/server/kms"
 	"github.com/raftkms/raftkms/server/wire"
@@ -27,6 +28,7 @@ import (
 const (
 	callTransportKey = "root.transport-key"
 	callInstallRoots = "root.install"
+	callProvedKey    = "root.proved-transport-key"
 	callNodeStatus   = "node.status"
 
 	rootsPause    = time.Second
@@ -48,6 +50,7 @@ type rootKeeper struct {
 	mu       sync.Mutex
 	identity identity
 	proved   chan struct{} // closed when the roots are held
+	cleaned  uint32        // generation below which the module holds nothing; owned by run
 }
 
 func newRootKeeper(s *Server, m *member, id identity) *rootKeeper {
@@ -68,8 +71,8 @@ func (k *rootKeeper) held() bool {
 	}
 }
 
-// run proves roots that came just before the process died. It ends when the
-// roots are held.
+// run proves roots that came just before the process died, and then follows
+// what the state says about them.
 func (k *rootKeeper) run(ctx context.Context) {
 	if !k.held() {
 		k.server.cfg.Logger.Info("this node waits for the root keys: `kmsctl root fingerprint` here, then `kmsctl root approve` on a node that has them")
@@ -77,7 +80,7 @@ func (k *rootKeeper) run(ctx context.Context) {
 	for !k.held() {
 		if _, err := k.server.cfg.Module.OpenRoots(ctx, k.member.clusterID); err == nil {
 			if err := k.prove(ctx); err == nil {
-				return
+				break
 			} else if !errors.Is(err, errStateUnknown) {
 				k.server.cfg.Logger.Warn("proving the root keys in the module", "error", err)
 			}
@@ -86,6 +89,15 @@ func (k *rootKeeper) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-k.proved:
+		case <-time.After(rootsPause):
+		}
+	}
+	for {
+		if err := k.follow(ctx); err != nil && ctx.Err() == nil {
+			k.server.cfg.Logger.Warn("following the rotation of the root keys", "error", err)
+		}
+		select {
+		case <-ctx.Done():
 			return
 		case <-time.After(rootsPause):
 		}
@@ -133,11 +145,9 @@ func (k *rootKeeper) prove(ctx context.Context) error {
 	return nil
 }
 
-// install takes a root set that another member sent.
+// install takes a root set that another member sent: the one in use, for which
+// an operator has approved this node, or in a rotation the one before or after.
 func (k *rootKeeper) install(ctx context.Context, body []byte) error {
-	if k.held() {
-		return nil
-	}
 	var bundle hsm.RootBundle
 	if err := cbor.Unmarshal(body, &bundle); err != nil {
 		return refuseRemote("the wrapped root keys cannot be decoded")
@@ -151,18 +161,53 @@ func (k *rootKeeper) install(ctx context.Context, body []byte) error {
 		return refuseRemote("%s", errStateUnknown)
 	}
 	node, ok := root.Node(self)
-	if !ok || node.RootsApproved != uint32(bundle.Generation) || bundle.Cluster != k.member.clusterID {
+	if !ok || node.RootsApproved != c.RootGeneration || bundle.Cluster != k.member.clusterID {
 		return refuseRemote("no operator approved these root keys for node %s", self)
 	}
-	if err := k.server.cfg.Module.ImportRoots(ctx, bundle); err != nil {
-		return fmt.Errorf("taking the root keys into the module: %w", err)
+	canary, err := canaryOf(c, uint32(bundle.Generation))
+	if err != nil {
+		return refuseRemote("%s", err)
 	}
-	if err := k.prove(ctx); errors.Is(err, hsm.ErrCanary) {
+	module := k.server.cfg.Module
+	if canary.Verify(ctx, module) != nil {
+		err := module.ImportRoots(ctx, bundle)
+		if errors.Is(err, hsm.ErrRootsExist) { // of an attempt that came to nothing: they do not open the canary
+			if err = module.DestroyRoots(ctx, bundle.Cluster, bundle.Generation); err == nil {
+				err = module.ImportRoots(ctx, bundle)
+			}
+		}
+		if err != nil {
+			return fmt.Errorf("taking the root keys into the module: %w", err)
+		}
+	}
+	if err := canary.Verify(ctx, module); errors.Is(err, hsm.ErrCanary) {
+		if err := module.DestroyRoots(ctx, bundle.Cluster, bundle.Generation); err != nil {
+			return err
+		}
 		return refuseRemote("the root keys that were sent do not open the cluster's canary")
 	} else if err != nil {
 		return err
 	}
+	if uint32(bundle.Generation) == c.RootGeneration {
+		return k.prove(ctx)
+	}
+	if uint32(bundle.Generation) == c.RootNext {
+		return k.member.service.ReportRoots(ctx, c.RootNext)
+	}
 	return nil
+}
+
+// canaryOf returns the canary of a generation that the state knows.
+func canaryOf(c *state.Cluster, generation uint32) (hsm.Canary, error) {
+	encoded := map[uint32][]byte{c.RootNext: c.RootNextCanary, c.RootOld: c.RootOldCanary, c.RootGeneration: c.Canary}[generation]
+	if len(encoded) == 0 || generation == 0 {
+		return hsm.Canary{}, fmt.Errorf("the cluster has no root generation %d", generation)
+	}
+	canary, err := hsm.DecodeCanary(encoded)
+	if err != nil {
+		return hsm.Canary{}, fmt.Errorf("reading the cluster's canary: %w", err)
+	}
+	return canary, nil
 }
 
 // approveRoots sends the root set to a node, once its fingerprint has been
@@ -190,11 +235,25 @@ func (s *Server) approveRoots(ctx context.Context, requestID string, req wire.Ap
 	if err != nil {
 		return err
 	}
-	return s.sendRoots(ctx, m, req.NodeID, node.TransportKey, []byte(req.OfficerPIN))
+	pin := []byte(req.OfficerPIN)
+	defer clear(pin)
+	if err := s.sendRoots(ctx, m, req.NodeID, node.TransportKey, pin); err != nil {
+		return err
+	}
+	// In a rotation it needs the other generation, too.
+	c := s.machine.State().Cluster()
+	for _, other := range []uint32{c.RootOld, c.RootNext} {
+		if other == 0 {
+			continue
+		}
+		if err := s.sendGeneration(ctx, m, req.NodeID, other, pin); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (s *Server) sendRoots(ctx context.Context, m *member, nodeID string, fingerprint, officerPIN []byte) error {
-	defer clear(officerPIN)
 	publicKey, err := callNewcomer(ctx, m, nodeID)
 	if err != nil {
 		return fmt.Errorf("asking node %s for its transport key: %w", nodeID, err)
@@ -202,7 +261,13 @@ func (s *Server) sendRoots(ctx context.Context, m *member, nodeID string, finger
 	if sum := sha256.Sum256(publicKey); string(sum[:]) != string(fingerprint) {
 		return fmt.Errorf("node %s has another transport key now than the one it joined with; have it join again", nodeID)
 	}
-	bundle, err := s.cfg.Module.ExportRoots(ctx, publicKey, officerPIN)
+	return s.exportTo(ctx, m, nodeID, s.machine.State().Cluster().RootGeneration, publicKey, officerPIN)
+}
+
+// exportTo has the module wrap a generation of the roots to a transport key, and
+// sends it.
+func (s *Server) exportTo(ctx context.Context, m *member, nodeID string, generation uint32, publicKey, officerPIN []byte) error {
+	bundle, err := s.cfg.Module.Under(hsm.RootGeneration(generation)).ExportRoots(ctx, publicKey, officerPIN)
 	if err != nil {
 		return fmt.Errorf("wrapping the root keys: %w", err)
 	}
@@ -262,6 +327,9 @@ func (s *Server) handleCalls(m *member) {
 	})
 	m.node.Handle(callTransportKey, func(ctx context.Context, _ string, _ []byte) ([]byte, error) {
 		return s.cfg.Module.TransportKey(ctx)
+	})
+	m.node.Handle(callProvedKey, func(ctx context.Context, _ string, _ []byte) ([]byte, error) {
+		return m.roots.answerProvedKey(ctx)
 	})
 	m.node.Handle(callInstallRoots, func(ctx context.Context, _ string, body []byte) ([]byte, error) {
 		return nil, m.roots.install(ctx, body)

@@ -176,6 +176,9 @@ func (p *rootProof) record(ctx context.Context, record state.SealedRecord) error
 		sealed("second-factor", sealFactor, r.ID, r.Sealed)
 		sealed("second-factor", sealFactor, r.NextID, r.NextSealed)
 	case *state.Key:
+		if len(r.Fingerprint) > 0 {
+			err = p.note("fingerprint", r.ID, func() error { return p.member.service.ProveFingerprint(ctx, r) })
+		}
 		for _, pair := range r.ImportPairs {
 			if pair.Ended() || err != nil {
 				continue

@@ -29,6 +29,7 @@ func (s *Server) jobs(m *member) []job {
 		{name: "deleting keys", leader: true, pause: 500 * time.Millisecond, run: m.service.DeleteDueKeys},
 		{name: "rotating keys", leader: true, pause: time.Second, run: m.service.RotateDueKeys},
 		{name: "expiring imports", leader: true, pause: time.Second, run: m.service.ExpireImports},
+		{name: "putting things under new root keys", leader: true, pause: time.Second, run: m.rewrapper.run},
 		{name: "warning of deletions", leader: true, pause: time.Minute, run: m.service.WarnOfDeletions},
 		{name: "erasing deleted keys", pause: erasureLook, run: (&eraser{server: s, member: m}).run},
 		{name: "publishing checkpoints of the traces", pause: s.cfg.CheckpointPause, run: m.publisher.run},

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 
 	"github.com/raftkms/raftkms/fsm/state"
@@ -14,7 +15,7 @@ import (
 const (
 	callSealToken  = "token.seal"  // what a token says → its seal
 	callOpenToken  = "token.open"  // a seal → what the token says
-	callTokenCheck = "token.check" // → the key of the tokens' check
+	callTokenCheck = "token.check" // a generation of the roots (4 bytes, big endian) → the key of its tokens' check
 )
 
 // tokenCheckLabel begins what the module makes the key of the tokens' check
@@ -39,8 +40,8 @@ func (t *tokenSeals) OpenToken(ctx context.Context, root *state.Root, sealed []b
 }
 
 // TokenCheck implements [iam.Seals].
-func (t *tokenSeals) TokenCheck(ctx context.Context, root *state.Root) ([]byte, error) {
-	return t.here(ctx, callTokenCheck, root, nil)
+func (t *tokenSeals) TokenCheck(ctx context.Context, root *state.Root, generation uint32) ([]byte, error) {
+	return t.here(ctx, callTokenCheck, root, binary.BigEndian.AppendUint32(nil, generation))
 }
 
 // here does it with this node's module, or asks.
@@ -79,6 +80,10 @@ func (s *sealer) aboutTokens(ctx context.Context, call string, root *state.Root,
 	case callOpenToken:
 		return s.open(ctx, sealToken, c.ID, input)
 	default:
-		return s.module.MAC(ctx, []byte(tokenCheckLabel+c.ID))
+		if len(input) != 4 || !c.TakesRoots(binary.BigEndian.Uint32(input)) {
+			return nil, refuseRemote("no tokens are under these root keys")
+		}
+		generation := hsm.RootGeneration(binary.BigEndian.Uint32(input))
+		return s.module.Under(generation).MAC(ctx, []byte(tokenCheckLabel+c.ID))
 	}
 }

@@ -51,6 +51,12 @@ func (s *Server) loadTraceKey(ctx context.Context) (*traceKey, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the key of the traces: %w", err)
 	}
+	// Under roots that are being retired it would soon be of no use, and a device
+	// would put it under others only with the security officer's leave.
+	if c := s.machine.State().Cluster(); c != nil && k.Generation < hsm.RootGeneration(c.RootGeneration) {
+		s.cfg.Logger.Info("this node signs its traces with another key, under the root keys in use: checkpoints name it from now on", "root_generation", c.RootGeneration)
+		return s.makeTraceKey(ctx, path)
+	}
 	return k, nil
 }
 
@@ -59,7 +65,11 @@ func (s *Server) makeTraceKey(ctx context.Context, path string) (*traceKey, erro
 	if s.cfg.Module.Describe().CarriesFor(hsm.SpecECP256, hsm.UseSign) {
 		level = hsm.LevelHSM
 	}
-	w, err := s.cfg.Module.Generate(ctx, level, hsm.SpecECP256)
+	module := s.cfg.Module
+	if c := s.machine.State().Cluster(); c != nil {
+		module = module.Under(hsm.RootGeneration(c.RootGeneration))
+	}
+	w, err := module.Generate(ctx, level, hsm.SpecECP256)
 	if err != nil {
 		return nil, fmt.Errorf("making the key of the traces: %w", err)
 	}

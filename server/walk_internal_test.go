@@ -102,7 +102,7 @@ func (m moduleSeals) OpenToken(ctx context.Context, root *state.Root, sealed []b
 	})
 }
 
-func (m moduleSeals) TokenCheck(ctx context.Context, root *state.Root) ([]byte, error) {
+func (m moduleSeals) TokenCheck(ctx context.Context, root *state.Root, _ uint32) ([]byte, error) {
 	return m.module.MAC(ctx, []byte(root.Cluster().ID))
 }
 

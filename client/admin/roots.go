@@ -20,3 +20,9 @@ func (s *Socket) BackUpRoots(ctx context.Context, r wire.BackUpRootsRequest) (wi
 	var reply wire.BackUpRootsReply
 	return reply, s.call(ctx, http.MethodPost, wire.AdminPathBackUpRoots, r, &reply)
 }
+
+// RotateRoots takes a step of a rotation of the root keys.
+func (s *Socket) RotateRoots(ctx context.Context, r wire.RotateRootsRequest) (wire.RotateRootsReply, error) {
+	var reply wire.RotateRootsReply
+	return reply, s.call(ctx, http.MethodPost, wire.AdminPathRotateRoots, r, &reply)
+}

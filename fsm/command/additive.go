@@ -20,9 +20,10 @@ func (t Type) Fenced() bool {
 		TypeSetStandby,                                                                                               // a vote decides nothing that a call asks for
 		TypeRotateGossipKey,                                                                                          // where nodes find one another decides nothing, either
 		TypeCreateAccount, TypeCreateProject, TypeCreateUser, TypeCreateGroup, TypeCreatePolicy, TypeCreateAccessKey, // new, and bound nowhere
-		TypeUpdateGroup,                                    // a name
-		TypePublishCheckpoint,                              // what traces say is asked of no call
-		TypeEnrolAuthenticator,                             // counts for nothing yet
+		TypeUpdateGroup,                    // a name
+		TypePublishCheckpoint,              // what traces say is asked of no call
+		TypeEnrolAuthenticator,             // counts for nothing yet
+		TypeReportRoots, TypeRewrapRecords, // a record says the same under other roots
 		TypeSpendCode,                                      // a code is good for this command alone, and once
 		TypeForgetRevoked,                                  // of tokens that count for nothing any more
 		TypeReportErasure, TypeRecordUse, TypeRecordAccess: // what has happened, not what may

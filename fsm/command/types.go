@@ -14,7 +14,7 @@ type row struct {
 }
 
 // rows is every kind of write there is. Each file of bodies lists its own.
-var rows = slices.Concat(coreRows, membershipRows, lifeRows, identityRows, accountRows, tagRows, grantRows, importRows, traceRows, factorRows)
+var rows = slices.Concat(coreRows, membershipRows, lifeRows, identityRows, accountRows, tagRows, grantRows, importRows, traceRows, factorRows, rootRows)
 
 var coreRows = []row{
 	{TypeBootstrap, "bootstrap", 1, body[Bootstrap]},

@@ -124,13 +124,14 @@ func Caller() command.Caller {
 // CallerFor returns the caller who may ask for writes of that type.
 func CallerFor(t command.Type) command.Caller {
 	switch t {
-	case command.TypeBootstrap, command.TypeCreateJoinToken, command.TypeApproveRoots, command.TypeRemoveNode, command.TypeSetStandby, command.TypeRotateGossipKey, command.TypeSetConsistency,
+	case command.TypeBootstrap, command.TypeCreateJoinToken, command.TypeApproveRoots, command.TypeRemoveNode, command.TypeSetStandby, command.TypeRotateGossipKey, command.TypeRotateRoots, command.TypeSetConsistency,
 		command.TypeUnlockUser, command.TypeAddProvider, command.TypeRemoveProvider, command.TypeBindIdentity, command.TypeUnbindIdentity:
 		return command.Caller{Kind: command.CallerOperator, NodeID: NodeID}
 	case command.TypeAdmitNode:
 		return command.Caller{Kind: command.CallerNode, NodeID: NodeID}
 	case command.TypeRotateDueKey, command.TypeDeleteDueKey, command.TypeReportErasure, command.TypeRecordUse, command.TypeExpireImport,
-		command.TypeLockUser, command.TypeSpendCode, command.TypeRecordAccess, command.TypeForgetRevoked, command.TypePublishCheckpoint:
+		command.TypeLockUser, command.TypeSpendCode, command.TypeRecordAccess, command.TypeForgetRevoked, command.TypePublishCheckpoint,
+		command.TypeReportRoots, command.TypeRewrapRecords:
 		return command.Caller{Kind: command.CallerSystem, NodeID: NodeID}
 	case command.TypeEnrolAuthenticator, command.TypeConfirmAuthenticator:
 		return ByToken(Caller())

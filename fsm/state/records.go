@@ -40,6 +40,14 @@ type Cluster struct {
 
 	SealedGossipOther []byte `cbor:"15,keyasint,omitempty"` // while the gossip key is rotated: the coming one, then the one before
 	GossipStaged      bool   `cbor:"16,keyasint,omitempty"` // SealedGossipOther is the coming one
+
+	// While the root keys are rotated: the coming generation until it is in use,
+	// then the one before until nothing is under it and it is retired.
+	RootNext       uint32 `cbor:"25,keyasint,omitempty"`
+	RootNextCanary []byte `cbor:"26,keyasint,omitempty"`
+	RootOld        uint32 `cbor:"27,keyasint,omitempty"`
+	RootOldCanary  []byte `cbor:"28,keyasint,omitempty"`
+	RootUsed       int64  `cbor:"29,keyasint,omitempty"` // since when RootGeneration is in use; 0: from the beginning
 }
 
 // Consistency is what uses of keys are answered from. Management is linearizable
@@ -334,6 +342,13 @@ type Node struct {
 	Standby        bool   `cbor:"10,keyasint,omitempty"` // it is to stay without a vote
 	Created        int64  `cbor:"8,keyasint"`
 	Fence          uint64 `cbor:"9,keyasint"`
+	RootsHeld      uint32 `cbor:"25,keyasint,omitempty"` // newest root generation that its module has proved to hold, in a rotation
+}
+
+// TakesRoots tells whether something may be under that generation of the roots:
+// the one in use, or the one before while a rotation is under way.
+func (c *Cluster) TakesRoots(generation uint32) bool {
+	return generation != 0 && (generation == c.RootGeneration || generation == c.RootOld)
 }
 
 // Reply is the answer that a proposal got, kept so that a repeat of it gets

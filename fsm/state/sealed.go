@@ -2,6 +2,7 @@ package state
 
 import (
 	"bytes"
+	"encoding/binary"
 	"slices"
 
 	iradix "github.com/hashicorp/go-immutable-radix/v2"
@@ -110,4 +111,95 @@ func (v *View) SealedCount() int {
 		n++
 	}
 	return n
+}
+
+// SealedWhat is a kind of thing that depends on the root keys.
+type SealedWhat uint8
+
+// The kinds. A wrapping pair of an import lives a day and is never put under
+// other roots; the others are.
+const (
+	SealedVersion     SealedWhat = 1
+	SealedAccessKey   SealedWhat = 2
+	SealedFactor      SealedWhat = 3
+	SealedNextFactor  SealedWhat = 4
+	SealedCAKey       SealedWhat = 5
+	SealedGossip      SealedWhat = 6
+	SealedGossipOther SealedWhat = 7
+	SealedFingerprint SealedWhat = 8
+	SealedImport      SealedWhat = 9
+)
+
+// SealedPart is one such thing of a record.
+type SealedPart struct {
+	What       SealedWhat
+	ID         string // of the record: of the key, the access key, the user, the cluster
+	BoundTo    string // what its seal is bound to
+	Number     uint32 // of a version
+	Generation uint32 // of the roots that it is under
+	Bytes      []byte // the seal, or the wrapped material
+}
+
+// SealedParts returns what of a record depends on the root keys. Parts that are
+// empty are left out.
+func SealedParts(record SealedRecord) (parts []SealedPart) {
+	seal := func(what SealedWhat, id, boundTo string, b []byte) {
+		if len(b) > 0 {
+			parts = append(parts, SealedPart{What: what, ID: id, BoundTo: boundTo, Generation: sealGeneration(b), Bytes: b})
+		}
+	}
+	switch r := record.(type) {
+	case *Cluster:
+		seal(SealedCAKey, r.ID, r.ID, r.SealedCAKey)
+		seal(SealedGossip, r.ID, r.ID, r.SealedGossip)
+		seal(SealedGossipOther, r.ID, r.ID, r.SealedGossipOther)
+	case *AccessKey:
+		seal(SealedAccessKey, r.ID, r.ID, r.SealedSecret)
+	case *Authenticator:
+		seal(SealedFactor, r.UserID, r.ID, r.Sealed)
+		seal(SealedNextFactor, r.UserID, r.NextID, r.NextSealed)
+	case *Key:
+		seal(SealedFingerprint, r.ID, r.ID, r.Fingerprint)
+		for _, p := range r.ImportPairs {
+			if !p.Ended() {
+				parts = append(parts, SealedPart{What: SealedImport, ID: r.ID, Generation: p.RootGeneration, Bytes: p.Blob})
+			}
+		}
+	case *Version:
+		parts = append(parts, SealedPart{What: SealedVersion, ID: r.KeyID, Number: r.Number, Generation: r.RootGeneration, Bytes: r.Blob})
+	}
+	return parts
+}
+
+// sealGeneration reads the generation in the header of a seal (a version byte,
+// then four bytes, see hsm/envelope); 0: it is none.
+func sealGeneration(b []byte) uint32 {
+	if len(b) < 5 || b[0] != 1 {
+		return 0
+	}
+	return binary.BigEndian.Uint32(b[1:])
+}
+
+// SameRoots tells whether two seals are under one generation of the roots.
+func SameRoots(a, b []byte) bool { return sealGeneration(a) == sealGeneration(b) }
+
+// SealedUnder counts what is under a generation of the roots, in all of the
+// state, and of that the wrapping pairs of imports.
+func (v *View) SealedUnder(generation uint32) (all, imports int) {
+	for place, more := (SealedPlace{}), true; more; {
+		var records []SealedRecord
+		records, place, more = v.NextSealed(place, 1024)
+		for _, record := range records {
+			for _, part := range SealedParts(record) {
+				if part.Generation != generation {
+					continue
+				}
+				all++
+				if part.What == SealedImport {
+					imports++
+				}
+			}
+		}
+	}
+	return all, imports
 }

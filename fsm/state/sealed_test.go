@@ -84,6 +84,8 @@ var sealedFields = []string{
 	"Authenticator.NextSealed",
 	"Authenticator.Sealed",
 	"Cluster.Canary",
+	"Cluster.RootNextCanary",
+	"Cluster.RootOldCanary",
 	"Cluster.SealedCAKey",
 	"Cluster.SealedGossip",
 	"Cluster.SealedGossipOther",

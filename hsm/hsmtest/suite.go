@@ -61,6 +61,8 @@ func Run(t *testing.T, open func(t *testing.T) Target) {
 		{"RootsGenerations", s.rootsGenerations},
 		{"RootsTransport", s.rootsTransport},
 		{"RootsTransportRefusals", s.rootsTransportRefusals},
+		{"RootsUnder", s.rootsUnder},
+		{"RootsRewrap", s.rootsRewrap},
 		{"RootsBackup", s.rootsBackup},
 		{"RootsBackupRefusals", s.rootsBackupRefusals},
 		{"Canary", s.canary},

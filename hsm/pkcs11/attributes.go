@@ -340,6 +340,25 @@ func trustedSecret() template {
 	return recoverySecret(false, true, uses{wrap: true})
 }
 
+// bridgeKey is the key over which material goes to another root.
+func bridgeKey() template {
+	return append(template{attribute(p11.CKA_VALUE_LEN, keySize)}, recoverySecret(false, true, uses{wrap: true, unwrap: true})...)
+}
+
+// movingMaterial is of material on its way from one root to another: bytes that
+// nobody reads, and that leave under the next root or, guarded, a trusted key.
+func movingMaterial(guarded bool) template {
+	return with(template{
+		attribute(p11.CKA_CLASS, p11.CKO_SECRET_KEY),
+		attribute(p11.CKA_KEY_TYPE, p11.CKK_GENERIC_SECRET),
+		attribute(p11.CKA_TOKEN, false),
+		attribute(p11.CKA_PRIVATE, true),
+		attribute(p11.CKA_SENSITIVE, true),
+		attribute(p11.CKA_EXTRACTABLE, true),
+		attribute(p11.CKA_WRAP_WITH_TRUSTED, guarded),
+	}, uses{}.permissions(), lasting())
+}
+
 // unwrappingSecret is a recovery key while roots are restored.
 func unwrappingSecret() template {
 	return recoverySecret(true, false, uses{unwrap: true})

@@ -15,6 +15,10 @@ import (
 // Generate makes the key as session objects, wraps it, and destroys the objects.
 // A SOFTWARE level key that the device cannot make is made in the process.
 func (m *Module) Generate(ctx context.Context, level hsm.Level, spec hsm.Spec) (hsm.Wrapped, error) {
+	return m.generate(ctx, 0, level, spec)
+}
+
+func (m *Module) generate(ctx context.Context, generation hsm.RootGeneration, level hsm.Level, spec hsm.Spec) (hsm.Wrapped, error) {
 	w := hsm.Wrapped{Level: level, Spec: spec}
 	root, err := wrappingRoot(level, spec)
 	if err == nil {
@@ -26,11 +30,11 @@ func (m *Module) Generate(ctx context.Context, level hsm.Level, spec hsm.Spec) (
 			if err != nil {
 				return err
 			}
-			h, err := t.root(t.current, root)
+			w.Generation = t.pick(generation)
+			h, err := t.root(w.Generation, root)
 			if err != nil {
 				return err
 			}
-			w.Generation = t.current
 			w.Blob, w.PublicKey, err = m.newWrapped(s, h, spec)
 			return err
 		})
@@ -43,6 +47,10 @@ func (m *Module) Generate(ctx context.Context, level hsm.Level, spec hsm.Spec) (
 
 // Import has the device wrap material that is in the process for this moment.
 func (m *Module) Import(ctx context.Context, level hsm.Level, spec hsm.Spec, material []byte) (hsm.Wrapped, error) {
+	return m.importUnder(ctx, 0, level, spec, material)
+}
+
+func (m *Module) importUnder(ctx context.Context, generation hsm.RootGeneration, level hsm.Level, spec hsm.Spec, material []byte) (hsm.Wrapped, error) {
 	defer clear(material)
 	w := hsm.Wrapped{Level: level, Spec: spec}
 	root, err := wrappingRoot(level, spec)
@@ -60,11 +68,11 @@ func (m *Module) Import(ctx context.Context, level hsm.Level, spec hsm.Spec, mat
 			if err != nil {
 				return err
 			}
-			h, err := t.root(t.current, root)
+			w.Generation = t.pick(generation)
+			h, err := t.root(w.Generation, root)
 			if err != nil {
 				return err
 			}
-			w.Generation = t.current
 			w.Blob, err = m.wrapMaterial(s, h, own)
 			return err
 		})

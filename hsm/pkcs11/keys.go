@@ -265,14 +265,16 @@ func (k *object) Close() error {
 }
 
 // Seal returns the key of root-seal of what is now the current generation.
-func (m *Module) Seal(ctx context.Context) (hsm.Key, error) {
+func (m *Module) Seal(ctx context.Context) (hsm.Key, error) { return m.sealUnder(ctx, 0) }
+
+func (m *Module) sealUnder(ctx context.Context, generation hsm.RootGeneration) (hsm.Key, error) {
 	k := &seal{m: m}
 	err := m.dev.call(ctx, m.dev.work, func(s *session) error {
 		t, err := m.table(s)
 		if err != nil {
 			return err
 		}
-		k.generation = t.current
+		k.generation = t.pick(generation)
 		_, err = t.root(k.generation, hsm.RootSeal)
 		return err
 	})

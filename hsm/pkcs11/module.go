@@ -41,6 +41,9 @@ type Module struct {
 	roots     atomic.Pointer[rootTable] // nil until roots were opened or made
 	rootsLock sync.Mutex                // held by who replaces roots
 
+	bridgeLock sync.Mutex
+	bridge     bridge // see rewrap.go
+
 	notesLock sync.Mutex
 	rootNotes []string
 }
@@ -68,7 +71,7 @@ func (m *Module) Close() error {
 // Check signs a few bytes under the record MAC key.
 func (m *Module) Check(ctx context.Context) error {
 	// Nothing that Binding or Canary sign begins with these bytes.
-	if _, err := m.mac(ctx, []byte("raftkms check")); err != nil {
+	if _, err := m.mac(ctx, 0, []byte("raftkms check")); err != nil {
 		return fmt.Errorf("checking the module: %w", err)
 	}
 	return nil
@@ -117,20 +120,24 @@ func (m *Module) Random(ctx context.Context, p []byte) error {
 
 // MAC signs with CKM_SHA256_HMAC under the record MAC key of the current root set.
 func (m *Module) MAC(ctx context.Context, message []byte) ([]byte, error) {
-	mac, err := m.mac(ctx, message)
+	return m.macUnder(ctx, 0, message)
+}
+
+func (m *Module) macUnder(ctx context.Context, generation hsm.RootGeneration, message []byte) ([]byte, error) {
+	mac, err := m.mac(ctx, generation, message)
 	if err != nil {
 		return nil, fmt.Errorf("signing a record: %w", err)
 	}
 	return mac, nil
 }
 
-func (m *Module) mac(ctx context.Context, message []byte) (mac []byte, err error) {
+func (m *Module) mac(ctx context.Context, generation hsm.RootGeneration, message []byte) (mac []byte, err error) {
 	err = m.dev.call(ctx, m.dev.work, func(s *session) error {
 		t, err := m.table(s)
 		if err != nil {
 			return err
 		}
-		key, err := t.root(t.current, hsm.RecordMAC)
+		key, err := t.root(t.pick(generation), hsm.RecordMAC)
 		if err != nil {
 			return err
 		}

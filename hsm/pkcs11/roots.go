@@ -32,6 +32,14 @@ func (t *rootTable) root(g hsm.RootGeneration, r hsm.Root) (p11.ObjectHandle, er
 	return set[r], nil
 }
 
+// pick is a generation of the caller's choice; 0 means the current one.
+func (t *rootTable) pick(g hsm.RootGeneration) hsm.RootGeneration {
+	if g == 0 {
+		return t.current
+	}
+	return g
+}
+
 // generations returns all that are here, the current one first.
 func (t *rootTable) generations() []hsm.RootGeneration {
 	g := slices.Sorted(maps.Keys(t.sets))

@@ -113,6 +113,10 @@ func parseTransport(der []byte) (*rsa.PublicKey, error) {
 // then, with the user logged in again, the device wrap each root under it. Calls
 // of others wait meanwhile; HSM level keys are loaded again when they are next used.
 func (m *Module) ExportRoots(ctx context.Context, publicKey, officerPIN []byte) (hsm.RootBundle, error) {
+	return m.exportUnder(ctx, 0, publicKey, officerPIN)
+}
+
+func (m *Module) exportUnder(ctx context.Context, generation hsm.RootGeneration, publicKey, officerPIN []byte) (hsm.RootBundle, error) {
 	fail := func(err error) (hsm.RootBundle, error) {
 		return hsm.RootBundle{}, fmt.Errorf("exporting the roots: %w", err)
 	}
@@ -127,11 +131,11 @@ func (m *Module) ExportRoots(ctx context.Context, publicKey, officerPIN []byte) 
 	var bundle hsm.RootBundle
 	err = m.dev.callAlone(ctx, func(s *session) (err error) {
 		t, err := m.table(s) // shows, too, whether something was lost before
-		if err == nil && len(t.sets) == 0 {
-			err = hsm.ErrNoRoots
+		if err == nil {
+			_, err = t.root(t.pick(generation), hsm.RootHSM)
 		}
 		if err == nil {
-			bundle, err = m.exportRoots(to, officerPIN)
+			bundle, err = m.exportRoots(t.pick(generation), to, officerPIN)
 		}
 		return err
 	})
@@ -142,7 +146,7 @@ func (m *Module) ExportRoots(ctx context.Context, publicKey, officerPIN []byte) 
 }
 
 // exportRoots is for a caller that is alone in the device.
-func (m *Module) exportRoots(to *rsa.PublicKey, officerPIN []byte) (bundle hsm.RootBundle, err error) {
+func (m *Module) exportRoots(generation hsm.RootGeneration, to *rsa.PublicKey, officerPIN []byte) (bundle hsm.RootBundle, err error) {
 	var trusted p11.ObjectHandle
 	err = m.dev.asOfficer(officerPIN, func(s p11.SessionHandle) (err error) {
 		trusted, err = m.dev.api.CreateObject(s, trustedPublic(to.N.Bytes(), big.NewInt(int64(to.E)).Bytes()))
@@ -161,20 +165,20 @@ func (m *Module) exportRoots(to *rsa.PublicKey, officerPIN []byte) (bundle hsm.R
 			err = errors.Join(err, fmt.Errorf("destroying the trusted key: %w", derr), m.dev.connect())
 		}
 	}()
-	return m.wrapRoots(s, trusted)
+	return m.wrapRoots(s, generation, trusted)
 }
 
-// wrapRoots wraps the current root set. The first root finds out which way of
+// wrapRoots wraps a root set. The first root finds out which way of
 // wrapping the device has.
-func (m *Module) wrapRoots(s *session, trusted p11.ObjectHandle) (hsm.RootBundle, error) {
+func (m *Module) wrapRoots(s *session, generation hsm.RootGeneration, trusted p11.ObjectHandle) (hsm.RootBundle, error) {
 	t, err := m.table(s)
 	if err != nil {
 		return hsm.RootBundle{}, err
 	}
 	ways := oaeps[:]
-	b := hsm.RootBundle{Cluster: t.cluster, Generation: t.current, Wrapped: make(map[hsm.Root][]byte)}
+	b := hsm.RootBundle{Cluster: t.cluster, Generation: generation, Wrapped: make(map[hsm.Root][]byte)}
 	for _, k := range rootKinds {
-		h, err := t.root(t.current, k.root)
+		h, err := t.root(generation, k.root)
 		if err != nil {
 			return hsm.RootBundle{}, err
 		}

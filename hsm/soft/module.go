@@ -95,6 +95,10 @@ func (m *Module) use(ctx context.Context, generation hsm.RootGeneration, f func(
 
 // Generate implements [hsm.Module].
 func (m *Module) Generate(ctx context.Context, level hsm.Level, spec hsm.Spec) (hsm.Wrapped, error) {
+	return m.generate(ctx, 0, level, spec)
+}
+
+func (m *Module) generate(ctx context.Context, generation hsm.RootGeneration, level hsm.Level, spec hsm.Spec) (hsm.Wrapped, error) {
 	if err := supported(level, spec); err != nil {
 		return hsm.Wrapped{}, fmt.Errorf("generating a key: %w", err)
 	}
@@ -104,7 +108,7 @@ func (m *Module) Generate(ctx context.Context, level hsm.Level, spec hsm.Spec) (
 	}
 	defer clear(material)
 	w := hsm.Wrapped{Level: level, Spec: spec, PublicKey: public}
-	err = m.use(ctx, 0, func(s *rootSet) (err error) {
+	err = m.use(ctx, generation, func(s *rootSet) (err error) {
 		w.Generation = s.generation
 		w.Blob, err = s.wrap(level, material)
 		return err
@@ -117,6 +121,10 @@ func (m *Module) Generate(ctx context.Context, level hsm.Level, spec hsm.Spec) (
 
 // Import implements [hsm.Module].
 func (m *Module) Import(ctx context.Context, level hsm.Level, spec hsm.Spec, material []byte) (hsm.Wrapped, error) {
+	return m.importUnder(ctx, 0, level, spec, material)
+}
+
+func (m *Module) importUnder(ctx context.Context, generation hsm.RootGeneration, level hsm.Level, spec hsm.Spec, material []byte) (hsm.Wrapped, error) {
 	defer clear(material)
 	if err := supported(level, spec); err != nil {
 		return hsm.Wrapped{}, fmt.Errorf("importing a key: %w", err)
@@ -125,7 +133,7 @@ func (m *Module) Import(ctx context.Context, level hsm.Level, spec hsm.Spec, mat
 	defer clear(own)
 	w := hsm.Wrapped{Level: level, Spec: spec, PublicKey: public}
 	if err == nil {
-		err = m.use(ctx, 0, func(s *rootSet) (err error) {
+		err = m.use(ctx, generation, func(s *rootSet) (err error) {
 			w.Generation = s.generation
 			w.Blob, err = s.wrap(level, own)
 			return err
@@ -161,9 +169,11 @@ func (m *Module) Load(ctx context.Context, w hsm.Wrapped) (hsm.Loaded, error) {
 }
 
 // Seal implements [hsm.Module].
-func (m *Module) Seal(ctx context.Context) (hsm.Key, error) {
+func (m *Module) Seal(ctx context.Context) (hsm.Key, error) { return m.sealUnder(ctx, 0) }
+
+func (m *Module) sealUnder(ctx context.Context, generation hsm.RootGeneration) (hsm.Key, error) {
 	var key hsm.Key
-	err := m.use(ctx, 0, func(s *rootSet) error {
+	err := m.use(ctx, generation, func(s *rootSet) error {
 		key = ownedKey{s.seal}
 		return nil
 	})
@@ -180,8 +190,12 @@ func (ownedKey) Close() error { return nil }
 
 // MAC implements [hsm.Module].
 func (m *Module) MAC(ctx context.Context, message []byte) ([]byte, error) {
+	return m.macUnder(ctx, 0, message)
+}
+
+func (m *Module) macUnder(ctx context.Context, generation hsm.RootGeneration, message []byte) ([]byte, error) {
 	var mac []byte
-	err := m.use(ctx, 0, func(s *rootSet) error {
+	err := m.use(ctx, generation, func(s *rootSet) error {
 		mac = s.mac(message)
 		return nil
 	})

@@ -47,12 +47,16 @@ func (m *Module) TransportKey(ctx context.Context) ([]byte, error) {
 // ExportRoots implements [hsm.Module]. The module has no security officer, so
 // the PIN is ignored.
 func (m *Module) ExportRoots(ctx context.Context, publicKey, _ []byte) (hsm.RootBundle, error) {
+	return m.exportUnder(ctx, 0, publicKey)
+}
+
+func (m *Module) exportUnder(ctx context.Context, generation hsm.RootGeneration, publicKey []byte) (hsm.RootBundle, error) {
 	public, err := parseTransport(publicKey)
 	if err != nil {
 		return hsm.RootBundle{}, fmt.Errorf("exporting the roots: %w", err)
 	}
 	bundle := hsm.RootBundle{Mechanism: mechanism, Wrapped: make(map[hsm.Root][]byte)}
-	err = m.use(ctx, 0, func(s *rootSet) error {
+	err = m.use(ctx, generation, func(s *rootSet) error {
 		bundle.Cluster, bundle.Generation = m.cluster, s.generation
 		raw := s.raw.Bytes()
 		for _, root := range everyRoot {

@@ -67,6 +67,7 @@ func Write(ctx context.Context, w io.Writer, module hsm.Module, root *state.Root
 	dataKey := make([]byte, dataKeySize)
 	rand.Read(dataKey)
 	defer clear(dataKey)
+	module = module.Under(hsm.RootGeneration(c.RootGeneration))
 	raw, err := module.Seal(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("reaching root-seal: %w", err)
@@ -153,7 +154,7 @@ func Read(ctx context.Context, r io.Reader, h *Header, front []byte, module hsm.
 	} else if err != nil {
 		return nil, fmt.Errorf("verifying the backup: %w", err)
 	}
-	raw, err := module.Seal(ctx)
+	raw, err := module.Under(hsm.RootGeneration(h.RootGeneration)).Seal(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("reaching root-seal: %w", err)
 	}

@@ -59,6 +59,8 @@ type Token struct {
 	ScopeID string   `cbor:"7,keyasint"`
 	Methods uint8    `cbor:"8,keyasint"`
 	MFA     bool     `cbor:"9,keyasint"`
+
+	generation uint32 // of the roots that it is sealed under
 }
 
 // TokenID is the token's id as the state knows it.
@@ -82,9 +84,9 @@ func (t *Token) principal(user *state.User, domain *state.Domain) Principal {
 type Seals interface {
 	SealToken(ctx context.Context, root *state.Root, token []byte) ([]byte, error)
 	OpenToken(ctx context.Context, root *state.Root, sealed []byte) ([]byte, error)
-	// TokenCheck returns the key of the check behind the seal, the same on every
-	// node while the cluster has one generation of roots.
-	TokenCheck(ctx context.Context, root *state.Root) ([]byte, error)
+	// TokenCheck returns the key of the check behind the seals under a generation
+	// of the roots, the same on every node.
+	TokenCheck(ctx context.Context, root *state.Root, generation uint32) ([]byte, error)
 }
 
 // checkSize is the length of the check behind a token's seal, in bytes.
@@ -102,9 +104,8 @@ type Tokens struct {
 	seals Seals
 	kept  *lru.Cache[[sha256.Size]byte, *Token]
 
-	mu         sync.Mutex
-	generation uint32 // of the roots that check belongs to
-	check      []byte // nil until it was asked for
+	mu     sync.Mutex
+	checks map[uint32][]byte // by the generation of the roots; those that were asked for
 }
 
 // NewTokens returns a maker and reader of tokens.
@@ -113,7 +114,7 @@ func NewTokens(seals Seals) *Tokens {
 	if err != nil {
 		panic(err) // of a size that is not positive
 	}
-	return &Tokens{seals: seals, kept: kept}
+	return &Tokens{seals: seals, kept: kept, checks: make(map[uint32][]byte)}
 }
 
 // Make returns the text of a token, and completes it with a fresh id.
@@ -127,27 +128,36 @@ func (s *Tokens) Make(ctx context.Context, root *state.Root, t *Token) (string, 
 	if err != nil {
 		return "", fmt.Errorf("sealing a token: %w", err)
 	}
-	check, err := s.checkOf(ctx, root, sealed)
+	generation, err := envelope.SecretGeneration(sealed)
+	if err != nil {
+		return "", err
+	}
+	check, err := s.checkOf(ctx, root, uint32(generation), sealed)
 	if err != nil {
 		return "", err
 	}
 	return base64.RawURLEncoding.EncodeToString(append(sealed, check[:]...)), nil
 }
 
-// checkOf is the check of a seal. The key is asked for once.
-func (s *Tokens) checkOf(ctx context.Context, root *state.Root, sealed []byte) (check [checkSize]byte, err error) {
-	generation := root.Cluster().RootGeneration
+// checkOf is the check of a seal under a generation of the roots that the state
+// takes. The key is asked for once.
+func (s *Tokens) checkOf(ctx context.Context, root *state.Root, generation uint32, sealed []byte) (check [checkSize]byte, err error) {
 	s.mu.Lock()
-	key, known := s.check, s.generation == generation && s.check != nil
+	key := s.checks[generation]
 	s.mu.Unlock()
-	if !known {
+	if key == nil {
 		// Whoever comes meanwhile asks as well: the key is the same, and nobody
 		// waits behind somebody else's deadline.
-		if key, err = s.seals.TokenCheck(ctx, root); err != nil {
+		if key, err = s.seals.TokenCheck(ctx, root, generation); err != nil {
 			return check, fmt.Errorf("asking for the key of the tokens' check: %w", err)
 		}
 		s.mu.Lock()
-		s.generation, s.check = generation, key
+		for other := range s.checks {
+			if !root.Cluster().TakesRoots(other) {
+				delete(s.checks, other)
+			}
+		}
+		s.checks[generation] = key
 		s.mu.Unlock()
 	}
 	mac := hmacSHA256(key, sealed)
@@ -174,6 +184,9 @@ func (s *Tokens) Open(ctx context.Context, root *state.Root, text []byte) (*Toke
 	}
 	hash := sha256.Sum256(text)
 	if t, ok := s.kept.Get(hash); ok {
+		if !root.Cluster().TakesRoots(t.generation) {
+			return nil, refuse(reasonToken)
+		}
 		return t, nil
 	}
 	var space [maxToken]byte
@@ -186,10 +199,10 @@ func (s *Tokens) Open(ctx context.Context, root *state.Root, text []byte) (*Toke
 	if err != nil {
 		return nil, refuseForgery()
 	}
-	if uint32(generation) != root.Cluster().RootGeneration {
+	if !root.Cluster().TakesRoots(uint32(generation)) {
 		return nil, refuse(reasonToken) // a newer state may know it; an older one ended with its roots
 	}
-	check, err := s.checkOf(ctx, root, sealed)
+	check, err := s.checkOf(ctx, root, uint32(generation), sealed)
 	if err != nil {
 		return nil, err
 	}
@@ -207,6 +220,7 @@ func (s *Tokens) Open(ctx context.Context, root *state.Root, text []byte) (*Toke
 	if err := strict.Unmarshal(plain, t); err != nil {
 		return nil, refuse(reasonToken)
 	}
+	t.generation = uint32(generation)
 	s.kept.Add(hash, t)
 	return t, nil
 }

@@ -115,7 +115,7 @@ func (s seals) OpenToken(ctx context.Context, root *state.Root, sealed []byte) (
 	return envelope.OpenSecret(ctx, key, sealed, []byte(root.Cluster().ID))
 }
 
-func (s seals) TokenCheck(ctx context.Context, root *state.Root) ([]byte, error) {
+func (s seals) TokenCheck(ctx context.Context, root *state.Root, _ uint32) ([]byte, error) {
 	return s.module.MAC(ctx, []byte(root.Cluster().ID))
 }
 

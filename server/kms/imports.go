@@ -4,9 +4,9 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"crypto/subtle"
 	"encoding/binary"
 	"encoding/hex"
-	"errors"
 	"time"
 
 	"github.com/google/uuid"
@@ -15,6 +15,7 @@ import (
 	"github.com/raftkms/raftkms/fsm/policy"
 	"github.com/raftkms/raftkms/fsm/state"
 	"github.com/raftkms/raftkms/hsm"
+	"github.com/raftkms/raftkms/hsm/envelope"
 	"github.com/raftkms/raftkms/hsm/keypair"
 	"github.com/raftkms/raftkms/server/audit"
 )
@@ -242,7 +243,7 @@ func (s *Service) bringMaterial(ctx context.Context, c *Call, key *state.Key, to
 	if err != nil {
 		return err
 	}
-	wrapped, err := s.module.Import(ctx, hsm.Level(key.Level), hsm.Spec(key.Spec), material)
+	wrapped, err := s.inUse().Import(ctx, hsm.Level(key.Level), hsm.Spec(key.Spec), material)
 	if err != nil {
 		return moduleError("wrapping the material in the module", err)
 	}
@@ -264,8 +265,9 @@ func (s *Service) bringMaterial(ctx context.Context, c *Call, key *state.Key, to
 	return err
 }
 
-// fingerprint is a keyed one of the material; an earlier one of the key must
-// hold for it. It says nothing to who has it without the module's key.
+// fingerprint is a hash of the material, sealed under root-seal so that it says
+// nothing to who has it without the module; an earlier one of the key must be of
+// the same. It is a seal and no MAC, so that it can be put under other roots.
 func (s *Service) fingerprint(ctx context.Context, key *state.Key, id uuid.UUID, material []byte) ([]byte, error) {
 	own := bytes.Clone(material)
 	if spec := hsm.Spec(key.Spec); spec.Pair() { // one key has several encodings
@@ -277,23 +279,52 @@ func (s *Service) fingerprint(ctx context.Context, key *state.Key, id uuid.UUID,
 	}
 	defer clear(own)
 	digest := sha256.Sum256(append(binary.BigEndian.AppendUint32(nil, uint32(len(own))), own...))
-	message := append(domain("raftkms import fingerprint v1"), id[:]...)
-	message = append(message, digest[:]...)
+	defer clear(digest[:])
+	label := append(domain("raftkms import fingerprint v1"), id[:]...)
 	if len(key.Fingerprint) == 0 {
-		print, err := s.module.MAC(ctx, message)
+		generation := hsm.RootGeneration(s.replica.Root().Cluster().RootGeneration)
+		print, err := s.withSeal(ctx, generation, func(seal *envelope.Key) ([]byte, error) {
+			return envelope.SealSecret(ctx, seal, generation, digest[:], label)
+		})
 		if err != nil {
 			return nil, moduleError("making a fingerprint", err)
 		}
 		return print, nil
 	}
-	err := s.module.VerifyMAC(ctx, message, key.Fingerprint)
+	earlier, err := s.openFingerprint(ctx, id, key.Fingerprint)
+	defer clear(earlier)
 	switch {
-	case errors.Is(err, hsm.ErrMAC):
-		return nil, Refuse(KindMaterialDiffers, "the key has had other material before, and only the same can be imported again")
 	case err != nil:
 		return nil, moduleError("comparing a fingerprint", err)
+	case subtle.ConstantTimeCompare(earlier, digest[:]) != 1:
+		return nil, Refuse(KindMaterialDiffers, "the key has had other material before, and only the same can be imported again")
 	}
 	return key.Fingerprint, nil
+}
+
+// openFingerprint returns the hash of a key's first material, the caller's to wipe.
+func (s *Service) openFingerprint(ctx context.Context, id uuid.UUID, sealed []byte) ([]byte, error) {
+	generation, err := envelope.SecretGeneration(sealed)
+	if err != nil {
+		return nil, err
+	}
+	return s.withSeal(ctx, generation, func(seal *envelope.Key) ([]byte, error) {
+		return envelope.OpenSecret(ctx, seal, sealed, append(domain("raftkms import fingerprint v1"), id[:]...))
+	})
+}
+
+// withSeal lends root-seal of a generation.
+func (s *Service) withSeal(ctx context.Context, generation hsm.RootGeneration, do func(seal *envelope.Key) ([]byte, error)) ([]byte, error) {
+	raw, err := s.module.Under(generation).Seal(ctx)
+	if err != nil {
+		return nil, err
+	}
+	seal, err := envelope.NewKey(ctx, raw)
+	if err != nil {
+		return nil, err
+	}
+	defer seal.Close()
+	return do(seal)
 }
 
 // DeleteKeyMaterial erases the material of a symmetric key.

@@ -75,7 +75,7 @@ func parseToken(b []byte) (importToken, bool) {
 
 func (s *Service) sealToken(ctx context.Context, t importToken) ([]byte, error) {
 	body := t.body()
-	mac, err := s.module.MAC(ctx, append(domain("raftkms import token v1"), body...))
+	mac, err := s.inUse().MAC(ctx, append(domain("raftkms import token v1"), body...))
 	if err != nil {
 		return nil, moduleError("sealing the import token", err)
 	}

@@ -38,6 +38,8 @@ var (
 	OpDemoteNode                     = Operation{"demoteNode", "cluster:node:update", "cluster"}
 	OpBackup                         = Operation{"backupCluster", policy.ActionCreateSnapshot, "cluster"}
 	OpBackUpRoots                    = Operation{"backUpRoots", policy.ActionBackupRoots, "cluster"}
+	OpRotateRoots                    = Operation{"rotateRoots", policy.ActionRotateRoots, "cluster"}
+	OpRetireRoots                    = Operation{"retireRoots", policy.ActionRotateRoots, "cluster"}
 	OpSetConsistency                 = Operation{"setConsistency", policy.ActionUpdateCluster, "cluster"}
 	OpRotateGossipKey                = Operation{"rotateGossipKey", policy.ActionUpdateCluster, "cluster"}
 	OpBootstrap                      = Operation{"bootstrapCluster", "", "cluster"} // before there is anybody
@@ -47,6 +49,8 @@ var (
 	OpExamineModule      = Operation{"examineModule", "", "cluster"}
 	OpTransferLeadership = Operation{"transferLeadership", "", "cluster"}
 	OpCheckBackup        = Operation{"checkBackup", "", "cluster"}
+	OpReportRoots        = Operation{"reportRoots", "", "cluster"}
+	OpRewrapRecords      = Operation{"rewrapRecords", "", "cluster"}
 	OpVerifyRoots        = Operation{"verifyRoots", "", "cluster"}
 	OpVerifyErasure      = Operation{"verifyErasure", "", "cmk"}
 	OpVerifyTraces       = Operation{"verifyTraces", "", "trace"}

@@ -125,9 +125,18 @@ func New(cfg Config) *Service {
 		alarms:   newAlarms(cfg.RefusalAlarm),
 	}
 	s.pairs = newPairPool(func(ctx context.Context) (hsm.Wrapped, error) {
-		return s.module.Generate(ctx, s.pairLevel(), hsm.SpecRSA2048)
+		return s.inUse().Generate(ctx, s.pairLevel(), hsm.SpecRSA2048)
 	})
 	return s
+}
+
+// inUse is the module with the generation of root keys that the state has in use.
+func (s *Service) inUse() hsm.Module {
+	c := s.replica.Root().Cluster()
+	if c == nil {
+		return s.module
+	}
+	return s.module.Under(hsm.RootGeneration(c.RootGeneration))
 }
 
 // Close unloads every key and wipes what was drawn for data keys. Calls still

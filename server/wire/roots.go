@@ -28,7 +28,7 @@ type VerifyRootsReply struct {
 
 // RootKeyFailure is something that does not open under the root keys.
 type RootKeyFailure struct {
-	What    string `json:"what"`    // version, import, access-key, second-factor, ca-key, gossip-key, trace-key
+	What    string `json:"what"`    // version, import, fingerprint, access-key, second-factor, ca-key, gossip-key, trace-key
 	ID      string `json:"id"`      // of the record; of a version with its number behind a slash
 	Problem string `json:"problem"` // what the module says
 }
@@ -53,4 +53,36 @@ type BackUpRootsReply struct {
 	Threshold      int      `json:"threshold"`
 	File           []byte   `json:"file"` // of no use without the shares
 	Shares         []string `json:"shares"`
+}
+
+// AdminPathRotateRoots: POST RotateRootsRequest → RotateRootsReply.
+const AdminPathRotateRoots = "/v1/root/rotate"
+
+// What a rotation of the root keys is asked to do.
+const (
+	RootsBegin  = "begin"  // make a new generation, bring it to all nodes, and have it used; goes on from where it was
+	RootsRewrap = "rewrap" // a few seconds of putting things under it
+	RootsRetire = "retire" // have every module destroy the old one
+	RootsStatus = "status"
+)
+
+// RotateRootsRequest takes a step of a rotation of the root keys.
+type RotateRootsRequest struct {
+	Action     string `json:"action"`
+	OfficerPIN string `json:"officer_pin,omitempty"` // pkcs11 modules; never stored
+	EndTokens  bool   `json:"end_tokens,omitempty"`  // with retire: end the tokens of users that are under the old generation
+}
+
+// RotateRootsReply says how far a rotation is.
+type RotateRootsReply struct {
+	Generation uint32           `json:"root_generation"`    // in use
+	Next       uint32           `json:"next,omitempty"`     // staged
+	Old        uint32           `json:"old,omitempty"`      // to be retired
+	Since      string           `json:"since,omitempty"`    // when the one in use came into use
+	Waiting    []string         `json:"waiting,omitempty"`  // nodes that do not hold the staged one yet
+	Records    int              `json:"records"`            // that may hold something under root keys
+	Remaining  int              `json:"remaining"`          // things under the old one
+	Imports    int              `json:"imports"`            // begun under the old one; they end by themselves within a day
+	Blocked    int              `json:"blocked,omitempty"`  // things for which this module wants the security officer's leave
+	Failures   []RootKeyFailure `json:"failures,omitempty"` // what does not open under the old one
 }
