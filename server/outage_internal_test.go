@@ -156,8 +156,11 @@ type trio struct {
 	modules []*breakable
 	founded *wire.InitReply
 	client  *http.Client
-	removed string         // id of a node that is no member any more, and ends because of it
-	ends    []func() error // has a node end, and waits for that
+	removed string // id of a node that is no member any more, and ends because of it
+
+	open       func(id string) hsm.Module // of a node; nil: the embedded module
+	officerPIN string                     // of what it opens
+	ends       []func() error             // has a node end, and waits for that
 }
 
 func newTrio(t *testing.T, change ...func(cfg *Config)) *trio {
@@ -168,15 +171,23 @@ func newTrio(t *testing.T, change ...func(cfg *Config)) *trio {
 	for i := range 3 {
 		c.add(fmt.Sprintf("n%d", i+1), change...)
 	}
+	c.found()
+	return c
+}
+
+// found makes one cluster of the nodes, which all vote and are ready.
+func (c *trio) found() {
+	t := c.t
+	t.Helper()
 	var err error
 	c.founded, err = c.nodes[0].found(t.Context(), wire.InitRequest{Region: "r-1", DomainName: "d", UserName: "u"})
 	must(t, err)
 	for _, s := range c.nodes[1:] {
 		c.admit(s)
 	}
-	await(t, "three voters that are ready", func() bool {
+	await(t, "voters that are ready", func() bool {
 		members, err := c.nodes[0].member.Load().node.Members(t.Context())
-		if err != nil || len(members) != 3 {
+		if err != nil || len(members) != len(c.nodes) {
 			return false
 		}
 		for i, m := range members {
@@ -186,7 +197,6 @@ func newTrio(t *testing.T, change ...func(cfg *Config)) *trio {
 		}
 		return true
 	})
-	return c
 }
 
 func must(t *testing.T, err error) {
@@ -213,17 +223,24 @@ func (c *trio) admit(s *Server) {
 	must(c.t, s.join(c.t.Context(), token.Token))
 	m := s.member.Load()
 	await(c.t, "the joiner's fingerprint", func() bool { return m.roots.fingerprint() != "" })
-	must(c.t, c.nodes[0].approveRoots(c.t.Context(), "r", wire.ApproveRootsRequest{NodeID: s.cfg.NodeID, Fingerprint: m.roots.fingerprint()}))
+	must(c.t, c.nodes[0].approveRoots(c.t.Context(), "r", wire.ApproveRootsRequest{NodeID: s.cfg.NodeID, Fingerprint: m.roots.fingerprint(), OfficerPIN: c.officerPIN}))
 }
 
 // add starts a node that belongs to no cluster yet.
 func (c *trio) add(id string, change ...func(cfg *Config)) {
 	c.t.Helper()
 	dir := c.t.TempDir()
-	module, err := soft.Open(c.t.Context(), soft.Config{
-		RootsFile: filepath.Join(dir, "roots"), PrivateKeyFile: filepath.Join(dir, "private"), UnlockKeyFile: filepath.Join(dir, "unlock"),
-	})
-	must(c.t, err)
+	open := c.open
+	if open == nil {
+		open = func(string) hsm.Module {
+			module, err := soft.Open(c.t.Context(), soft.Config{
+				RootsFile: filepath.Join(dir, "roots"), PrivateKeyFile: filepath.Join(dir, "private"), UnlockKeyFile: filepath.Join(dir, "unlock"),
+			})
+			must(c.t, err)
+			return module
+		}
+	}
+	module := open(id)
 	b := &breakable{Module: module, over: make(chan struct{})}
 	cfg := Config{
 		NodeID: id, DataDir: filepath.Join(dir, "data"), AdminSocket: filepath.Join(dir, "s"), Version: "test", Module: b,

@@ -55,19 +55,18 @@ func (r *rewrapper) asked(ctx context.Context, officerPIN []byte) (blocked int, 
 	if r.server.cfg.Module.Describe().Kind == "soft" && !r.member.node.IsLeader() {
 		return 0, nil, nil // the leader does it
 	}
+	module := r.server.cfg.Module
 	blocked, failures, err = r.step(ctx)
-	if err != nil || blocked == 0 || len(officerPIN) == 0 {
-		if err == nil && blocked == 0 {
-			if left, imports := r.left(); left == imports {
-				err = r.server.cfg.Module.EndRewrap(ctx)
-			}
+	if err == nil && blocked > 0 && len(officerPIN) > 0 {
+		if err := module.PermitRewrap(ctx, officerPIN); err != nil {
+			return blocked, failures, err
 		}
-		return blocked, failures, err
+		blocked, failures, err = r.step(ctx)
 	}
-	if err := r.server.cfg.Module.PermitRewrap(ctx, officerPIN); err != nil {
-		return blocked, failures, err
+	if left, imports := r.left(); err == nil && left == imports {
+		err = module.EndRewrap(ctx)
 	}
-	return r.step(ctx)
+	return blocked, failures, err
 }
 
 func (r *rewrapper) left() (all, imports int) {

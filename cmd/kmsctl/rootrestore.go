@@ -157,7 +157,7 @@ func gatherShares(cmd *cobra.Command, b *custody.Backup, files []string) ([]stri
 		}
 		return shares, nil
 	}
-	next := func() (string, error) { return "", io.EOF }
+	var next func() (string, error)
 	asks := false
 	if in, ok := cmd.InOrStdin().(*os.File); ok && term.IsTerminal(int(in.Fd())) {
 		asks = true

@@ -128,7 +128,7 @@ func (s *Service) GetParametersForImport(ctx context.Context, c *Call, ref, algo
 	if err != nil {
 		return nil, moduleError("binding the wrapping pair", err)
 	}
-	sealed, err := s.sealToken(ctx, token)
+	sealed, err := sealToken(ctx, s.inUse(), token)
 	if err != nil {
 		return nil, err
 	}

@@ -73,9 +73,10 @@ func parseToken(b []byte) (importToken, bool) {
 	}, true
 }
 
-func (s *Service) sealToken(ctx context.Context, t importToken) ([]byte, error) {
+// sealToken has the module, with a generation of its roots, vouch for a token.
+func sealToken(ctx context.Context, module hsm.Module, t importToken) ([]byte, error) {
 	body := t.body()
-	mac, err := s.inUse().MAC(ctx, append(domain("raftkms import token v1"), body...))
+	mac, err := module.MAC(ctx, append(domain("raftkms import token v1"), body...))
 	if err != nil {
 		return nil, moduleError("sealing the import token", err)
 	}

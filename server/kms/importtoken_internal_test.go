@@ -28,7 +28,7 @@ func FuzzImportToken(f *testing.F) {
 	}
 	s := &Service{module: module}
 	token := importToken{id: uuid.New(), key: uuid.New(), expires: 1_700_000_000_000, algorithm: wrapPKCS1}
-	sealed, err := s.sealToken(f.Context(), token)
+	sealed, err := sealToken(f.Context(), s.module, token)
 	if err != nil {
 		f.Fatal(err)
 	}
