@@ -79,6 +79,9 @@ type thrifty struct {
 // pairsMade is how many pairs of a level come by turns.
 const pairsMade = 4
 
+// Under is the same module: it has one generation of roots.
+func (m *thrifty) Under(hsm.RootGeneration) hsm.Module { return m }
+
 func (m *thrifty) Generate(ctx context.Context, level hsm.Level, spec hsm.Spec) (hsm.Wrapped, error) {
 	if spec != hsm.SpecRSA2048 {
 		return m.Module.Generate(ctx, level, spec)
