@@ -210,6 +210,9 @@ func (s *Server) beginRotation(ctx context.Context, m *member, officerPIN []byte
 		}
 	}
 	c := s.machine.State().Cluster()
+	if c.RootOld != 0 {
+		return nil // it is in use already
+	}
 	next := c.RootNext
 	canary, err := canaryOf(c, next)
 	if err != nil {
@@ -234,7 +237,15 @@ func (s *Server) beginRotation(ctx context.Context, m *member, officerPIN []byte
 
 // stageRoots makes a generation in this node's module and tells the state.
 func (s *Server) stageRoots(ctx context.Context, m *member) error {
+	m.roots.changing.Lock()
+	defer m.roots.changing.Unlock()
+	if err := m.service.Current(ctx); err != nil {
+		return err
+	}
 	c := s.machine.State().Cluster()
+	if c.RootNext != 0 || c.RootOld != 0 {
+		return nil // somebody else has begun since
+	}
 	next := hsm.RootGeneration(c.RootGeneration + 1)
 	module := s.cfg.Module
 	err := module.CreateRoots(ctx, m.clusterID, next)

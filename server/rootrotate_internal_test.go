@@ -167,6 +167,46 @@ func TestRootsAreRotatedUnderLoad(t *testing.T) {
 	}
 }
 
+// Operators who begin at once, on different nodes, begin one rotation: what one
+// node has made never takes the place of what another has sent.
+func TestRotationsThatBeginAtOnce(t *testing.T) {
+	c := newTrio(t)
+	key := c.keyOf(0, `{"key_alias":"k"}`)
+	kept := []string{c.sealedData(0, key)}
+	var all sync.WaitGroup
+	for _, s := range c.nodes {
+		all.Go(func() {
+			// One begins it; the others go on with it, or are told who has begun.
+			_, err := s.rotateRoots(t.Context(), wire.RotateRootsRequest{Action: wire.RootsBegin})
+			if err != nil {
+				t.Logf("node %s: %v", s.cfg.NodeID, err)
+			}
+		})
+	}
+	all.Wait()
+	await(t, "one of them to go on", func() bool {
+		for _, s := range c.nodes {
+			if reply, err := s.rotateRoots(t.Context(), wire.RotateRootsRequest{Action: wire.RootsBegin}); err == nil && reply.Generation == 2 {
+				return true
+			}
+		}
+		return false
+	})
+	await(t, "nothing to be left under the old root keys", func() bool {
+		reply, err := c.nodes[0].rotateRoots(t.Context(), wire.RotateRootsRequest{Action: wire.RootsRewrap})
+		return err == nil && reply.Remaining == 0
+	})
+	if _, err := c.nodes[0].rotateRoots(t.Context(), wire.RotateRootsRequest{Action: wire.RootsRetire, EndTokens: true}); err != nil {
+		t.Error(err)
+	}
+	c.opensEverywhere("after", kept)
+	for _, s := range c.nodes {
+		if got := verifyAll(t, c.nodes[0], s.cfg.NodeID); !got.Holds || len(got.Failures) > 0 || got.RootGeneration != 2 {
+			t.Errorf("node %s: %+v", s.cfg.NodeID, got)
+		}
+	}
+}
+
 // A node that cannot take the new root keys holds the rotation up before
 // anything uses them; it goes on when the node is back. A member that cannot
 // prove that it holds the old ones is sent none.

@@ -51,6 +51,10 @@ type rootKeeper struct {
 	identity identity
 	proved   chan struct{} // closed when the roots are held
 	cleaned  uint32        // generation below which the module holds nothing; owned by run
+
+	// changing is held by who puts a generation into the module: one that is
+	// made here must not take the place of one that has just come.
+	changing sync.Mutex
 }
 
 func newRootKeeper(s *Server, m *member, id identity) *rootKeeper {
@@ -152,6 +156,8 @@ func (k *rootKeeper) install(ctx context.Context, body []byte) error {
 	if err := cbor.Unmarshal(body, &bundle); err != nil {
 		return refuseRemote("the wrapped root keys cannot be decoded")
 	}
+	k.changing.Lock()
+	defer k.changing.Unlock()
 	if err := k.member.service.Current(ctx); err != nil {
 		return err
 	}
