@@ -8,8 +8,8 @@ import (
 )
 
 // Hedges cost at most a tenth more calls in the long run: each call that could
-// be hedged earns a tenth of one, and at most ten are saved up. A cluster that is slow because it
-// has too much to do is not given twice as much.
+// be hedged earns a tenth of one, and at most ten are saved up. A cluster that is
+// slow because it has too much to do is not given twice as much.
 const (
 	hedgeCost  = 10
 	hedgeSaved = 10 * hedgeCost
