@@ -52,8 +52,6 @@ type endpoint struct {
 	name bool   // each address of the host's name is a node
 }
 
-func (e endpoint) url() string { return "https://" + e.host }
-
 func parseEndpoints(given []string) ([]endpoint, error) {
 	if len(given) == 0 {
 		return nil, errors.New("at least one endpoint is needed")
