@@ -38,9 +38,11 @@ type Node struct {
 	PID            int    `json:"pid"`
 	URL            string `json:"url"` // https, without a path
 	ClusterAddress string `json:"cluster_addr"`
-	DataDir        string `json:"data_dir"`     // absolute path
-	AdminSocket    string `json:"admin_socket"` // absolute path
+	DataDir        string `json:"data_dir"` // absolute path
 }
+
+// AdminSocket is where the node's operator asks it: beside its data directory.
+func (n Node) AdminSocket() string { return filepath.Join(filepath.Dir(n.DataDir), "admin.sock") }
 
 // URLs lists the nodes' addresses in order.
 func (f *File) URLs() []string {

@@ -16,7 +16,7 @@ import (
 func TestTheFileHoldsExactlyTheAgreedFields(t *testing.T) {
 	path := filepath.Join(t.TempDir(), devfile.Name)
 	want := &devfile.File{Region: "dev", ProjectName: "dev", SecretKey: "s", Nodes: []devfile.Node{
-		{ID: "node-1", PID: 7, URL: "https://127.0.0.1:8440", ClusterAddress: "127.0.0.1:8441", DataDir: "/d", AdminSocket: "/d/admin.sock"},
+		{ID: "node-1", PID: 7, URL: "https://127.0.0.1:8440", ClusterAddress: "127.0.0.1:8441", DataDir: "/d"},
 		{ID: "node-2", PID: 8, URL: "https://127.0.0.1:8450"},
 	}}
 	if err := devfile.Write(path, want); err != nil {
@@ -62,7 +62,7 @@ func TestTheFileHoldsExactlyTheAgreedFields(t *testing.T) {
 		}
 	}
 	f(raw, "region domain_id domain_name project_id project_name user_id user_name password access_key secret_key aws_account_id ca_file nodes")
-	f(raw["nodes"].([]any)[0].(map[string]any), "id pid url cluster_addr data_dir admin_socket")
+	f(raw["nodes"].([]any)[0].(map[string]any), "id pid url cluster_addr data_dir")
 }
 
 func TestReplacingLeavesNothingBehind(t *testing.T) {

@@ -84,12 +84,12 @@ func devSocket(path string) (*admin.Socket, error) {
 		return nil, err
 	}
 	for _, node := range dev.Nodes {
-		if conn, err := net.DialTimeout("unix", node.AdminSocket, time.Second); err == nil {
+		if conn, err := net.DialTimeout("unix", node.AdminSocket(), time.Second); err == nil {
 			_ = conn.Close()
-			return admin.Open(node.AdminSocket), nil
+			return admin.Open(node.AdminSocket()), nil
 		}
 	}
-	return admin.Open(dev.Nodes[0].AdminSocket), nil
+	return admin.Open(dev.Nodes[0].AdminSocket()), nil
 }
 
 // client is the API client that the flags describe.

@@ -200,7 +200,7 @@ func (c *cluster) configFile(i int) string {
 }
 
 func (c *cluster) admin(i int) *admin.Socket {
-	return admin.Open(c.file.Nodes[i].AdminSocket)
+	return admin.Open(c.file.Nodes[i].AdminSocket())
 }
 
 // leader is the number of the node that leads, as the node asked says.

@@ -28,8 +28,9 @@ func (p plan) layOut() []*node {
 		id := fmt.Sprintf("node-%d", i+1)
 		dir := filepath.Join(p.dir, id)
 		n := &node{id: id, dir: dir, configFile: filepath.Join(dir, "kmsd.yaml")}
+		data := filepath.Join(dir, "data")
 		n.settings = config.Config{
-			Node: config.Node{ID: id, DataDir: filepath.Join(dir, "data"), AdminSocket: filepath.Join(dir, "admin.sock")},
+			Node: config.Node{ID: id, DataDir: data, AdminSocket: devfile.Node{DataDir: data}.AdminSocket()},
 			API:  config.API{Listen: p.address(i, apiPort), Advertise: "https://" + p.address(i, apiPort)},
 			Cluster: config.Cluster{
 				Listen: p.address(i, clusterPort), Advertise: p.address(i, clusterPort),
@@ -49,7 +50,7 @@ func (p plan) layOut() []*node {
 func (n *node) describe() devfile.Node {
 	return devfile.Node{
 		ID: n.id, PID: n.child.pid, URL: n.settings.API.Advertise,
-		ClusterAddress: n.settings.Cluster.Advertise, DataDir: n.settings.Node.DataDir, AdminSocket: n.settings.Node.AdminSocket,
+		ClusterAddress: n.settings.Cluster.Advertise, DataDir: n.settings.Node.DataDir,
 	}
 }
 
