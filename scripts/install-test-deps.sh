@@ -1,13 +1,15 @@
 #!/bin/sh
 # Installs what the tests need besides Go, where it is missing: a C compiler
 # (hsm/pkcs11 is the only cgo of the tree), SoftHSM2 (the PKCS #11 device of the
-# tests), HAProxy (the balancer of the tests) and rsyslog (which receives traces
-# in the tests). Says clearly what is missing when it cannot.
+# tests), HAProxy (the balancer of the tests), rsyslog (which receives traces in
+# the tests) and strace (which makes disks slow or fail for a process). Says
+# clearly what is missing when it cannot.
 set -eu
 
 missing=""
 command -v haproxy >/dev/null 2>&1 || missing="$missing haproxy"
 command -v rsyslogd >/dev/null 2>&1 || [ -x /usr/sbin/rsyslogd ] || missing="$missing rsyslog rsyslog-openssl"
+command -v strace >/dev/null 2>&1 || missing="$missing strace"
 command -v gcc >/dev/null 2>&1 || missing="$missing gcc libc6-dev"
 softhsm=""
 for lib in /usr/lib/softhsm /usr/lib/*/softhsm /usr/lib64 /usr/lib64/softhsm /usr/local/lib/softhsm /opt/homebrew/lib/softhsm; do

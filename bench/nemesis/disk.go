@@ -31,6 +31,9 @@ func DiskTrouble() error {
 	if os.Geteuid() != 0 {
 		return errors.New("trouble with disks takes root, since a node lets nobody else trace it")
 	}
+	if out, err := exec.Command("strace", "-q", "-o", os.DevNull, "true").CombinedOutput(); err != nil {
+		return fmt.Errorf("trouble with disks takes leave to trace processes: %w: %s", err, bytes.TrimSpace(out))
+	}
 	return nil
 }
 
@@ -43,6 +46,9 @@ const (
 
 // disk makes a disk slow, or has it fail, until the end of the fault.
 func (n *Nemesis) disk(ctx context.Context, a Action, victim *Process) error {
+	if err := DiskTrouble(); err != nil {
+		return err
+	}
 	how := fmt.Sprintf("delay_exit=%d", (slowestSync/10 + time.Duration(a.Victim)*slowestSync/(1<<16)).Microseconds())
 	if a.Kind == FailDisk {
 		how = "error=EIO"
