@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -68,6 +69,15 @@ func (c *trio) listKeys(node int, headers ...string) (int, string) {
 // tokens up has no module asked; and a revocation counts everywhere.
 func TestTokensOnEveryKindOfNode(t *testing.T) {
 	c := newTrio(t)
+	// Modules are asked to open the gossip key, too: once, some time after the start.
+	await(t, "every node to follow the gossip key", func() bool {
+		return !slices.ContainsFunc(c.nodes, func(s *Server) bool {
+			k := s.member.Load().gossip
+			k.mu.Lock()
+			defer k.mu.Unlock()
+			return k.follow == nil
+		})
+	})
 	token := c.login(0)
 	for i := range c.nodes[:2] {
 		if status, body := c.listKeys(i, "X-Auth-Token", token); status != 200 {
