@@ -1,6 +1,9 @@
 package hsm
 
-import "time"
+import (
+	"context"
+	"time"
+)
 
 // Health is how a device has fared since it was opened.
 type Health struct {
@@ -38,4 +41,36 @@ func Outage(m Module) error {
 		return d.Health().Outage
 	}
 	return nil
+}
+
+// Redundant is a [Module] over several devices that hold the same roots.
+type Redundant interface {
+	// Members does no I/O. The preferred device is the first.
+	Members() []MemberHealth
+	// Lacking returns the transport keys of the devices that do not hold that
+	// generation of the roots. [ErrUnavailable] while one of them is out.
+	Lacking(ctx context.Context, generation RootGeneration) (publicKeys [][]byte, err error)
+	// CopyRoots brings a generation from a device that holds it to those that do
+	// not, wrapped as in [Module.ExportRoots], and has them prove it. It returns
+	// the names of those that got it, and [ErrUnavailable] while one of them is out.
+	CopyRoots(ctx context.Context, generation RootGeneration, officerPIN []byte) (to []string, err error)
+}
+
+// MemberHealth is how one of several devices fares.
+type MemberHealth struct {
+	Name   string // as metrics and people call it
+	Health Health
+	// Unused is why calls do not go to it although its device may serve: it has
+	// not proved to hold the roots. Nil while they may.
+	Unused error
+	// Calls is how many calls it was given.
+	Calls uint64
+}
+
+// Serves tells why the device cannot take over; nil while it can.
+func (m MemberHealth) Serves() error {
+	if m.Health.Outage != nil {
+		return m.Health.Outage
+	}
+	return m.Unused
 }

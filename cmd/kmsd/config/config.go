@@ -11,6 +11,7 @@
 package config
 
 import (
+	"cmp"
 	"crypto/tls"
 	"fmt"
 	"net/netip"
@@ -75,6 +76,7 @@ type Module struct {
 	Kind       string `yaml:"kind,omitempty" help:"The node's HSM: soft (embedded) or pkcs11; every node of a cluster has the same; soft when absent."`
 	Soft       Soft   `yaml:"soft,omitempty"`
 	PKCS11     PKCS11 `yaml:"pkcs11,omitempty"`
+	Second     Second `yaml:"second,omitempty"`
 	LoadedKeys int    `yaml:"loaded_keys,omitempty" help:"How many key versions are kept loaded; fewer than the objects that a device has room for; 4096 when absent."`
 }
 
@@ -95,6 +97,26 @@ type PKCS11 struct {
 	Sessions    int               `yaml:"sessions,omitempty" help:"How many calls may be in the device at once; five more sessions are held. Twice the processors, at least 4, when absent."`
 	CallLimit   time.Duration     `yaml:"call_limit,omitempty" help:"How long a call may be in the device before the device counts as gone; a call that is still there after six times as long ends the process, since nothing else frees it. 10s when absent."`
 	Environment map[string]string `yaml:"environment,omitempty" help:"Environment variables that the library reads, e.g. SOFTHSM2_CONF=/etc/softhsm2.conf."`
+}
+
+// Second names the token that takes over while that of PKCS11 does not serve: in
+// another slot, or of another device with a library of its own. It holds the same
+// root keys (kmsctl root copy), and has the same security officer's PIN.
+type Second struct {
+	Library    string        `yaml:"library,omitempty" help:"Path of the PKCS #11 library of the second HSM; that of module.pkcs11 when absent, and then the token is in another slot."`
+	TokenLabel string        `yaml:"token_label,omitempty" help:"Label of the second HSM's token, which takes over while the first does not serve, with the same root keys (kmsctl root copy); no second HSM when absent."`
+	Serial     string        `yaml:"serial,omitempty" help:"Serial number of the second HSM's token, where several have its label."`
+	PINFile    string        `yaml:"pin_file,omitempty" help:"File with the user PIN of the second HSM's token, or credential:NAME; that of module.pkcs11 when absent."`
+	Sessions   int           `yaml:"sessions,omitempty" help:"How many calls may be in the second HSM at once; that of module.pkcs11 when absent."`
+	CallLimit  time.Duration `yaml:"call_limit,omitempty" help:"How long a call may be in the second HSM before it counts as gone; that of module.pkcs11 when absent."`
+}
+
+// Token is the second token with what it takes from the first.
+func (s Second) Token(first PKCS11) PKCS11 {
+	return PKCS11{
+		Library: cmp.Or(s.Library, first.Library), TokenLabel: s.TokenLabel, Serial: s.Serial, PINFile: cmp.Or(s.PINFile, first.PINFile),
+		Sessions: cmp.Or(s.Sessions, first.Sessions), CallLimit: cmp.Or(s.CallLimit, first.CallLimit),
+	}
 }
 
 // Audit is the trace log.

@@ -161,6 +161,10 @@ func TestRefusals(t *testing.T) {
 	f("module: {kind: pkcs11}", "module.pkcs11.library is needed")
 	f("module: {kind: pkcs11, pkcs11: {library: /l, token_label: t}}", "module.pkcs11.pin_file is needed")
 	f("module: {pkcs11: {pin: '1234'}}", "unknown key pin")
+	f("module: {second: {token_label: t}}", "module.second needs module.kind pkcs11")
+	f("module: {kind: pkcs11, pkcs11: {library: /l, token_label: t, pin_file: /p}, second: {library: /m}}", "module.second.token_label is needed")
+	f("module: {kind: pkcs11, pkcs11: {library: /l, token_label: t, pin_file: /p}, second: {token_label: t}}", "module.second is the token \"t\" of module.pkcs11 itself")
+	f("module: {kind: pkcs11, pkcs11: {library: /l, token_label: t, pin_file: /p}, second: {token_label: u, sessions: 2000}}", "module.second.sessions 2000 must lie")
 	f("log: {level: loud}", "log.level")
 	f("log: {format: xml}", "log.format")
 }

@@ -112,7 +112,7 @@ func (c *Config) CheckSecrets(directory string) error {
 			secret{"module.soft.private_key_file", c.Module.Soft.PrivateKeyFile},
 			secret{"module.soft.unlock_key_file", c.Module.Soft.UnlockKeyFile})
 	case "pkcs11":
-		used = append(used, secret{"module.pkcs11.pin_file", c.Module.PKCS11.PINFile})
+		used = append(used, secret{"module.pkcs11.pin_file", c.Module.PKCS11.PINFile}, secret{"module.second.pin_file", c.Module.Second.PINFile})
 	}
 	for i, e := range c.Audit.Export {
 		used = append(used,

@@ -198,6 +198,9 @@ func checkModule(c *Config) error {
 	}
 	switch c.Module.Kind {
 	case "soft":
+		if c.Module.Second != (Second{}) {
+			return errors.New("module.second needs module.kind pkcs11: it is a second token")
+		}
 		return nil
 	case "pkcs11":
 		p := c.Module.PKCS11
@@ -208,15 +211,35 @@ func checkModule(c *Config) error {
 				return fmt.Errorf("module.pkcs11.%s is needed with module.kind pkcs11", need.name)
 			}
 		}
-		if p.Sessions < 0 || p.Sessions > 1024 {
-			return fmt.Errorf("module.pkcs11.sessions %d must lie between 1 and 1024", p.Sessions)
+		if err := checkToken("module.pkcs11", p); err != nil {
+			return err
 		}
-		if p.CallLimit != 0 && (p.CallLimit < 100*time.Millisecond || p.CallLimit > 10*time.Minute) {
-			return fmt.Errorf("module.pkcs11.call_limit %s must lie between 100ms and 10m", p.CallLimit)
-		}
-		return nil
+		return checkSecond(c.Module)
 	default:
 		return fmt.Errorf("module.kind %q must be soft or pkcs11", c.Module.Kind)
+	}
+}
+
+func checkToken(name string, p PKCS11) error {
+	if p.Sessions < 0 || p.Sessions > 1024 {
+		return fmt.Errorf("%s.sessions %d must lie between 1 and 1024", name, p.Sessions)
+	}
+	if p.CallLimit != 0 && (p.CallLimit < 100*time.Millisecond || p.CallLimit > 10*time.Minute) {
+		return fmt.Errorf("%s.call_limit %s must lie between 100ms and 10m", name, p.CallLimit)
+	}
+	return nil
+}
+
+func checkSecond(m Module) error {
+	switch second := m.Second.Token(m.PKCS11); {
+	case m.Second == (Second{}):
+		return nil
+	case m.Second.TokenLabel == "":
+		return errors.New("module.second.token_label is needed for a second HSM")
+	case second.Library == m.PKCS11.Library && second.TokenLabel == m.PKCS11.TokenLabel && second.Serial == m.PKCS11.Serial:
+		return fmt.Errorf("module.second is the token %q of module.pkcs11 itself: a second HSM is another token", second.TokenLabel)
+	default:
+		return checkToken("module.second", second)
 	}
 }
 

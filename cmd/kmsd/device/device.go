@@ -27,6 +27,9 @@ func Open(ctx context.Context, c *config.Config, logger *slog.Logger, hung func(
 		if err := SetEnvironment(c); err != nil {
 			return nil, err
 		}
+		if c.Module.Second.TokenLabel != "" {
+			return openPair(ctx, c, logger, hung)
+		}
 		return pkcs11.Open(ctx, PKCS11(c, logger, hung))
 	}
 	unlock, err := config.FindSecret(c.Module.Soft.UnlockKeyFile, credentialsDirectory())
@@ -42,14 +45,23 @@ func Open(ctx context.Context, c *config.Config, logger *slog.Logger, hung func(
 
 // PKCS11 is the configuration of a PKCS#11 module.
 func PKCS11(c *config.Config, logger *slog.Logger, hung func(error)) pkcs11.Config {
-	p := c.Module.PKCS11
+	return token("module.pkcs11", c.Module.PKCS11, logger, hung)
+}
+
+// Second is the configuration of the second PKCS#11 module; false without one.
+func Second(c *config.Config, logger *slog.Logger, hung func(error)) (pkcs11.Config, bool) {
+	second := c.Module.Second.Token(c.Module.PKCS11)
+	return token("module.second", second, logger, hung), c.Module.Second.TokenLabel != ""
+}
+
+func token(field string, p config.PKCS11, logger *slog.Logger, hung func(error)) pkcs11.Config {
 	return pkcs11.Config{
 		Library: p.Library, TokenLabel: p.TokenLabel, Serial: p.Serial, Sessions: p.Sessions, CallLimit: p.CallLimit,
 		Hung: hung, Logger: logger,
 		PIN: func() ([]byte, error) {
 			pin, err := config.ReadSecret(p.PINFile, credentialsDirectory())
 			if err != nil {
-				return nil, fmt.Errorf("module.pkcs11.pin_file: %w", err)
+				return nil, fmt.Errorf("%s.pin_file: %w", field, err)
 			}
 			return pin, nil
 		},

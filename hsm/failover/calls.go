@@ -1,0 +1,96 @@
+package failover
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/raftkms/raftkms/hsm"
+)
+
+// elsewhere tells whether the other device may do what one could not.
+func elsewhere(err error) bool {
+	return errors.Is(err, hsm.ErrUnavailable) || errors.Is(err, hsm.ErrPIN) || errors.Is(err, hsm.ErrNoRoots)
+}
+
+// call is one call of the module, which a device may be given after the other:
+// it changes nothing, or makes what nobody knows of. rootless is for what needs
+// no roots. dispose takes what comes when nobody waits for it any more; nil where
+// that is of no worth.
+type call[T any] struct {
+	rootless bool
+	do       func(ctx context.Context, i int, module hsm.Module) (T, error)
+	dispose  func(T)
+}
+
+// on has the first device do it that can.
+func (c call[T]) on(ctx context.Context, p *Pair) (T, error) {
+	var none T
+	var failed []error
+	for i, m := range p.members {
+		at := m.at.Load()
+		err := at.serves()
+		if c.rootless {
+			err = at.usable()
+		}
+		if err == nil {
+			m.calls.Add(1)
+			var v T
+			if v, err = c.inside(ctx, p, i, at.module); err == nil || !elsewhere(err) {
+				return v, err
+			}
+			if ctx.Err() != nil {
+				return none, err
+			}
+		}
+		failed = append(failed, fmt.Errorf("the %s HSM: %w", m.name, err))
+	}
+	return none, gone(failed)
+}
+
+// answer is what came out of a device.
+type answer[T any] struct {
+	v   T
+	err error
+}
+
+// inside is in the device until it has answered, the caller's time is over, or
+// the device counts as gone. A call in C cannot be ended: it is left there, and
+// so must use nothing of the caller's.
+func (c call[T]) inside(ctx context.Context, p *Pair, i int, module hsm.Module) (T, error) {
+	device, is := module.(hsm.Monitored)
+	if !is {
+		return c.do(ctx, i, module)
+	}
+	var none T
+	changed := device.Changed()
+	if out := hsm.Outage(module); out != nil {
+		return none, out
+	}
+	within, cancel := context.WithCancel(ctx)
+	defer cancel()
+	answered := make(chan answer[T], 1)
+	p.calls.Go(func() {
+		v, err := c.do(within, i, module)
+		answered <- answer[T]{v, err}
+	})
+	var err error
+	select {
+	case a := <-answered:
+		return a.v, a.err
+	case <-ctx.Done():
+		err = ctx.Err()
+	case <-changed:
+		if err = hsm.Outage(module); err == nil {
+			err = fmt.Errorf("%w: it was away for a moment", hsm.ErrUnavailable)
+		}
+	}
+	if c.dispose != nil {
+		p.calls.Go(func() {
+			if a := <-answered; a.err == nil {
+				c.dispose(a.v)
+			}
+		})
+	}
+	return none, err
+}

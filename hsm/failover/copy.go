@@ -1,0 +1,101 @@
+package failover
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/raftkms/raftkms/hsm"
+)
+
+// holding tells which devices hold a generation. Both are there.
+func (p *Pair) holding(ctx context.Context, generation hsm.RootGeneration) (holds [2]bool, err error) {
+	for i, m := range p.members {
+		_, err := m.at.Load().module.Under(generation).MAC(ctx, []byte("raftkms check"))
+		if err != nil && !errors.Is(err, hsm.ErrNoRoots) {
+			return holds, fmt.Errorf("the %s HSM: %w", m.name, err)
+		}
+		holds[i] = err == nil
+	}
+	return holds, nil
+}
+
+// Lacking implements [hsm.Redundant].
+func (p *Pair) Lacking(ctx context.Context, generation hsm.RootGeneration) (publicKeys [][]byte, err error) {
+	if err := p.lock(ctx); err != nil {
+		return nil, err
+	}
+	defer p.unlock()
+	if err := p.both(); err != nil {
+		return nil, err
+	}
+	holds, err := p.holding(ctx, generation)
+	if err != nil {
+		return nil, err
+	}
+	for i, m := range p.members {
+		if holds[i] {
+			continue
+		}
+		key, err := m.at.Load().module.TransportKey(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("the %s HSM: %w", m.name, err)
+		}
+		publicKeys = append(publicKeys, key)
+	}
+	return publicKeys, nil
+}
+
+// CopyRoots implements [hsm.Redundant]. The officer's PIN is that of the device
+// which has the roots.
+func (p *Pair) CopyRoots(ctx context.Context, generation hsm.RootGeneration, officerPIN []byte) (to []string, err error) {
+	r := p.roots.Load()
+	if r == nil {
+		return nil, fmt.Errorf("copying the root keys: %w", hsm.ErrNoRoots)
+	}
+	err = p.changeRoots(ctx, "copying the root keys", r.cluster, func() error {
+		holds, err := p.holding(ctx, generation)
+		if err != nil {
+			return err
+		}
+		for i, m := range p.members {
+			source := p.members[1-i]
+			switch {
+			case holds[i]:
+				continue
+			case !holds[1-i]:
+				return fmt.Errorf("generation %d: %w", generation, hsm.ErrNoRoots)
+			}
+			if err := copyRoots(ctx, source.at.Load().module, m.at.Load().module, r.cluster, generation, officerPIN); err != nil {
+				return fmt.Errorf("from the %s HSM to the %s: %w", source.name, m.name, err)
+			}
+			to = append(to, m.name)
+			p.log.Info("an HSM has got root keys of the other", "hsm", m.name, "generation", generation)
+		}
+		return nil
+	})
+	return to, err
+}
+
+// copyRoots takes a generation from one device to another, which proves it.
+func copyRoots(ctx context.Context, from, to hsm.Module, cluster hsm.ClusterID, generation hsm.RootGeneration, officerPIN []byte) error {
+	public, err := to.TransportKey(ctx)
+	if err != nil {
+		return err
+	}
+	bundle, err := from.Under(generation).ExportRoots(ctx, public, officerPIN)
+	if err != nil {
+		return err
+	}
+	if err := to.ImportRoots(ctx, bundle); err != nil {
+		return err
+	}
+	canary, err := hsm.NewCanary(ctx, from, cluster, generation)
+	if err == nil {
+		err = canary.Verify(ctx, to)
+	}
+	if errors.Is(err, hsm.ErrCanary) {
+		err = errors.Join(err, to.DestroyRoots(ctx, cluster, generation))
+	}
+	return err
+}

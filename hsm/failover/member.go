@@ -1,0 +1,31 @@
+package failover
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+
+	"github.com/raftkms/raftkms/hsm"
+)
+
+var (
+	errNotOpened  = fmt.Errorf("%w: it was not opened yet", hsm.ErrUnavailable)
+	errNoRootsYet = fmt.Errorf("it is not known to hold them: %w", hsm.ErrNoRoots)
+	errUnproved   = fmt.Errorf("%w: it was away and has not proved its root keys since", hsm.ErrUnavailable)
+)
+
+// member is one of the two devices.
+type member struct {
+	name  string
+	open  func(ctx context.Context) (hsm.Module, error)
+	retry chan struct{} // wakes who admits it
+	at    atomic.Pointer[standing]
+	calls atomic.Uint64
+}
+
+// standing is how a device stands with the pair. It is replaced, not changed.
+type standing struct {
+	module hsm.Module // nil while it could not be opened
+	reason error      // why it is not asked for what needs roots; nil: it is
+	absent bool       // it was in an outage when somebody looked
+}
