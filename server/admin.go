@@ -89,6 +89,7 @@ func (s *Server) serveAdmin() adminServer {
 	})
 	handleAdmin(mux, wire.AdminPathBackUpRoots, s.backUpRoots)
 	handleAdmin(mux, wire.AdminPathRotateRoots, s.rotateRoots)
+	handleAdmin(mux, wire.AdminPathCopyRoots, s.copyRoots)
 	handleAdmin(mux, wire.AdminPathVerifyRoots, s.verifyRoots)
 	s.handleBackups(mux)
 	handleAdmin(mux, wire.AdminPathRemove, s.removeNode)
@@ -125,6 +126,9 @@ func (s *Server) serveAdmin() adminServer {
 func (s *Server) examineModule(ctx context.Context) *doctor.Report {
 	module := s.cfg.Module
 	r := doctor.New(module.Describe())
+	for _, device := range s.modules() {
+		r.Devices = append(r.Devices, doctor.Device{Name: device.Name, Serves: device.Serves, Problem: device.Problem})
+	}
 	if err := hsm.Outage(module); err != nil {
 		r.Problem(err)
 		return r
@@ -216,7 +220,7 @@ func (s *Server) createJoinToken(ctx context.Context, req wire.JoinTokenRequest)
 
 // status is what this node knows of itself and its cluster; it asks nobody.
 func (s *Server) status() *wire.StatusReply {
-	reply := &wire.StatusReply{NodeID: s.cfg.NodeID, Version: s.cfg.Version, Module: s.cfg.Module.Describe().Kind, Phase: s.phase()}
+	reply := &wire.StatusReply{NodeID: s.cfg.NodeID, Version: s.cfg.Version, Module: s.cfg.Module.Describe().Kind, Modules: s.modules(), Phase: s.phase()}
 	m := s.member.Load()
 	if m == nil {
 		return reply

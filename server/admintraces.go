@@ -34,6 +34,7 @@ func adminOperations() map[string]kms.Operation {
 		"POST " + wire.AdminPathBackUpRoots:    kms.OpBackUpRoots,
 		"POST " + wire.AdminPathRotateRoots:    kms.OpRotateRoots,
 		"POST " + wire.AdminPathVerifyRoots:    kms.OpVerifyRoots,
+		"POST " + wire.AdminPathCopyRoots:      kms.OpCopyRoots,
 		"POST " + wire.AdminPathDoctor:         kms.OpExamineModule,
 		"POST " + wire.AdminPathRemove:         kms.OpRemoveNode,
 		"POST " + wire.AdminPathPromote:        kms.OpPromoteNode,

@@ -84,8 +84,10 @@ func (m *nodeMetrics) watch(s *Server, member *member) {
 	gauge("kmsd_hsm_waiting", func() float64 { return float64(member.service.Batches().Waiting) })
 	gauge("kmsd_hsm_loaded_keys", func() float64 { return float64(member.service.LoadedKeys()) })
 	gauge("kmsd_hsm_serves", func() float64 { return truth(hsm.Outage(s.cfg.Module) == nil) })
-	if module, is := s.cfg.Module.(hsm.Monitored); is {
-		m.watchModule(module)
+	if devices, is := s.cfg.Module.(hsm.Redundant); is {
+		m.watchModules(devices)
+	} else if module, is := s.cfg.Module.(hsm.Monitored); is {
+		m.watchModule("", module.Health)
 	}
 	gauge("kmsd_hsm_roots", func() float64 { return truth(member.roots.held()) })
 }
@@ -103,8 +105,21 @@ func (m *nodeMetrics) watchMessages(node *cluster.Node) {
 	}
 }
 
-// watchModule adds what is read from a module that may fail.
-func (m *nodeMetrics) watchModule(module hsm.Monitored) {
+// watchModules adds what is read from the devices of a node that has more than
+// one, each with its name as a label.
+func (m *nodeMetrics) watchModules(devices hsm.Redundant) {
+	for i, member := range devices.Members() {
+		label := fmt.Sprintf(`member="%s"`, member.Name)
+		now := func() hsm.MemberHealth { return devices.Members()[i] }
+		m.watchModule(label, func() hsm.Health { return now().Health })
+		m.set.NewGauge("kmsd_hsm_member_serves{"+label+"}", func() float64 { return truth(now().Serves() == nil) })
+		m.set.NewGauge("kmsd_hsm_member_calls_total{"+label+"}", func() float64 { return float64(now().Calls) })
+	}
+}
+
+// watchModule adds what is read from a module that may fail. label is empty where
+// there is one.
+func (m *nodeMetrics) watchModule(label string, health func() hsm.Health) {
 	for name, read := range map[string]func(h hsm.Health) float64{
 		`kmsd_hsm_outages_total`:               func(h hsm.Health) float64 { return float64(h.Outages) },
 		`kmsd_hsm_logins_total`:                func(h hsm.Health) float64 { return float64(h.Logins) },
@@ -122,7 +137,14 @@ func (m *nodeMetrics) watchModule(module hsm.Monitored) {
 			return time.Since(h.Since).Seconds()
 		},
 	} {
-		m.set.NewGauge(name, func() float64 { return read(module.Health()) })
+		switch {
+		case label == "":
+		case strings.HasSuffix(name, "}"):
+			name = strings.TrimSuffix(name, "}") + "," + label + "}"
+		default:
+			name += "{" + label + "}"
+		}
+		m.set.NewGauge(name, func() float64 { return read(health()) })
 	}
 }
 

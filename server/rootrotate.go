@@ -40,39 +40,67 @@ func provedKeyMessage(nodeID string, publicKey []byte) []byte {
 	return append([]byte(provedKeyLabel+nodeID+"\x00"), publicKey...)
 }
 
-// answerProvedKey is a member that holds the roots in use asking for others.
-func (k *rootKeeper) answerProvedKey(ctx context.Context) ([]byte, error) {
+// answerProvedKeys is a member that holds the roots in use asking for another
+// generation: it answers with a transport key of each of its devices without it.
+func (k *rootKeeper) answerProvedKeys(ctx context.Context, body []byte) ([]byte, error) {
+	var generation uint32
+	if err := cbor.Unmarshal(body, &generation); err != nil {
+		return nil, refuseRemote("the generation of root keys cannot be read")
+	}
 	c := k.server.machine.State().Cluster()
 	if c == nil || !k.held() {
 		return nil, refuseRemote("node %s does not hold the root keys in use", k.server.cfg.NodeID)
 	}
 	module := k.server.cfg.Module
-	publicKey, err := module.TransportKey(ctx)
+	var lacking [][]byte
+	var err error
+	if devices, is := module.(hsm.Redundant); is {
+		if lacking, err = devices.Lacking(ctx, hsm.RootGeneration(generation)); errors.Is(err, hsm.ErrUnavailable) {
+			return nil, refuseRemote("node %s: %s", k.server.cfg.NodeID, err)
+		}
+	} else if generation != c.RootGeneration {
+		lacking = make([][]byte, 1)
+		lacking[0], err = module.TransportKey(ctx)
+	}
 	if err != nil {
 		return nil, err
 	}
-	mac, err := module.Under(hsm.RootGeneration(c.RootGeneration)).MAC(ctx, provedKeyMessage(k.server.cfg.NodeID, publicKey))
-	if err != nil {
-		return nil, err
+	proved := make([]provedKey, 0, len(lacking))
+	for _, publicKey := range lacking {
+		mac, err := module.Under(hsm.RootGeneration(c.RootGeneration)).MAC(ctx, provedKeyMessage(k.server.cfg.NodeID, publicKey))
+		if err != nil {
+			return nil, err
+		}
+		proved = append(proved, provedKey{PublicKey: publicKey, MAC: mac})
 	}
-	return cbor.Marshal(provedKey{PublicKey: publicKey, MAC: mac})
+	return cbor.Marshal(proved)
 }
 
-// sendGeneration sends a generation of the roots to a member whose module proves
-// that it holds the ones in use: nobody has to compare a fingerprint again.
+// sendGeneration sends a generation of the roots to the devices of a member that
+// lack it, once they prove that they are a node's that holds the ones in use:
+// nobody has to compare a fingerprint again.
 func (s *Server) sendGeneration(ctx context.Context, m *member, nodeID string, generation uint32, officerPIN []byte) error {
-	raw, err := m.node.Call(ctx, nodeID, callProvedKey, nil)
+	body, err := cbor.Marshal(generation)
+	if err != nil {
+		return fmt.Errorf("encoding the generation of root keys: %w", err)
+	}
+	raw, err := m.node.Call(ctx, nodeID, callProvedKeys, body)
 	if err != nil {
 		return fmt.Errorf("asking node %s for its transport key: %w", nodeID, err)
 	}
-	var key provedKey
-	if err := cbor.Unmarshal(raw, &key); err != nil {
+	var keys []provedKey
+	if err := cbor.Unmarshal(raw, &keys); err != nil {
 		return fmt.Errorf("reading the transport key of node %s: %w", nodeID, err)
 	}
-	if err := s.cfg.Module.VerifyMAC(ctx, provedKeyMessage(nodeID, key.PublicKey), key.MAC); err != nil {
-		return fmt.Errorf("node %s does not prove that its module holds the root keys in use: %w", nodeID, err)
+	for _, key := range keys {
+		if err := s.cfg.Module.VerifyMAC(ctx, provedKeyMessage(nodeID, key.PublicKey), key.MAC); err != nil {
+			return fmt.Errorf("node %s does not prove that its module holds the root keys in use: %w", nodeID, err)
+		}
+		if err := s.exportTo(ctx, m, nodeID, generation, key.PublicKey, officerPIN); err != nil {
+			return err
+		}
 	}
-	return s.exportTo(ctx, m, nodeID, generation, key.PublicKey, officerPIN)
+	return nil
 }
 
 // follow keeps what this node has of roots in line with the state.
@@ -88,7 +116,15 @@ func (k *rootKeeper) follow(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if canary.Verify(ctx, module) == nil { // it came just before the process died
+		held := canary.Verify(ctx, module) == nil // it came just before the process died
+		if held {
+			lacks, err := k.server.lacksRoots(ctx, c.RootNext)
+			if err != nil {
+				return fmt.Errorf("looking for the new root keys: %w", err)
+			}
+			held = !lacks
+		}
+		if held {
 			if err := k.member.service.ReportRoots(ctx, c.RootNext); err != nil {
 				return fmt.Errorf("reporting the new root keys: %w", err)
 			}
@@ -220,6 +256,11 @@ func (s *Server) beginRotation(ctx context.Context, m *member, officerPIN []byte
 	}
 	if err := canary.Verify(ctx, s.cfg.Module); err != nil {
 		return fmt.Errorf("root generation %d was made on another node; go on with the rotation there: %w", next, err)
+	}
+	if devices, is := s.cfg.Module.(hsm.Redundant); is {
+		if _, err := devices.CopyRoots(ctx, hsm.RootGeneration(next), officerPIN); err != nil {
+			return fmt.Errorf("the new root keys are not in both HSMs of this node yet, and nothing uses them; asked again, the rotation goes on from there: %w", err)
+		}
 	}
 	if err := m.service.ReportRoots(ctx, next); err != nil {
 		return fmt.Errorf("reporting the new root keys: %w", err)

@@ -28,7 +28,7 @@ import (
 const (
 	callTransportKey = "root.transport-key"
 	callInstallRoots = "root.install"
-	callProvedKey    = "root.proved-transport-key"
+	callProvedKeys   = "root.proved-transport-keys"
 	callNodeStatus   = "node.status"
 
 	rootsPause    = time.Second
@@ -96,8 +96,13 @@ func (k *rootKeeper) run(ctx context.Context) {
 		case <-time.After(rootsPause):
 		}
 	}
+	said := ""
 	for {
-		if err := k.follow(ctx); err != nil && ctx.Err() == nil {
+		err := k.follow(ctx)
+		if err == nil {
+			said = ""
+		} else if err.Error() != said && ctx.Err() == nil { // once, and not every second that a device is away
+			said = err.Error()
 			k.server.cfg.Logger.Warn("following the rotation of the root keys", "error", err)
 		}
 		select {
@@ -175,7 +180,13 @@ func (k *rootKeeper) install(ctx context.Context, body []byte) error {
 		return refuseRemote("%s", err)
 	}
 	module := k.server.cfg.Module
-	if canary.Verify(ctx, module) != nil {
+	lacks := canary.Verify(ctx, module) != nil
+	if !lacks {
+		if lacks, err = k.server.lacksRoots(ctx, uint32(bundle.Generation)); err != nil {
+			return refuseRemote("%s", err)
+		}
+	}
+	if lacks {
 		err := module.ImportRoots(ctx, bundle)
 		if errors.Is(err, hsm.ErrRootsExist) { // of an attempt that came to nothing: they do not open the canary
 			if err = module.DestroyRoots(ctx, bundle.Cluster, bundle.Generation); err == nil {
@@ -196,6 +207,9 @@ func (k *rootKeeper) install(ctx context.Context, body []byte) error {
 	}
 	if uint32(bundle.Generation) == c.RootGeneration {
 		return k.prove(ctx)
+	}
+	if lacks, err = k.server.lacksRoots(ctx, uint32(bundle.Generation)); err != nil || lacks {
+		return err // the other device gets them next
 	}
 	if uint32(bundle.Generation) == c.RootNext {
 		return k.member.service.ReportRoots(ctx, c.RootNext)
@@ -246,9 +260,10 @@ func (s *Server) approveRoots(ctx context.Context, requestID string, req wire.Ap
 	if err := s.sendRoots(ctx, m, req.NodeID, node.TransportKey, pin); err != nil {
 		return err
 	}
-	// In a rotation it needs the other generation, too.
+	// Of two devices the second needs them, too, and in a rotation both need the
+	// other generation.
 	c := s.machine.State().Cluster()
-	for _, other := range []uint32{c.RootOld, c.RootNext} {
+	for _, other := range []uint32{c.RootOld, c.RootGeneration, c.RootNext} {
 		if other == 0 {
 			continue
 		}
@@ -334,8 +349,8 @@ func (s *Server) handleCalls(m *member) {
 	m.node.Handle(callTransportKey, func(ctx context.Context, _ string, _ []byte) ([]byte, error) {
 		return s.cfg.Module.TransportKey(ctx)
 	})
-	m.node.Handle(callProvedKey, func(ctx context.Context, _ string, _ []byte) ([]byte, error) {
-		return m.roots.answerProvedKey(ctx)
+	m.node.Handle(callProvedKeys, func(ctx context.Context, _ string, body []byte) ([]byte, error) {
+		return m.roots.answerProvedKeys(ctx, body)
 	})
 	m.node.Handle(callInstallRoots, func(ctx context.Context, _ string, body []byte) ([]byte, error) {
 		return nil, m.roots.install(ctx, body)

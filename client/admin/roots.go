@@ -26,3 +26,9 @@ func (s *Socket) RotateRoots(ctx context.Context, r wire.RotateRootsRequest) (wi
 	var reply wire.RotateRootsReply
 	return reply, s.call(ctx, http.MethodPost, wire.AdminPathRotateRoots, r, &reply)
 }
+
+// CopyRoots brings the root keys of a node with two HSMs to the one that lacks them.
+func (s *Socket) CopyRoots(ctx context.Context, r wire.CopyRootsRequest) (wire.CopyRootsReply, error) {
+	var reply wire.CopyRootsReply
+	return reply, s.call(ctx, http.MethodPost, wire.AdminPathCopyRoots, r, &reply)
+}

@@ -135,6 +135,13 @@ func statusRows(s wire.StatusReply) [][]string {
 		{"MODULE", s.Module},
 		{"ROOT KEYS", strconv.FormatBool(s.Roots)},
 	}
+	for _, m := range s.Modules {
+		if m.Serves {
+			rows = append(rows, []string{"HSM", m.Name + ": serves, or could at once"})
+		} else {
+			rows = append(rows, []string{"DEGRADED", "the " + m.Name + " HSM cannot be used: " + m.Problem})
+		}
+	}
 	if s.NotReady != "" {
 		rows = append(rows, []string{"NOT READY", s.NotReady})
 	}

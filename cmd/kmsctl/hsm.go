@@ -100,6 +100,7 @@ func examineStopped(ctx context.Context, c *config.Config) (*doctor.Report, erro
 			os.Exit(exitFailed) // nothing else frees the call
 		}))
 		judgeRoots(report, c.Node.DataDir)
+		examineSecond(ctx, c, report)
 		return report, nil
 	}
 	if _, err := os.Stat(c.Module.Soft.RootsFile); err != nil {
@@ -125,6 +126,37 @@ func examineStopped(ctx context.Context, c *config.Config) (*doctor.Report, erro
 		report.Problem(err)
 	}
 	return report, nil
+}
+
+// examineSecond adds what a second HSM has to say. It must be able to carry the
+// node, or it could not take over.
+func examineSecond(ctx context.Context, c *config.Config, report *doctor.Report) {
+	cfg, is := device.Second(c, nil, func(err error) {
+		fmt.Fprintf(os.Stderr, "kmsctl: %v\n", err)
+		os.Exit(exitFailed) // nothing else frees the call
+	})
+	if !is {
+		return
+	}
+	second := pkcs11.Diagnose(ctx, cfg)
+	judgeRoots(second, c.Node.DataDir)
+	for i, r := range []*doctor.Report{report, second} {
+		d := doctor.Device{Name: []string{"first", "second"}[i], Serves: r.Carries()}
+		if !d.Serves {
+			d.Problem = r.Problems[0]
+		}
+		report.Devices = append(report.Devices, d)
+	}
+	for _, problem := range second.Problems {
+		report.Problem(fmt.Errorf("the second HSM: %s", problem))
+	}
+	for _, note := range second.Notes {
+		report.Notes = append(report.Notes, "Of the second HSM: "+note)
+	}
+	for _, m := range second.Measures {
+		m.Operation += " (second HSM)"
+		report.Measures = append(report.Measures, m)
+	}
 }
 
 // judgeRoots compares what a token holds with what the node needs.
@@ -180,6 +212,13 @@ func doctorRows(r *doctor.Report) [][]string {
 	row("DEVICE", r.Manufacturer+" "+r.Model+" "+r.Firmware)
 	row("SERIAL", r.Serial)
 	row("HARDWARE", fmt.Sprint(r.Hardware))
+	for _, d := range r.Devices {
+		if d.Serves {
+			row("HSM", d.Name+": serves, or could at once")
+		} else {
+			row("DEGRADED", "the "+d.Name+" HSM cannot be used: "+d.Problem)
+		}
+	}
 	for _, t := range r.Tokens {
 		row("THERE IS", fmt.Sprintf("slot %d: token %q, serial %s", t.Slot, t.Label, t.Serial))
 	}

@@ -16,7 +16,7 @@ import (
 
 func (a *app) rootCommands() *cobra.Command {
 	return group("root", "Hand the root keys to a joining node, prove that nodes hold them, rotate them, back them up and restore them (admin socket)",
-		a.fingerprintCommand(), a.approveCommand(), a.verifyRootsCommand(), a.rotateRootsCommand(), a.backUpRootsCommand(), a.restoreRootsCommand())
+		a.fingerprintCommand(), a.approveCommand(), a.verifyRootsCommand(), a.rotateRootsCommand(), a.copyRootsCommand(), a.backUpRootsCommand(), a.restoreRootsCommand())
 }
 
 func (a *app) fingerprintCommand() *cobra.Command {

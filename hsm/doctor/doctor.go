@@ -27,6 +27,7 @@ type Report struct {
 	Hardware     bool         `json:"hardware"`
 	Sessions     int          `json:"sessions,omitempty"`
 	MaxBlocks    int          `json:"max_blocks,omitempty"`
+	Devices      []Device     `json:"devices,omitempty"` // of a node with two
 	Tokens       []Token      `json:"tokens,omitempty"`
 	Mechanisms   []Mechanism  `json:"mechanisms,omitempty"`
 	Capabilities []Capability `json:"capabilities"`
@@ -36,6 +37,14 @@ type Report struct {
 	Notes []string `json:"notes"`
 	// Problems are reasons why it cannot.
 	Problems []string `json:"problems"`
+}
+
+// Device is one of two HSMs of a node. That one of them does not serve keeps the
+// other from nothing, so it is no problem of the report's.
+type Device struct {
+	Name    string `json:"name"`
+	Serves  bool   `json:"serves"`
+	Problem string `json:"problem,omitempty"`
 }
 
 // Token is one token that the library shows.

@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 
 	"github.com/raftkms/raftkms/hsm"
 )
+
+var errPairClosed = errors.New("the module is closed")
 
 // elsewhere tells whether the other device may do what one could not.
 func elsewhere(err error) bool {
@@ -67,14 +70,23 @@ func (c call[T]) inside(ctx context.Context, p *Pair, i int, module hsm.Module) 
 	if out := hsm.Outage(module); out != nil {
 		return none, out
 	}
+	leave, err := p.enter()
+	if err != nil {
+		return none, err
+	}
 	within, cancel := context.WithCancel(ctx)
 	defer cancel()
 	answered := make(chan answer[T], 1)
-	p.calls.Go(func() {
-		v, err := c.do(within, i, module)
-		answered <- answer[T]{v, err}
-	})
-	var err error
+	var settled atomic.Bool // by the answer, or by the caller who goes
+	go func() {
+		defer leave()
+		switch v, err := c.do(within, i, module); {
+		case settled.CompareAndSwap(false, true):
+			answered <- answer[T]{v, err}
+		case err == nil && c.dispose != nil:
+			c.dispose(v)
+		}
+	}()
 	select {
 	case a := <-answered:
 		return a.v, a.err
@@ -85,12 +97,20 @@ func (c call[T]) inside(ctx context.Context, p *Pair, i int, module hsm.Module) 
 			err = fmt.Errorf("%w: it was away for a moment", hsm.ErrUnavailable)
 		}
 	}
-	if c.dispose != nil {
-		p.calls.Go(func() {
-			if a := <-answered; a.err == nil {
-				c.dispose(a.v)
-			}
-		})
+	if settled.CompareAndSwap(false, true) {
+		return none, err
 	}
-	return none, err
+	a := <-answered // it came in the same moment
+	return a.v, a.err
+}
+
+// enter counts a call in, until leave is called.
+func (p *Pair) enter() (leave func(), err error) {
+	p.ending.RLock()
+	defer p.ending.RUnlock()
+	if p.ended {
+		return nil, errPairClosed
+	}
+	p.calls.Add(1)
+	return p.calls.Done, nil
 }

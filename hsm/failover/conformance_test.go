@@ -197,8 +197,8 @@ func TestConformance(t *testing.T) {
 				ok(t, m.Close())
 				return open(t, dirs[m])
 			},
-			// Transport keys take long to make; TestRootsGoFromDeviceToDevice has them.
-			Without: []string{"RootsTransport", "RootsTransportRefusals"},
+			// RSA keys take long to make: TestEveryUse and TestTwoSlotsOfOneLibrary have them.
+			Without: []string{"RootsTransport", "RootsTransportRefusals", "RootsUnder", "Algorithms", "Imports", "DecryptsPKCS1"},
 			LoadKnown: func(_ context.Context, t *testing.T, _ hsm.Module, _ hsm.Level, raw []byte) hsm.Key {
 				k, err := arena.NewKey(bytes.Clone(raw))
 				ok(t, err)

@@ -3,6 +3,10 @@ package failover_test
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/sha256"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -17,6 +21,7 @@ import (
 	"github.com/raftkms/raftkms/hsm"
 	"github.com/raftkms/raftkms/hsm/failover"
 	"github.com/raftkms/raftkms/hsm/hsmtest/faultylib"
+	"github.com/raftkms/raftkms/hsm/keypair"
 	"github.com/raftkms/raftkms/hsm/pkcs11"
 )
 
@@ -475,4 +480,78 @@ func TestStartsWithOne(t *testing.T) {
 	d.Plug()
 	await(t, "use of the first device", func() bool { return used(t, p) == "first" })
 	ok(t, p.VerifyMAC(testContext(t), []byte("record"), mac))
+}
+
+// A key of every kind, loaded while the first device served, does in the second
+// what it is for; and what the first then makes, the second opens.
+func TestEveryUse(t *testing.T) {
+	first, second := newToken(t), newToken(t)
+	d := faulty(t, &first)
+	p := openPair(t, first, second)
+	t.Cleanup(d.Heal)
+	rooted(t, p)
+	load := func(spec hsm.Spec, use hsm.Use) (hsm.Wrapped, hsm.Loaded) {
+		w, err := p.Generate(testContext(t), hsm.LevelHSM, spec)
+		ok(t, err)
+		w.Use = use
+		k, err := p.Load(testContext(t), w)
+		ok(t, err)
+		t.Cleanup(func() { ok(t, k.Close()) })
+		return w, k
+	}
+	pair, signer := load(hsm.SpecECP256, hsm.UseSign)
+	peer, agreer := load(hsm.SpecECP256, hsm.UseAgree)
+	_, macer := load(hsm.SpecHMAC256, 0)
+	encrypted, decrypter := load(hsm.SpecRSA2048, hsm.UseEncrypt)
+	secret, err := agreer.(hsm.Agreer).Agree(testContext(t), pair.PublicKey)
+	ok(t, err)
+	mac, err := macer.(hsm.MACer).MAC(testContext(t), []byte("message"))
+	ok(t, err)
+	digest := sha256.Sum256([]byte("message"))
+	ciphertext, err := keypair.Encrypt(hsm.SpecRSA2048, encrypted.PublicKey, hsm.PaddingOAEPSHA256, []byte("label"), digest[:])
+	ok(t, err)
+	public, err := x509.ParsePKIXPublicKey(encrypted.PublicKey)
+	ok(t, err)
+	block, err := rsa.EncryptPKCS1v15(rand.Reader, public.(*rsa.PublicKey), digest[:])
+	ok(t, err)
+
+	for _, at := range []string{"first", "second"} {
+		if at == "second" {
+			d.Unplug()
+			await(t, "outage of the first device", func() bool { return used(t, p) == "second" })
+		}
+		signature, err := signer.(hsm.Signer).Sign(testContext(t), hsm.SchemeECDSASHA256, digest[:])
+		ok(t, err)
+		verifies, err := keypair.Verify(hsm.SpecECP256, pair.PublicKey, hsm.SchemeECDSASHA256, digest[:], signature)
+		if err != nil || !verifies {
+			t.Errorf("%s: the signature is not by the key: %v", at, err)
+		}
+		again, err := agreer.(hsm.Agreer).Agree(testContext(t), pair.PublicKey)
+		if err != nil || !bytes.Equal(again, secret) {
+			t.Errorf("%s: another secret (%v)", at, err)
+		}
+		if again, err := macer.(hsm.MACer).MAC(testContext(t), []byte("message")); err != nil || !bytes.Equal(again, mac) {
+			t.Errorf("%s: another MAC (%v)", at, err)
+		}
+		opened, err := decrypter.(hsm.Decrypter).Decrypt(testContext(t), hsm.PaddingOAEPSHA256, []byte("label"), ciphertext)
+		if err != nil || !bytes.Equal(opened, digest[:]) {
+			t.Errorf("%s: what was encrypted does not open (%v)", at, err)
+		}
+		dst := make([]byte, len(digest))
+		if err := decrypter.(hsm.Decrypter).DecryptPKCS1(testContext(t), dst, block); err != nil || !bytes.Equal(dst, digest[:]) {
+			t.Errorf("%s: what was encrypted with PKCS #1 v1.5 does not open (%v)", at, err)
+		}
+		imported, err := p.Import(testContext(t), hsm.LevelHSM, hsm.SpecAES256, bytes.Repeat([]byte{9}, 32))
+		ok(t, err)
+		k, err := hsm.LoadKey(testContext(t), p, imported)
+		ok(t, err)
+		ok(t, k.Close())
+		d, err := p.Rewrap(testContext(t), imported, 1)
+		if err == nil || !errors.Is(err, hsm.ErrNotPermitted) {
+			t.Errorf("%s: rewrapped without leave: %v, %v", at, d.Generation, err)
+		}
+	}
+	if !p.Describe().Carries(peer.Spec) {
+		t.Error("the pair does not say that it carries the keys")
+	}
 }

@@ -59,6 +59,9 @@ type Pair struct {
 	stop  context.CancelFunc
 	loops sync.WaitGroup
 	calls sync.WaitGroup // goroutines inside a device
+
+	ending sync.RWMutex
+	ended  bool // no further call goes in
 }
 
 // roots is what the devices have to prove.
@@ -137,6 +140,9 @@ func (p *Pair) Describe() hsm.Description {
 // Close closes both. Errors as of the devices' own.
 func (p *Pair) Close() error {
 	p.stop()
+	p.ending.Lock()
+	p.ended = true
+	p.ending.Unlock()
 	err := p.closeMembers()
 	ended := make(chan struct{})
 	go func() {

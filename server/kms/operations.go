@@ -47,6 +47,7 @@ var (
 	// What an operator asks of a node, besides.
 	OpJoinCluster        = Operation{"joinCluster", "", "cluster"}
 	OpExamineModule      = Operation{"examineModule", "", "cluster"}
+	OpCopyRoots          = Operation{"copyRoots", "", "cluster"}
 	OpTransferLeadership = Operation{"transferLeadership", "", "cluster"}
 	OpCheckBackup        = Operation{"checkBackup", "", "cluster"}
 	OpReportRoots        = Operation{"reportRoots", "", "cluster"}

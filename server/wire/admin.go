@@ -76,6 +76,7 @@ type StatusReply struct {
 	Ready       bool         `json:"ready"`
 	NotReady    string       `json:"not_ready,omitempty"` // why it is not, once it is a member
 	Module      string       `json:"module"`              // soft or pkcs11
+	Modules     []ModuleInfo `json:"modules,omitempty"`   // of a node with two HSMs, the preferred one first
 	Roots       bool         `json:"roots"`               // its module holds the root set
 	Fingerprint string       `json:"fingerprint"`         // of its transport key, while it waits for the roots
 	Leader      string       `json:"leader"`              // node id, empty when unknown
@@ -84,6 +85,13 @@ type StatusReply struct {
 	Applied     uint64       `json:"applied"`
 	StateHash   string       `json:"state_hash"` // at Applied
 	Members     []MemberInfo `json:"members"`
+}
+
+// ModuleInfo is one HSM of a node that has two.
+type ModuleInfo struct {
+	Name    string `json:"name"`   // first or second
+	Serves  bool   `json:"serves"` // or could at once
+	Problem string `json:"problem,omitempty"`
 }
 
 // MemberInfo is one admitted node as seen by the node that answers.

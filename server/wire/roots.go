@@ -86,3 +86,24 @@ type RotateRootsReply struct {
 	Blocked    int              `json:"blocked,omitempty"`  // things for which this module wants the security officer's leave
 	Failures   []RootKeyFailure `json:"failures,omitempty"` // what does not open under the old one
 }
+
+// AdminPathCopyRoots: POST CopyRootsRequest → CopyRootsReply.
+const AdminPathCopyRoots = "/v1/root/copy"
+
+// CopyRootsRequest has a node with two HSMs bring the root keys from the one that
+// holds them to the other.
+type CopyRootsRequest struct {
+	OfficerPIN string `json:"officer_pin"` // of the token that holds them; never stored
+}
+
+// CopyRootsReply says what was brought; nothing where both held all of them.
+type CopyRootsReply struct {
+	NodeID string        `json:"node_id"`
+	Copied []CopiedRoots `json:"copied"`
+}
+
+// CopiedRoots is one generation of root keys that an HSM got.
+type CopiedRoots struct {
+	HSM        string `json:"hsm"` // first or second
+	Generation uint32 `json:"root_generation"`
+}
