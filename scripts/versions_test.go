@@ -19,7 +19,7 @@ var pinned = map[string]string{
 	"github.com/valyala/fasthttp":                  "v1.74.0",
 	"github.com/molecule-man/go-brrr":              "v1.0.1", // goes with fasthttp; newer pairs do not resolve
 	"github.com/huaweicloud/huaweicloud-sdk-go-v3": "v0.1.207",
-	"github.com/hashicorp/go-immutable-radix/v2":   "v2.1.0",
+	"github.com/tidwall/btree":                     "v1.8.2",
 	"github.com/fxamacker/cbor/v2":                 "v2.9.6",
 	"golang.org/x/crypto":                          "v0.58.0",
 }

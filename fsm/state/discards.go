@@ -43,5 +43,5 @@ func (x *Txn) DeleteDiscard(d *Discard) {
 
 // Discards returns what was discarded of a key, oldest first, in a new slice.
 func (v *View) Discards(keyID string) []*Discard {
-	return collect(v.discards.node().Iterator(), []byte(keyID))
+	return records(v.discards.under([]byte(keyID)))
 }

@@ -50,10 +50,10 @@ func (x *Txn) Fenced(index uint64, projectID, keyID string) {
 	}
 	f.age.insert(binary.BigEndian.AppendUint64(nil, index), string(scope))
 	if f.keys++; f.keys > maxFencedKeys {
-		at, oldest, _ := f.age.node().Minimum()
-		f.all = max(f.all, binary.BigEndian.Uint64(at))
+		at, oldest, _ := f.age.first()
+		f.all = max(f.all, number(at))
 		f.by.remove([]byte(oldest))
-		f.age.remove(at)
+		f.age.remove([]byte(at))
 		f.keys--
 	}
 }

@@ -7,7 +7,7 @@ import (
 	"slices"
 	"testing"
 
-	iradix "github.com/hashicorp/go-immutable-radix/v2"
+	"github.com/tidwall/btree"
 )
 
 // manyKeys is a state of three projects whose keys were put one by one, some of
@@ -76,7 +76,7 @@ func TestIndexesOfALoadedState(t *testing.T) {
 	same(t, "blocks of names", made.nameBlocks.tree, loaded.nameBlocks.tree)
 }
 
-func same[T any](t *testing.T, what string, made, loaded *iradix.Tree[T]) {
+func same[T any](t *testing.T, what string, made, loaded *btree.Map[string, T]) {
 	t.Helper()
 	want, got := contents(made), contents(loaded)
 	if len(want) == 0 {
@@ -93,13 +93,10 @@ func same[T any](t *testing.T, what string, made, loaded *iradix.Tree[T]) {
 	}
 }
 
-func contents[T any](tree *iradix.Tree[T]) map[string]T {
+func contents[T any](tree *btree.Map[string, T]) map[string]T {
 	all := make(map[string]T)
-	for it := tree.Root().Iterator(); ; {
-		key, value, ok := it.Next()
-		if !ok {
-			return all
-		}
-		all[string(key)] = value
+	for key, value := range tree.Scan {
+		all[key] = value
 	}
+	return all
 }

@@ -1,8 +1,8 @@
 package state
 
 import (
-	"bytes"
 	"slices"
+	"strings"
 )
 
 // Grant is leave to use one key, given to a user or to an account. It never
@@ -220,16 +220,15 @@ func (v *View) GrantFor(key *Key, userID, domainID string, ops GrantedOps) *Gran
 	return v.grantTo(key.ID, toAccount, domainID, ops)
 }
 
-func (v *View) grantTo(keyID string, kind byte, grantee string, ops GrantedOps) (found *Grant) {
+func (v *View) grantTo(keyID string, kind byte, grantee string, ops GrantedOps) *Grant {
 	var space [keySpace]byte
 	list := appendGrantsOnKeyTo(space[:0], keyID, kind, grantee)
-	v.grantPlaces.node().WalkPrefix(list, func(_ []byte, g *Grant) bool {
+	for _, g := range v.grantPlaces.under(list) {
 		if g.Operations&ops != 0 {
-			found = g
+			return g
 		}
-		return found != nil
-	})
-	return found
+	}
+	return nil
 }
 
 // Granted returns every operation that grants on a key allow a user, as
@@ -244,10 +243,11 @@ func (v *View) Granted(key *Key, userID, domainID string) (ops GrantedOps) {
 func (v *View) grantedTo(keyID string, kind byte, grantee string) (ops GrantedOps) {
 	var space [keySpace]byte
 	list := appendGrantsOnKeyTo(space[:0], keyID, kind, grantee)
-	v.grantPlaces.node().WalkPrefix(list, func(_ []byte, g *Grant) bool {
-		ops |= g.Operations
-		return ops == GrantAll
-	})
+	for _, g := range v.grantPlaces.under(list) {
+		if ops |= g.Operations; ops == GrantAll {
+			break
+		}
+	}
 	return ops
 }
 
@@ -299,11 +299,8 @@ func (v *View) grantPage(list []byte, after uint64, limit int) []*Grant {
 		return nil
 	}
 	var page []*Grant
-	it := v.grantPlaces.node().Iterator()
-	it.SeekLowerBound(appendPlace(list, after+1))
-	for len(page) < limit {
-		place, g, ok := it.Next()
-		if !ok || len(place) != len(list)+8 || !bytes.HasPrefix(place, list) {
+	for place, g := range v.grantPlaces.up(appendPlace(list, after+1)) {
+		if len(page) >= limit || len(place) != len(list)+8 || !strings.HasPrefix(place, string(list)) {
 			break
 		}
 		page = append(page, g)

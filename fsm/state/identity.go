@@ -53,7 +53,7 @@ func (v *View) RevokedCount() int { return v.revokedCount }
 
 // OldestRevoked returns the revocation that is forgotten next.
 func (v *View) OldestRevoked() (*RevokedToken, bool) {
-	_, id, ok := v.revokedOrder.node().Minimum()
+	_, id, ok := v.revokedOrder.first()
 	if !ok {
 		return nil, false
 	}
@@ -68,14 +68,7 @@ func (v *View) Provider(id string) (*Provider, bool) { return byID(&v.providers,
 
 // Providers returns all client CAs and OIDC issuers, by name, in a new slice.
 func (v *View) Providers() []*Provider {
-	var all []*Provider
-	for it := v.providers.node().Iterator(); ; {
-		_, p, ok := it.Next()
-		if !ok {
-			return all
-		}
-		all = append(all, p)
-	}
+	return records(v.providers.all())
 }
 
 // Binding returns which user that name of a provider is.
@@ -86,16 +79,7 @@ func (v *View) Binding(providerID, name string) (*Binding, bool) {
 
 // Bindings returns the bindings of a provider, by name, in a new slice.
 func (v *View) Bindings(providerID string) []*Binding {
-	var all []*Binding
-	it := v.bindings.node().Iterator()
-	it.SeekPrefix(appendNameKey(nil, providerID, ""))
-	for {
-		_, b, ok := it.Next()
-		if !ok {
-			return all
-		}
-		all = append(all, b)
-	}
+	return records(v.bindings.under(appendNameKey(nil, providerID, "")))
 }
 
 // PutRevokedToken writes a revocation. A token is revoked once.
@@ -134,14 +118,9 @@ func (x *Txn) DeleteBinding(b *Binding) {
 // ProjectsOf returns all projects of a domain, by name, in a new slice.
 func (v *View) ProjectsOf(domainID string) []*Project {
 	var all []*Project
-	it := v.projectNames.node().Iterator()
-	it.SeekPrefix(appendNameKey(nil, domainID, ""))
-	for {
-		_, id, ok := it.Next()
-		if !ok {
-			return all
-		}
+	for _, id := range v.projectNames.under(appendNameKey(nil, domainID, "")) {
 		p, _ := v.Project(id)
 		all = append(all, p)
 	}
+	return all
 }

@@ -1,11 +1,8 @@
 package state
 
 import (
-	"encoding/binary"
 	"iter"
 	"math/bits"
-
-	iradix "github.com/hashicorp/go-immutable-radix/v2"
 )
 
 // A list of keys that is to be compared with other lists is kept as bits, by
@@ -112,53 +109,21 @@ func (b listBlock) part(i int) (keys partKeys) {
 	return keys
 }
 
-// blockWalk goes down the blocks of one list.
-type blockWalk[T any] struct {
-	list  []byte
-	it    *iradix.ReverseIterator[T]
-	block uint64
-	value T
-	ok    bool
-}
-
-// walkBlocks begins at the newest block of a list.
-func walkBlocks[T any](t *table[T], list []byte) *blockWalk[T] {
-	w := &blockWalk[T]{list: list, it: t.node().ReverseIterator()}
-	w.it.SeekReverseLowerBound(appendPlace(list, ^uint64(0)))
-	w.step()
-	return w
-}
-
-func (w *blockWalk[T]) step() {
-	var key []byte
-	key, w.value, w.ok = w.it.Previous()
-	if w.ok = w.ok && len(key) == len(w.list)+8 && string(key[:len(w.list)]) == string(w.list); w.ok {
-		w.block = binary.BigEndian.Uint64(key[len(w.list):])
-	}
-}
-
 // blocksOf yields the blocks of some lists put together, newest first. What is
 // yielded is the caller's until the next one.
 func blocksOf(t *table[listBlock], lists [][]byte) iter.Seq2[uint64, *keyBits] {
 	return func(yield func(uint64, *keyBits) bool) {
-		walks := make([]*blockWalk[listBlock], len(lists))
-		for i, list := range lists {
-			walks[i] = walkBlocks(t, list)
-		}
+		walks := cursors(t, lists, ^uint64(0))
 		for {
-			block, any := uint64(0), false
-			for _, w := range walks {
-				if w.ok && (!any || w.block > block) {
-					block, any = w.block, true
-				}
-			}
-			if !any {
+			top := highest(walks)
+			if top == nil {
 				return
 			}
+			block := top.at
 			var all keyBits
 			for _, w := range walks {
-				if w.ok && w.block == block {
-					w.value.addTo(&all)
+				if w.ok && w.at == block {
+					w.walk.at.Value().addTo(&all)
 					w.step()
 				}
 			}

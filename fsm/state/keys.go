@@ -4,8 +4,6 @@ import (
 	"encoding/binary"
 	"slices"
 	"strings"
-
-	iradix "github.com/hashicorp/go-immutable-radix/v2"
 )
 
 // What belongs to a key: how it is written, found and removed.
@@ -160,16 +158,11 @@ func (v *View) AliasesOf(keyID string) []*Alias {
 	if !ok {
 		return nil
 	}
-	it := v.keyAliases.node().Iterator()
-	it.SeekPrefix(appendNameKey(nil, keyID, ""))
-	for {
-		_, name, ok := it.Next()
-		if !ok {
-			return all
-		}
+	for _, name := range v.keyAliases.under(appendNameKey(nil, keyID, "")) {
 		a, _ := v.Alias(key.ProjectID, name)
 		all = append(all, a)
 	}
+	return all
 }
 
 // Aliases returns up to limit aliases of a project whose names come after the
@@ -182,14 +175,11 @@ func (v *View) Aliases(projectID, after string, limit int) []*Alias {
 // before from; skip: nor equal to it.
 func take[T any](t *table[T], from, prefix []byte, skip bool, limit int) []T {
 	var all []T
-	it := t.node().Iterator()
-	it.SeekLowerBound(from)
-	for len(all) < limit {
-		key, record, ok := it.Next()
-		if !ok || len(key) < len(prefix) || string(key[:len(prefix)]) != string(prefix) {
+	for key, record := range t.up(from) {
+		if len(all) >= limit || !strings.HasPrefix(key, string(prefix)) {
 			break
 		}
-		if skip && string(key) == string(from) {
+		if skip && key == string(from) {
 			continue
 		}
 		all = append(all, record)
@@ -199,19 +189,7 @@ func take[T any](t *table[T], from, prefix []byte, skip bool, limit int) []T {
 
 // Versions returns all versions of a key, oldest first, in a new slice.
 func (v *View) Versions(keyID string) []*Version {
-	return collect(v.versions.node().Iterator(), []byte(keyID))
-}
-
-func collect[T any](it *iradix.Iterator[T], prefix []byte) []T {
-	var all []T
-	it.SeekPrefix(prefix)
-	for {
-		_, record, ok := it.Next()
-		if !ok {
-			return all
-		}
-		all = append(all, record)
-	}
+	return records(v.versions.under([]byte(keyID)))
 }
 
 // Due returns up to limit keys for which something is due at that time: a
@@ -220,10 +198,8 @@ func collect[T any](it *iradix.Iterator[T], prefix []byte) []T {
 // The slice is new.
 func (v *View) Due(now int64, limit int, filter func(*Key) bool) []*Key {
 	var keys []*Key
-	it := v.timers.node().Iterator()
-	for len(keys) < limit {
-		place, id, ok := it.Next()
-		if !ok || int64(binary.BigEndian.Uint64(place)) > now {
+	for place, id := range v.timers.all() {
+		if len(keys) >= limit || int64(binary.BigEndian.Uint64([]byte(place[:8]))) > now {
 			break
 		}
 		if key, _ := v.Key(id); filter == nil || filter(key) {
@@ -239,11 +215,11 @@ func (v *View) Tombstone(keyID string) (*Tombstone, bool) { return byID(&v.tombs
 // LastDeletion returns the index of the entry that last deleted a key or
 // discarded material; 0: none did.
 func (v *View) LastDeletion() uint64 {
-	place, _, ok := v.deletions.node().Maximum()
+	place, _, ok := v.deletions.last()
 	if !ok {
 		return 0
 	}
-	return binary.BigEndian.Uint64(place)
+	return number(place)
 }
 
 // Erasure returns how far a node has erased.

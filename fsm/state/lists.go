@@ -55,25 +55,43 @@ func (x *Txn) countInList(k *Key, by int) {
 }
 
 // cursor walks down one list: first by blocks, then by keys.
-type cursor struct {
-	list     []byte
-	previous func() (key []byte, keys int, ok bool) // one lower
-	at       uint64                                 // the block, or the sequence number
-	keys     int                                    // in the block
-	ok       bool
+type cursor[T any] struct {
+	list []byte
+	walk walkDown[T]
+	at   uint64 // the block, or the sequence number
+	ok   bool
 }
 
-func (c *cursor) step() {
-	key, keys, ok := c.previous()
-	c.ok = ok && len(key) == len(c.list)+8 && string(key[:len(c.list)]) == string(c.list)
-	if c.ok {
-		c.at, c.keys = binary.BigEndian.Uint64(key[len(c.list):]), keys
+// cursors begin each of the lists in a table at a number, or the next lower one.
+func cursors[T any](t *table[T], lists [][]byte, from uint64) []*cursor[T] {
+	all := make([]*cursor[T], len(lists))
+	for i, list := range lists {
+		c := &cursor[T]{list: list}
+		c.walk.from(t, appendPlace(list, from))
+		c.look()
+		all[i] = c
+	}
+	return all
+}
+
+func (c *cursor[T]) step() {
+	c.walk.step()
+	c.look()
+}
+
+// look takes note of where the walk is; beyond the list it is over.
+func (c *cursor[T]) look() {
+	if c.ok = c.walk.ok; c.ok {
+		key := c.walk.at.Key()
+		if c.ok = len(key) == len(c.list)+8 && key[:len(c.list)] == string(c.list); c.ok {
+			c.at = number(key)
+		}
 	}
 }
 
 // highest returns the cursor that is furthest up; nil: all are through.
-func highest(cursors []*cursor) *cursor {
-	var top *cursor
+func highest[T any](cursors []*cursor[T]) *cursor[T] {
+	var top *cursor[T]
 	for _, c := range cursors {
 		if c.ok && (top == nil || c.at > top.at) {
 			top = c
@@ -90,15 +108,9 @@ func (v *View) KeyPage(projectID string, filter KeyFilter, offset, limit int) (p
 		return nil, total
 	}
 	block, offset := v.skipBlocks(lists, offset)
-	cursors := make([]*cursor, len(lists))
-	for i, list := range lists {
-		it := v.keyLists.node().ReverseIterator()
-		it.SeekReverseLowerBound(binary.BigEndian.AppendUint64(append([]byte(nil), list...), block<<blockBits|(1<<blockBits-1)))
-		cursors[i] = &cursor{list: list, previous: func() ([]byte, int, bool) { key, _, ok := it.Previous(); return key, 1, ok }}
-		cursors[i].step()
-	}
+	keys := cursors(&v.keyLists, lists, block<<blockBits|(1<<blockBits-1))
 	for len(page) < limit {
-		top := highest(cursors)
+		top := highest(keys)
 		if top == nil {
 			break
 		}
@@ -115,48 +127,37 @@ func (v *View) KeyPage(projectID string, filter KeyFilter, offset, limit int) (p
 
 // selected returns the lists that a filter selects, and how many keys are in them.
 func (v *View) selected(projectID string, filter KeyFilter) (lists [][]byte, total int) {
-	it := v.listCounts.node().Iterator()
 	prefix := append([]byte(projectID), 0)
-	it.SeekPrefix(prefix)
-	for {
-		list, n, ok := it.Next()
-		if !ok {
-			return lists, total
-		}
-		state, spec := KeyState(list[len(prefix)]), string(list[len(prefix)+1:len(list)-1])
+	for list, n := range v.listCounts.under(prefix) {
+		state, spec := KeyState(list[len(prefix)]), list[len(prefix)+1:len(list)-1]
 		if (filter.State == 0 || filter.State == state) && (filter.Spec == "" || filter.Spec == spec) {
-			lists, total = append(lists, list), total+n
+			lists, total = append(lists, []byte(list)), total+n
 		}
 	}
+	return lists, total
 }
 
 // skipBlocks returns the block in which the key at that offset lies, and its
 // offset from the top of it.
 func (v *View) skipBlocks(lists [][]byte, offset int) (block uint64, rest int) {
-	cursors := make([]*cursor, len(lists))
-	for i, list := range lists {
-		it := v.blockCounts.node().ReverseIterator()
-		it.SeekReverseLowerBound(binary.BigEndian.AppendUint64(append([]byte(nil), list...), ^uint64(0)))
-		cursors[i] = &cursor{list: list, previous: it.Previous}
-		cursors[i].step()
-	}
+	blocks := cursors(&v.blockCounts, lists, ^uint64(0))
 	for {
-		top := highest(cursors)
+		top := highest(blocks)
 		if top == nil {
 			return 0, offset
 		}
 		block = top.at
 		n := 0
-		for _, c := range cursors {
+		for _, c := range blocks {
 			if c.ok && c.at == block {
-				n += c.keys
+				n += c.walk.at.Value()
 			}
 		}
 		if offset < n {
 			return block, offset
 		}
 		offset -= n
-		for _, c := range cursors {
+		for _, c := range blocks {
 			if c.ok && c.at == block {
 				c.step()
 			}

@@ -47,15 +47,12 @@ func (r *Root) Records() iter.Seq2[Table, []byte] {
 }
 
 func yieldTable[T any](yield func(Table, []byte) bool, number Table, t *table[*T]) bool {
-	for it := t.node().Iterator(); ; {
-		_, record, ok := it.Next()
-		if !ok {
-			return true
-		}
+	for _, record := range t.all() {
 		if !yield(number, canonical.MustMarshal(record)) {
 			return false
 		}
 	}
+	return true
 }
 
 // Loader builds a state from the records that [Root.Records] yielded, in the
@@ -227,14 +224,14 @@ func (l *Loader) Root(applied uint64) (*Root, error) {
 	l.txn.forgetFences(applied)
 	r := l.txn.Commit()
 	for _, unique := range [...]bool{
-		r.domainNames.tree.Len() == r.domains.tree.Len(),
-		r.projectNames.tree.Len() == r.projects.tree.Len(),
-		r.userNames.tree.Len() == r.users.tree.Len(),
-		r.groupNames.tree.Len() == r.groups.tree.Len(),
-		r.policyNames.tree.Len() == r.policies.tree.Len(),
-		r.keyNames.tree.Len() == r.keys.tree.Len()+r.aliases.tree.Len(),
-		r.keyOrder.tree.Len() == r.keys.tree.Len(),
-		r.replyOrder.tree.Len() == r.replies.tree.Len(),
+		r.domainNames.size() == r.domains.size(),
+		r.projectNames.size() == r.projects.size(),
+		r.userNames.size() == r.users.size(),
+		r.groupNames.size() == r.groups.size(),
+		r.policyNames.size() == r.policies.size(),
+		r.keyNames.size() == r.keys.size()+r.aliases.size(),
+		r.keyOrder.size() == r.keys.size(),
+		r.replyOrder.size() == r.replies.size(),
 	} {
 		if !unique {
 			return nil, fmt.Errorf("%w: two records claim one name or place", ErrRecord)

@@ -66,9 +66,10 @@ func (x *Txn) moveName(from, to *Key) {
 // yielded is the caller's until the next one.
 func (v *View) namedBlocks(projectID string) iter.Seq2[uint64, *keyBits] {
 	return func(yield func(uint64, *keyBits) bool) {
-		for w := walkBlocks(&v.nameBlocks, appendNameKey(nil, projectID, "")); w.ok; w.step() {
+		list := [][]byte{appendNameKey(nil, projectID, "")}
+		for w := cursors(&v.nameBlocks, list, ^uint64(0))[0]; w.ok; w.step() {
 			var all keyBits
-			if w.value.has.addTo(&all); !yield(w.block, &all) {
+			if w.walk.at.Value().has.addTo(&all); !yield(w.at, &all) {
 				return
 			}
 		}

@@ -1,11 +1,8 @@
 package state
 
 import (
-	"bytes"
 	"encoding/binary"
 	"slices"
-
-	iradix "github.com/hashicorp/go-immutable-radix/v2"
 )
 
 // What the root keys of the cluster's modules have wrapped, sealed or signed,
@@ -42,13 +39,13 @@ func (v *View) NextSealed(after SealedPlace, limit int) (records []SealedRecord,
 		if table == after.Table {
 			from = after.Key
 		}
-		found := func(key []byte, record SealedRecord, holds bool) (goOn bool) {
+		found := func(key string, record SealedRecord, holds bool) (goOn bool) {
 			if looked == limit {
 				more = true
 				return false
 			}
 			looked++
-			last = SealedPlace{Table: table, Key: bytes.Clone(key)}
+			last = SealedPlace{Table: table, Key: []byte(key)}
 			if holds {
 				records = append(records, record)
 			}
@@ -57,18 +54,18 @@ func (v *View) NextSealed(after SealedPlace, limit int) (records []SealedRecord,
 		switch table {
 		case TableCluster:
 			if v.cluster != nil && from == nil {
-				found([]byte{1}, v.cluster, true)
+				found("\x01", v.cluster, true)
 			}
 		case TableAccessKey:
-			walkAfter(v.accessKeys.node(), from, func(key []byte, a *AccessKey) bool { return found(key, a, true) })
+			walkAfter(&v.accessKeys, from, func(key string, a *AccessKey) bool { return found(key, a, true) })
 		case TableAuthenticator:
-			walkAfter(v.authenticators.node(), from, func(key []byte, a *Authenticator) bool { return found(key, a, true) })
+			walkAfter(&v.authenticators, from, func(key string, a *Authenticator) bool { return found(key, a, true) })
 		case TableKey:
-			walkAfter(v.keys.node(), from, func(key []byte, k *Key) bool {
+			walkAfter(&v.keys, from, func(key string, k *Key) bool {
 				return found(key, k, len(k.ImportPairs) > 0 || len(k.Fingerprint) > 0)
 			})
 		case TableVersion:
-			walkAfter(v.versions.node(), from, func(key []byte, version *Version) bool { return found(key, version, true) })
+			walkAfter(&v.versions, from, func(key string, version *Version) bool { return found(key, version, true) })
 		}
 		if more {
 			return records, last, true
@@ -84,17 +81,9 @@ func before(table, other Table) bool {
 
 // walkAfter calls f for the records whose keys come after from (nil: all) until
 // it returns false.
-func walkAfter[T any](node *iradix.Node[T], from []byte, f func(key []byte, record T) bool) {
-	it := node.Iterator()
-	if from != nil {
-		it.SeekLowerBound(from)
-	}
-	for {
-		key, record, ok := it.Next()
-		if !ok {
-			return
-		}
-		if from != nil && bytes.Equal(key, from) {
+func walkAfter[T any](t *table[T], from []byte, f func(key string, record T) bool) {
+	for key, record := range t.up(from) {
+		if from != nil && key == string(from) {
 			continue
 		}
 		if !f(key, record) {

@@ -2,8 +2,11 @@ package state
 
 import (
 	"encoding/binary"
+	"iter"
+	"strings"
+	"unsafe"
 
-	iradix "github.com/hashicorp/go-immutable-radix/v2"
+	"github.com/tidwall/btree"
 )
 
 // Table numbers one kind of record, in the hash and in snapshots. Numbers are
@@ -42,50 +45,109 @@ const (
 	TableTraceLog Table = 54
 )
 
+// degree is of the trees: 15 to 31 entries a node, which is what a write copies
+// of every node on its way.
+const degree = 16
+
 // table is one kind of record, or one index, in the order of its keys: a tree
-// in a [Root], and besides a transaction on it once a [Txn] has written to it.
+// that never changes in a [Root], and once a [Txn] has written to it a tree of
+// its own, which shares with the other what it has not changed.
 type table[T any] struct {
-	tree *iradix.Tree[T]
-	txn  *iradix.Txn[T] // nil until the first write
+	tree *btree.Map[string, T]
+	own  bool // the Txn's
 }
 
-func newTable[T any]() table[T] { return table[T]{tree: iradix.New[T]()} }
+func newTable[T any]() table[T] { return table[T]{tree: btree.NewMap[string, T](degree)} }
 
-// node is where every read starts.
-func (t *table[T]) node() *iradix.Node[T] {
-	if t.txn != nil {
-		return t.txn.Root()
-	}
-	return t.tree.Root()
-}
+// sought is a key for as long as something is looked for: no copy is made.
+func sought(key []byte) string { return unsafe.String(unsafe.SliceData(key), len(key)) }
 
-func (t *table[T]) get(key []byte) (T, bool) { return t.node().Get(key) }
+func (t *table[T]) get(key []byte) (T, bool) { return t.tree.Get(sought(key)) }
 
-// size is how many records the table has once it is committed: those of the
-// tree that the transaction began with.
+// size is how many records the table has.
 func (t *table[T]) size() int { return t.tree.Len() }
 
-// insert keeps key, which the caller must not touch again.
-func (t *table[T]) insert(key []byte, value T) (old T, replaced bool) {
-	if t.txn == nil {
-		t.txn = t.tree.Txn()
+// up walks from a key, or the first one after it, to the end of the table.
+func (t *table[T]) up(from []byte) iter.Seq2[string, T] {
+	return func(yield func(string, T) bool) { t.tree.Ascend(sought(from), yield) }
+}
+
+// down walks from a key, or the last one before it, to the start of the table.
+func (t *table[T]) down(from []byte) iter.Seq2[string, T] {
+	return func(yield func(string, T) bool) { t.tree.Descend(sought(from), yield) }
+}
+
+// under walks over the keys that begin with a prefix, in their order.
+func (t *table[T]) under(prefix []byte) iter.Seq2[string, T] {
+	return func(yield func(string, T) bool) {
+		t.tree.Ascend(sought(prefix), func(key string, value T) bool {
+			return strings.HasPrefix(key, sought(prefix)) && yield(key, value)
+		})
 	}
-	return t.txn.Insert(key, value)
+}
+
+// all walks over the whole table.
+func (t *table[T]) all() iter.Seq2[string, T] { return t.tree.Scan }
+
+// records are the values of a walk, in a new slice.
+func records[T any](walk iter.Seq2[string, T]) (all []T) {
+	for _, record := range walk {
+		all = append(all, record)
+	}
+	return all
+}
+
+// walkDown is [table.down] a step at a time, for who goes down several tables
+// side by side.
+type walkDown[T any] struct {
+	at btree.MapIter[string, T]
+	ok bool // it is at an entry
+}
+
+// from begins the walk.
+func (w *walkDown[T]) from(t *table[T], key []byte) {
+	w.at = t.tree.Iter()
+	switch {
+	case !w.at.Seek(sought(key)):
+		w.ok = w.at.Last()
+	case w.at.Key() != sought(key):
+		w.ok = w.at.Prev()
+	default:
+		w.ok = true
+	}
+}
+
+func (w *walkDown[T]) step() { w.ok = w.at.Prev() }
+
+func (t *table[T]) insert(key []byte, value T) (old T, replaced bool) {
+	t.begin()
+	return t.tree.Set(string(key), value)
 }
 
 func (t *table[T]) remove(key []byte) {
-	if t.txn == nil {
-		t.txn = t.tree.Txn()
+	t.begin()
+	t.tree.Delete(sought(key))
+}
+
+// begin makes the tree the Txn's own. One goroutine at a time writes states that
+// come of one another: the tree of the Root notes that it is shared now.
+func (t *table[T]) begin() {
+	if !t.own {
+		t.tree, t.own = t.tree.Copy(), true
 	}
-	t.txn.Delete(key)
 }
 
 // commit turns the table of a Txn into that of a Root.
-func (t *table[T]) commit() {
-	if t.txn != nil {
-		*t = table[T]{tree: t.txn.Commit()}
-	}
-}
+func (t *table[T]) commit() { t.own = false }
+
+// first is the entry with the lowest key; ok is false if the table is empty.
+func (t *table[T]) first() (key string, value T, ok bool) { return t.tree.Min() }
+
+// last is the entry with the highest key.
+func (t *table[T]) last() (key string, value T, ok bool) { return t.tree.Max() }
+
+// number reads the number that a key ends with.
+func number(key string) uint64 { return binary.BigEndian.Uint64([]byte(key[len(key)-8:])) }
 
 // keySpace is what the key of a lookup needs at most in every table but a long
 // name's, so that a lookup allocates nothing.

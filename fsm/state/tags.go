@@ -1,9 +1,9 @@
 package state
 
 import (
-	"bytes"
 	"encoding/binary"
 	"slices"
+	"strings"
 )
 
 // Tag is a label on a key. A key has at most one tag of a Key.
@@ -145,13 +145,13 @@ func (v *View) MostGrants(projectID string) int { return v.most(projectID, loadG
 
 func (v *View) most(projectID string, kind byte) int {
 	last := appendLoad(nil, projectID, kind, ^uint64(0))
-	it := v.loads.node().ReverseIterator()
-	it.SeekReverseLowerBound(last)
-	place, _, ok := it.Previous()
-	if !ok || !bytes.HasPrefix(place, last[:len(last)-8]) {
-		return 0
+	for place := range v.loads.down(last) {
+		if strings.HasPrefix(place, string(last[:len(last)-8])) {
+			return int(number(place))
+		}
+		break
 	}
-	return int(binary.BigEndian.Uint64(place[len(place)-8:]))
+	return 0
 }
 
 // ProjectTags returns every tag that a key of a project has, by name, its
@@ -159,23 +159,18 @@ func (v *View) most(projectID string, kind byte) int {
 func (v *View) ProjectTags(projectID string) []TagValues {
 	var all []TagValues
 	prefix := append([]byte(projectID), 0)
-	it := v.tagCounts.node().Iterator()
-	it.SeekPrefix(prefix)
-	for {
-		list, _, ok := it.Next()
-		if !ok {
-			return all
-		}
-		name, rest, _ := bytes.Cut(list[len(prefix):], []byte{0})
+	for list := range v.tagCounts.under(prefix) {
+		name, rest, _ := strings.Cut(list[len(prefix):], "\x00")
 		if rest[0] == anyValue {
 			continue
 		}
-		if len(all) == 0 || all[len(all)-1].Key != string(name) {
-			all = append(all, TagValues{Key: string(name)})
+		if len(all) == 0 || all[len(all)-1].Key != name {
+			all = append(all, TagValues{Key: name})
 		}
 		last := &all[len(all)-1]
-		last.Values = append(last.Values, string(rest[1:len(rest)-1]))
+		last.Values = append(last.Values, rest[1:len(rest)-1])
 	}
+	return all
 }
 
 // KeysTagged returns up to limit of the keys of a project that meet every

@@ -13,12 +13,5 @@ func (v *View) TraceLog(nodeID string) (*TraceLog, bool) { return byID(&v.traceL
 // TraceLogs returns what the cluster remembers of the traces of every node, also
 // of nodes that were removed, in the order of their ids.
 func (v *View) TraceLogs() iter.Seq[*TraceLog] {
-	return func(yield func(*TraceLog) bool) {
-		for it := v.traceLogs.node().Iterator(); ; {
-			_, t, ok := it.Next()
-			if !ok || !yield(t) {
-				return
-			}
-		}
-	}
+	return values(&v.traceLogs)
 }

@@ -1,9 +1,6 @@
 package state
 
-import (
-	"bytes"
-	"encoding/binary"
-)
+import "strings"
 
 // Records that a View returns are shared and must not be changed. Every reader
 // is safe for concurrent use on a Root, allocates nothing unless it says so,
@@ -59,26 +56,12 @@ func (v *View) Node(id string) (*Node, bool) { return byID(&v.nodes, id) }
 
 // Nodes returns all nodes ever admitted and not removed, by id, in a new slice.
 func (v *View) Nodes() []*Node {
-	var nodes []*Node
-	for it := v.nodes.node().Iterator(); ; {
-		_, n, ok := it.Next()
-		if !ok {
-			return nodes
-		}
-		nodes = append(nodes, n)
-	}
+	return records(v.nodes.all())
 }
 
 // JoinTokens returns all of them, in the order of their ids.
 func (v *View) JoinTokens() []*JoinToken {
-	var tokens []*JoinToken
-	for it := v.joinTokens.node().Iterator(); ; {
-		_, t, ok := it.Next()
-		if !ok {
-			return tokens
-		}
-		tokens = append(tokens, t)
-	}
+	return records(v.joinTokens.all())
 }
 
 // Reply returns the answer kept for that proposal.
@@ -90,7 +73,7 @@ func (v *View) ReplyCount() int { return v.replyCount }
 // OldestReply returns the answer that leaves next: the one with the earliest
 // first attempt.
 func (v *View) OldestReply() (*Reply, bool) {
-	_, id, ok := v.replyOrder.node().Minimum()
+	_, id, ok := v.replyOrder.first()
 	if !ok {
 		return nil, false
 	}
@@ -109,11 +92,8 @@ func (v *View) Keys(projectID string, before uint64, limit int, filter func(*Key
 		before--
 	}
 	var page []*Key
-	it := v.keyOrder.node().ReverseIterator()
-	it.SeekReverseLowerBound(appendSequenceKey(nil, projectID, before))
-	for len(page) < limit {
-		place, id, ok := it.Previous()
-		if !ok || !inProject(place, projectID) {
+	for place, id := range v.keyOrder.down(appendSequenceKey(nil, projectID, before)) {
+		if len(page) >= limit || !inProject(place, projectID) {
 			break
 		}
 		if k, _ := v.Key(id); filter == nil || filter(k) {
@@ -130,11 +110,8 @@ func (v *View) KeysOldestFirst(projectID string, after uint64, limit int, filter
 		return nil
 	}
 	var page []*Key
-	it := v.keyOrder.node().Iterator()
-	it.SeekLowerBound(appendSequenceKey(nil, projectID, after+1))
-	for len(page) < limit {
-		place, id, ok := it.Next()
-		if !ok || !inProject(place, projectID) {
+	for place, id := range v.keyOrder.up(appendSequenceKey(nil, projectID, after+1)) {
+		if len(page) >= limit || !inProject(place, projectID) {
 			break
 		}
 		if k, _ := v.Key(id); filter == nil || filter(k) {
@@ -156,18 +133,18 @@ func (v *View) NextSequence(projectID string) uint64 {
 
 // newest returns the place of the newest key of a project; 0: it has none.
 func (v *View) newest(projectID string) uint64 {
-	it := v.keyOrder.node().ReverseIterator()
-	it.SeekReverseLowerBound(appendSequenceKey(nil, projectID, ^uint64(0)))
-	place, _, ok := it.Previous()
-	if !ok || !inProject(place, projectID) {
-		return 0
+	for place := range v.keyOrder.down(appendSequenceKey(nil, projectID, ^uint64(0))) {
+		if inProject(place, projectID) {
+			return number(place)
+		}
+		break
 	}
-	return binary.BigEndian.Uint64(place[len(place)-8:])
+	return 0
 }
 
 // inProject tells whether a key of the keyOrder index belongs to a project.
-func inProject(place []byte, projectID string) bool {
-	return len(place) == len(projectID)+1+8 && bytes.HasPrefix(place, []byte(projectID))
+func inProject(place, projectID string) bool {
+	return len(place) == len(projectID)+1+8 && strings.HasPrefix(place, projectID)
 }
 
 func byID[T any](t *table[T], id string) (T, bool) {

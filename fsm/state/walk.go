@@ -1,31 +1,26 @@
 package state
 
-import (
-	"iter"
-
-	iradix "github.com/hashicorp/go-immutable-radix/v2"
-)
+import "iter"
 
 // Walks over whole tables, in the order of the records' keys: for what is done
 // once, not for a call.
 
 // AllKeys walks over the keys of every project.
-func (v *View) AllKeys() iter.Seq[*Key] { return all(v.keys.node()) }
+func (v *View) AllKeys() iter.Seq[*Key] { return values(&v.keys) }
 
 // AllUsers walks over the users of every domain.
-func (v *View) AllUsers() iter.Seq[*User] { return all(v.users.node()) }
+func (v *View) AllUsers() iter.Seq[*User] { return values(&v.users) }
 
 // AllAccessKeys walks over the access keys of every user.
-func (v *View) AllAccessKeys() iter.Seq[*AccessKey] { return all(v.accessKeys.node()) }
+func (v *View) AllAccessKeys() iter.Seq[*AccessKey] { return values(&v.accessKeys) }
 
 // AllTombstones walks over what is left of deleted keys.
-func (v *View) AllTombstones() iter.Seq[*Tombstone] { return all(v.tombstones.node()) }
+func (v *View) AllTombstones() iter.Seq[*Tombstone] { return values(&v.tombstones) }
 
-func all[T any](node *iradix.Node[T]) iter.Seq[T] {
+func values[T any](t *table[T]) iter.Seq[T] {
 	return func(yield func(T) bool) {
-		for it := node.Iterator(); ; {
-			_, record, ok := it.Next()
-			if !ok || !yield(record) {
+		for _, record := range t.all() {
+			if !yield(record) {
 				return
 			}
 		}
