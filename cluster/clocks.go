@@ -6,6 +6,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/hashicorp/raft"
 )
 
 // maxSkew is how far a leader's clock may be from the median of the members'
@@ -13,37 +15,60 @@ import (
 const maxSkew = 5 * time.Second
 
 // clocks are what members said of their clocks to this leader, with their
-// renewals: how far each was ahead of the leader's when the word came.
+// renewals: what each showed when the word came. What they show now follows by
+// [Config.Clock], which nobody sets, so that a jump of this leader's own wall
+// clock is seen at once and not with the next word.
 type clocks struct {
 	mu    sync.Mutex
-	ahead map[string]said
+	said  map[string]said
+	heard chan struct{} // closed with the next word; nil: nobody waits
+
+	// believed is the newest time that most members have vouched for.
+	believed said
 }
 
 type said struct {
-	ahead time.Duration
+	clock time.Time
 	when  moment
 }
 
-func (c *clocks) hear(node string, theirs, ours time.Time, now moment) {
+// at is what the clock shows later, or showed before.
+func (s said) at(now moment) time.Time { return s.clock.Add(now - s.when) }
+
+func (c *clocks) hear(node string, theirs time.Time, now moment) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.ahead == nil {
-		c.ahead = make(map[string]said)
+	if c.said == nil {
+		c.said = make(map[string]said)
 	}
-	c.ahead[node] = said{theirs.Sub(ours), now}
+	c.said[node] = said{theirs, now}
+	if c.heard != nil {
+		close(c.heard)
+		c.heard = nil
+	}
 }
 
-// median returns the lower median of the clocks of these nodes, as far as they
-// have spoken since; self counts as zero. ok: most have.
-func (c *clocks) median(self string, nodes []string, since moment) (ahead time.Duration, ok bool) {
+// next is closed when the next word comes.
+func (c *clocks) next() <-chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.heard == nil {
+		c.heard = make(chan struct{})
+	}
+	return c.heard
+}
+
+// median returns how far the lower median of the clocks of these nodes, as far
+// as they have spoken since, is ahead of what self's shows now. ok: most have.
+func (c *clocks) median(self string, ours time.Time, nodes []string, since, now moment) (ahead time.Duration, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	var known []time.Duration
 	for _, node := range nodes {
-		if s, spoke := c.ahead[node]; node == self {
+		if s, spoke := c.said[node]; node == self {
 			known = append(known, 0)
 		} else if spoke && s.when >= since {
-			known = append(known, s.ahead)
+			known = append(known, s.at(now).Sub(ours))
 		}
 	}
 	if len(known) == 0 {
@@ -53,26 +78,73 @@ func (c *clocks) median(self string, nodes []string, since moment) (ahead time.D
 	return known[(len(known)-1)/2], 2*len(known) > len(nodes)
 }
 
-// skew returns how far the median of the members' clocks is ahead of this
-// leader's; ok: most members have said lately what theirs shows.
-func (n *Node) skew() (ahead time.Duration, ok bool) {
+// believe returns the time to stamp commands with: the earlier of our clock and
+// the median, if most have spoken. Else nobody vouches for our clock, and no
+// more has passed than has by [Config.Clock] since somebody did; zero where
+// nobody ever has.
+func (c *clocks) believe(ours time.Time, ahead time.Duration, ok bool, now moment) time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case ok:
+		c.believed = said{ours.Add(min(ahead, 0)), now}
+		return c.believed.clock
+	case c.believed.clock.IsZero():
+		return time.Time{}
+	case c.believed.at(now).Before(ours):
+		return c.believed.at(now)
+	}
+	return ours
+}
+
+// skew returns how far the median of the voters' clocks is ahead of this
+// leader's; ok: most have said lately what theirs shows. It is with voters
+// alone, since a leader hears from most of them whatever has become of others.
+func (n *Node) skew() (ahead time.Duration, ok bool) { return n.skewOf(n.cfg.Now(), n.cfg.Clock()) }
+
+// skewOf is skew, for what this leader's clocks showed.
+func (n *Node) skewOf(ours time.Time, now moment) (ahead time.Duration, ok bool) {
 	var nodes []string
 	if committed := n.committed.Load(); committed != nil {
 		for _, server := range *committed {
-			nodes = append(nodes, string(server.ID))
+			if server.Suffrage == raft.Voter {
+				nodes = append(nodes, string(server.ID))
+			}
 		}
 	}
-	return n.clocks.median(n.cfg.NodeID, nodes, n.cfg.Clock()-n.cfg.Timing.Lease)
+	return n.clocks.median(n.cfg.NodeID, ours, nodes, now-n.cfg.Timing.Lease, now)
 }
 
 // Now is the time that this node, as leader, stamps commands with: the smaller
-// of its clock and the lower median of the members' clocks.
+// of its clock and the lower median of the voters' clocks. It is zero as long as
+// that cannot be known: replicated time stands still then, since it can never be
+// taken back.
 func (n *Node) Now() time.Time {
-	now := n.cfg.Now()
-	if ahead, ok := n.skew(); ok && ahead < 0 {
-		return now.Add(ahead)
+	ours, now := n.cfg.Now(), n.cfg.Clock()
+	ahead, ok := n.skewOf(ours, now)
+	return n.clocks.believe(ours, ahead, ok, now)
+}
+
+// waitClocks waits, as long as a lease at most, until this new leader has heard what
+// the clocks of most voters show.
+func (n *Node) waitClocks(ctx context.Context) {
+	timer := time.NewTimer(n.cfg.Timing.Lease)
+	defer timer.Stop()
+	for {
+		heard := n.clocks.next()
+		if !n.Now().IsZero() {
+			return
+		}
+		select {
+		case <-heard:
+		case <-timer.C:
+			return
+		case <-ctx.Done():
+			return // the proposal finds out
+		case <-n.open.Done():
+			return
+		}
 	}
-	return now
 }
 
 // TimedWork tells whether this node may propose what is due by the clock, and

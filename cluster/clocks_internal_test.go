@@ -13,10 +13,10 @@ func TestMedianOfClocks(t *testing.T) {
 		t.Helper()
 		var c clocks
 		for node, by := range ahead {
-			c.hear(node, epoch.Add(by), epoch, 10)
+			c.hear(node, epoch.Add(by), 10)
 		}
-		c.hear("late", epoch, epoch, 1)
-		if got, most := c.median("a", nodes, 5); got != want || most != ok {
+		c.hear("late", epoch, 1)
+		if got, most := c.median("a", epoch, nodes, 5, 10); got != want || most != ok {
 			t.Errorf("%v of %v: %s, %v, want %s, %v", ahead, nodes, got, most, want, ok)
 		}
 	}
@@ -31,6 +31,39 @@ func TestMedianOfClocks(t *testing.T) {
 	f(0, true, three, map[string]time.Duration{"b": 0, "x": -time.Hour})
 	f(0, false, []string{"a", "late"}, nil)
 	f(0, false, []string{"late"}, nil)
+}
+
+// Whatever this leader's own clock does between two words of the others, it
+// stamps nothing with a time that they do not vouch for.
+func TestAJumpIsSeenAtOnce(t *testing.T) {
+	const year = 365 * 24 * time.Hour
+	epoch := time.UnixMilli(1_700_000_000_000)
+	three := []string{"a", "b", "c"}
+	var c clocks
+	stamp := func(wall time.Duration, now moment, since moment) time.Time {
+		ours := epoch.Add(wall)
+		ahead, ok := c.median("a", ours, three, since, now)
+		return c.believe(ours, ahead, ok, now)
+	}
+	f := func(wall time.Duration, now, since moment, want time.Duration) {
+		t.Helper()
+		if got := stamp(wall, now, since).Sub(epoch); got != want {
+			t.Errorf("our clock shows %s after %s: stamped with %s, want %s", wall, now, got, want)
+		}
+	}
+	if got := stamp(0, 0, 0); !got.IsZero() {
+		t.Errorf("before anybody has spoken: %s", got)
+	}
+	c.hear("b", epoch, 0)
+	f(0, 0, 0, 0)
+	c.hear("c", epoch, 0)
+	f(time.Second, time.Second, 0, time.Second)
+	f(2*time.Second+year, 2*time.Second, 0, 2*time.Second)
+	f(3*time.Second-year, 3*time.Second, 0, 3*time.Second-year) // replicated time never goes back for it
+	f(4*time.Second, 4*time.Second, 0, 4*time.Second)
+	// The others have fallen silent.
+	f(6*time.Second, 6*time.Second, 5*time.Second, 6*time.Second)
+	f(7*time.Second+year, 7*time.Second, 5*time.Second, 7*time.Second)
 }
 
 func TestVerdicts(t *testing.T) {

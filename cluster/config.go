@@ -109,7 +109,8 @@ type Config struct {
 	Reads Reads
 
 	// Prepare is called on the leader just before a command is proposed, with
-	// the leader's clock, and returns the command to propose; it stamps what
+	// the leader's clock as far as most voters vouch for it (zero until they
+	// have), and returns the command to propose; it stamps what
 	// only the leader may decide. Everything that earlier leaders had committed
 	// has been applied when it is called. Calls run side by side, so stamps of
 	// neighbouring entries may be out of order by a little. An error refuses

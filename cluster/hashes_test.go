@@ -1,9 +1,11 @@
 package cluster_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -71,5 +73,47 @@ func TestLeaderWithAWrongClock(t *testing.T) {
 	}
 	if ahead := time.Until(c.Leader().Node.Now()); ahead > time.Second {
 		t.Errorf("the cluster's time is %s ahead", ahead)
+	}
+}
+
+// TestAClockThatJumps: while one node's clock jumps a year ahead, between two
+// words of the others and before it has heard them as a new leader, nothing is
+// stamped with a time that they have not reached.
+func TestAClockThatJumps(t *testing.T) {
+	t.Parallel()
+	const jumper = "node-2"
+	var ahead atomic.Bool
+	var stamped, furthest atomic.Int64
+	c := clustertest.Start(t, clustertest.Options{Configure: func(cfg *cluster.Config) {
+		node := cfg.NodeID
+		cfg.Now = func() time.Time {
+			if node == jumper && ahead.Load() {
+				return time.Now().Add(365 * 24 * time.Hour)
+			}
+			return time.Now()
+		}
+		cfg.Prepare = func(data []byte, leaderTime time.Time) ([]byte, error) {
+			if node == jumper && ahead.Load() {
+				stamped.Add(1)
+			}
+			furthest.Store(max(furthest.Load(), int64(time.Until(leaderTime))))
+			return data, nil
+		}
+	}})
+	for tries := 0; stamped.Load() < 5 && tries < 200; tries++ {
+		leader := c.Leader()
+		ahead.Store(tries%2 == 0)
+		ctx, cancel := context.WithTimeout(patience(t), 10*time.Second)
+		if leader.ID == jumper {
+			ahead.Store(true)
+		} else {
+			_ = leader.TransferLeadership(ctx) // to either of the others
+		}
+		_, _ = leader.Propose(ctx, []byte("x")) // leadership may change meanwhile
+		cancel()
+		ahead.Store(false)
+	}
+	if by := time.Duration(furthest.Load()); by > time.Minute || stamped.Load() < 5 {
+		t.Errorf("of %d commands that it has stamped one is %s ahead", stamped.Load(), by)
 	}
 }
