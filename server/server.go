@@ -73,6 +73,7 @@ func Open(ctx context.Context, cfg Config) (*Server, error) {
 	s.traces, err = audit.OpenConfig(audit.Config{
 		Dir: cfg.AuditDir, NodeID: cfg.NodeID, Logger: cfg.Logger,
 		Sync: cfg.AuditSync, Interval: cfg.AuditInterval, RetentionAge: cfg.AuditRetention, RetentionSize: cfg.AuditRetentionSize, Full: cfg.AuditFull,
+		Vouched: func() time.Time { return time.UnixMilli(s.machine.State().Now()) }, // replicated time, which no single clock can push ahead
 	})
 	if err == nil {
 		s.exports, err = export.Open(export.Options{Dir: filepath.Join(cfg.DataDir, exportDir), NodeID: cfg.NodeID, Log: s.traces, Logger: cfg.Logger}, cfg.AuditExport)

@@ -68,9 +68,14 @@ type Config struct {
 	// Plain keeps segments as text when they are closed; else they are packed,
 	// to about a tenth, and indexed.
 	Plain bool
-	// Clock is what retention goes by; nil: time.Now. A clock that runs ahead
-	// drops segments early, one that goes back keeps them longer.
+	// Clock is what retention goes by; nil: time.Now. One that goes back keeps
+	// segments longer.
 	Clock func() time.Time
+	// Vouched is a time that has passed whatever this node's own clock shows:
+	// others have seen it pass, too. Retention by age goes by it where it is
+	// before Clock, so that a clock that runs ahead drops nothing early. nil:
+	// nobody vouches, and Clock is believed.
+	Vouched func() time.Time
 
 	// open is how segments are opened; tests put a failing disk there.
 	open openFunc

@@ -50,7 +50,13 @@ func (w *writer) retain(now time.Time) {
 		return
 	}
 	w.retainAt = time.Now().Add(retainEvery)
-	limit := now.Add(-w.cfg.RetentionAge).UnixMilli()
+	passed := now
+	if w.cfg.Vouched != nil {
+		if vouched := w.cfg.Vouched(); vouched.Before(passed) {
+			passed = vouched
+		}
+	}
+	limit := passed.Add(-w.cfg.RetentionAge).UnixMilli()
 	old := 0
 	for i, s := range w.segments[1:] {
 		// A segment is as old as its newest line, and that is older than the

@@ -38,6 +38,31 @@ func TestRetentionByAge(t *testing.T) {
 	}
 }
 
+// A clock that runs ahead drops nothing before others have seen as much time pass.
+func TestRetentionByAgeWithAWrongClock(t *testing.T) {
+	const day = 24 * time.Hour
+	right := time.UnixMilli(1700000000000)
+	ahead := time.Duration(0)
+	cfg := small(t.TempDir())
+	cfg.Clock = func() time.Time { return right.Add(ahead) }
+	cfg.Vouched = func() time.Time { return right }
+	log, _ := open(t, cfg)
+	appended(t, log, "old", 40)
+	ahead = 365 * day
+	appended(t, log, "ahead", 1)
+	right = right.Add(2 * day) // a new segment, so that retention looks
+	appended(t, log, "ahead", 1)
+	if r := sound(t, cfg.Dir); r.First != 1 || r.Records != 42 {
+		t.Errorf("too early: %+v", r)
+	}
+	ahead = 0
+	right = right.Add(8 * day)
+	appended(t, log, "new", 20) // more than the segment from the future takes
+	if r := sound(t, cfg.Dir); r.First == 1 || len(r.Marks) != 1 || r.Marks[0].Reason != "age" {
+		t.Errorf("report %+v", r)
+	}
+}
+
 func TestRetentionBySize(t *testing.T) {
 	cfg := small(t.TempDir())
 	cfg.RetentionSize = 64 << 10
