@@ -173,6 +173,8 @@ func told(err error) verdict {
 	case errors.Is(err, client.ErrOutcomeUnknown):
 	case errors.Is(err, client.ErrUnavailable):
 		v.outcome = history.NotDone
+	case isRefusal && history.RefusedForTime(err.Error()):
+		v.outcome = history.NotDone
 	case isRefusal && refused.Status < http.StatusInternalServerError:
 		v.outcome = history.Refused
 	}

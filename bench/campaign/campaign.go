@@ -141,6 +141,9 @@ func (r *run) openAskers(ctx context.Context) error {
 	for i := range theirs.Nodes {
 		r.granting.grantee = append(r.granting.grantee, newDirect(theirs, i, ca, patient, r.secrets))
 	}
+	if err := r.delay(ctx); err != nil {
+		return err
+	}
 	return plant(ctx, r.granting.grantee[0], r.secrets)
 }
 
@@ -226,7 +229,8 @@ func (r *run) breakThings(ctx context.Context) error {
 		Processes: r.cluster.processes, Links: r.cluster.network, Recorder: r.recorder,
 		Operator: &operator{cluster: r.cluster, keys: r.granting.grantee},
 		Devices:  r.cluster.devices,
-		Leader:   r.cluster.leader, Recovered: r.cluster.ready, Say: r.cfg.Say,
+		Rooms:    r.cluster.rooms, Refuses: r.cluster.refuses,
+		Leader: r.cluster.leader, Recovered: r.cluster.ready, Say: r.cfg.Say,
 	}
 	return n.Run(ctx, nemesis.NewSchedule(r.cfg.Seed, r.cfg.Scenario.Longest, r.cfg.Scenario.Kinds...))
 }

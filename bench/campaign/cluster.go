@@ -48,6 +48,8 @@ type cluster struct {
 	sockets   []*admin.Socket
 	network   *nemesis.Network
 	devices   map[string]nemesis.Device
+	rooms     map[string]nemesis.Rooms
+	volumes   []*nemesis.Volume
 	fresh     []atomic.Int64 // how often each node has begun anew
 }
 
@@ -73,6 +75,14 @@ func found(ctx context.Context, cfg Config) (*cluster, error) {
 		}
 		return ""
 	})
+	if needsRooms(cfg.Scenario.Kinds) {
+		for _, p := range c.processes {
+			if err := c.mount(p.ID()); err != nil {
+				c.close()
+				return nil, err
+			}
+		}
+	}
 	for i, p := range c.processes {
 		if err := c.layOut(p.ID(), module, port+portsPerNode*i); err != nil {
 			c.close()
@@ -101,13 +111,14 @@ func found(ctx context.Context, cfg Config) (*cluster, error) {
 }
 
 // settings of a node as kmsd dev would write them, but for the address under
-// which the other nodes reach it. kmsd dev keeps a configuration that is there.
+// which the other nodes reach it, and that it traces each refusal by itself. kmsd dev keeps a configuration that is there.
 const settings = `node: {id: %[1]s, data_dir: %[2]s/data, admin_socket: %[2]s/admin.sock}
 api: {listen: "127.0.0.1:%[3]d", advertise: "https://127.0.0.1:%[3]d"}
 cluster: {listen: "127.0.0.1:%[4]d", advertise: "127.0.0.1:%[6]d", join_token_file: %[2]s/join-token}
 gossip: {listen: "127.0.0.1:%[5]d", advertise: "127.0.0.1:%[5]d"}
 module: {kind: soft}
 keys: {deletion_minimum: 1s, erasure_pause: 1s}
+limits: {failures: 1000000}
 `
 
 // layOut writes a node's configuration and starts the relay to it.
@@ -188,6 +199,7 @@ func (c *cluster) close() {
 	}
 	c.starter.Close()
 	c.network.Close()
+	c.unmount()
 }
 
 // stop asks all nodes to end; one that does not is an error.

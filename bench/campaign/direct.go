@@ -127,7 +127,7 @@ func answered(status int, text []byte) verdict {
 	}
 	v := verdict{outcome: history.Refused, code: code, err: fmt.Errorf("%s: %.200s (status %d)", code, message, status)}
 	switch {
-	case status == http.StatusServiceUnavailable:
+	case status == http.StatusServiceUnavailable, history.RefusedForTime(message):
 		v.outcome = history.NotDone
 	case status >= http.StatusInternalServerError:
 		v.outcome = history.Unknown

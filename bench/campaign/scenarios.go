@@ -14,6 +14,12 @@ func Torture() []string {
 	if nemesis.DiskTrouble() == nil {
 		names = append(names, "disk")
 	}
+	if nemesis.VolumeTrouble() == nil {
+		names = append(names, "full")
+	}
+	if nemesis.ClockTrouble() == nil {
+		names = append(names, "clocks")
+	}
 	return names
 }
 
@@ -47,6 +53,14 @@ func Scenarios() map[string]Scenario {
 		{
 			Name: "disk", Nodes: 3, Workers: 10, Load: 40 * time.Second, Longest: 4 * time.Second, Successes: 200,
 			Kinds: slices.Concat(nemesis.DiskKinds(), []nemesis.Kind{nemesis.KillLeader}),
+		},
+		{
+			Name: "full", Nodes: 3, Workers: 10, Load: 45 * time.Second, Longest: 4 * time.Second, Successes: 200,
+			Kinds: slices.Concat(nemesis.RoomKinds(), []nemesis.Kind{nemesis.KillLeader}),
+		},
+		{
+			Name: "clocks", Nodes: 3, Workers: 10, Load: 45 * time.Second, Longest: 5 * time.Second, Successes: 200, Revokers: 1,
+			Kinds: slices.Concat(nemesis.ClockKinds(), []nemesis.Kind{nemesis.KillLeader}),
 		},
 		{
 			Name: "hsm", Nodes: 3, Workers: 8, Load: 40 * time.Second, Longest: 4 * time.Second, Successes: 100, Module: "pkcs11",

@@ -219,6 +219,7 @@ type History struct {
 	Installs []Install
 	Traces   []Trace
 	Leaks    []Leak
+	Delayed  []Delayed
 }
 
 // sort puts everything in order of time.

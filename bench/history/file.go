@@ -20,6 +20,7 @@ type line struct {
 	Install *Install `json:"install,omitempty"`
 	Trace   *Trace   `json:"trace,omitempty"`
 	Leak    *Leak    `json:"leak,omitempty"`
+	Delayed *Delayed `json:"delayed,omitempty"`
 }
 
 // Write writes the history as lines of JSON.
@@ -59,6 +60,9 @@ func (h *History) Write(w io.Writer) error {
 	}
 	for i := range h.Leaks {
 		err = errors.Join(err, put(line{Leak: &h.Leaks[i]}))
+	}
+	for i := range h.Delayed {
+		err = errors.Join(err, put(line{Delayed: &h.Delayed[i]}))
 	}
 	if err != nil {
 		return err
@@ -101,6 +105,8 @@ func Read(r io.Reader) (*History, error) {
 			h.Traces = append(h.Traces, *l.Trace)
 		case l.Leak != nil:
 			h.Leaks = append(h.Leaks, *l.Leak)
+		case l.Delayed != nil:
+			h.Delayed = append(h.Delayed, *l.Delayed)
 		default:
 			return nil, fmt.Errorf("reading record %d of the history: it is empty", n)
 		}

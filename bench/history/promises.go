@@ -93,6 +93,8 @@ func Checkers() []Checker {
 		{ErrNotServing, notServing},
 		{ErrHung, hung},
 		{ErrInstalledAgain, installedAgain},
+		{ErrTooEarly, tooEarly},
+		{ErrRefusedForTime, refusedAtTheRightTime},
 	}
 }
 

@@ -62,7 +62,8 @@ func usedWhileRevoked(h *History) []*Violation {
 	gone := make(map[string]*Entry) // what tells first, by subject
 	for i := range h.Entries {
 		e := &h.Entries[i]
-		tells := e.Revokes && e.Outcome == OK || !e.Revokes && e.Outcome == Refused
+		// A node whose clock is wrong takes what is valid for expired.
+		tells := e.Revokes && e.Outcome == OK || !e.Revokes && e.Outcome == Refused && !h.clockOff(e.Node, e.Begin, e.End)
 		if first := gone[e.Subject]; tells && (first == nil || e.End < first.End) {
 			gone[e.Subject] = e
 		}

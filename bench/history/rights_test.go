@@ -48,6 +48,12 @@ func TestUsedWhileRevoked(t *testing.T) {
 	f("a use beside one that was told", new(rights).revoke(20, 90, ok).use(30, 40, "n2", refused).use(35, 50, "n3", ok), false)
 	f("a use after one that got no answer", new(rights).revoke(20, 30, unknown).use(31, 40, "n2", notDone).use(41, 50, "n3", ok), false)
 	f("the second acknowledgement", new(rights).revoke(20, 30, unknown).revoke(40, 50, ok).use(45, 60, "n2", ok).use(51, 70, "n2", ok), true)
+	off := new(rights).use(0, 20, "n2", refused).use(30, 40, "n1", ok)
+	off.Faults = []history.Fault{{Kind: "clock-year", Nodes: []string{"n2"}, End: 25 * time.Millisecond, Served: 25 * time.Millisecond}}
+	f("a refusal by a node whose clock was off", off, false)
+	off = new(rights).use(0, 20, "n3", refused).use(30, 40, "n1", ok)
+	off.Faults = []history.Fault{{Kind: "clock-year", Nodes: []string{"n2"}, End: 25 * time.Millisecond, Served: 25 * time.Millisecond}}
+	f("a refusal while another's was off", off, true)
 	other := new(rights).revoke(20, 30, ok).use(40, 50, "n2", ok)
 	other.Entries[1].Subject = "another"
 	f("another's", other, false)

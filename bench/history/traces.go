@@ -52,7 +52,7 @@ func notTraced(h *History) (found []*Violation) {
 		if c.Request == "" {
 			continue // no answer came, or our client has asked, which tells of refusals only
 		}
-		what := untraced(answer{c.Node, c.Request, c.Outcome, c.Error, c.Begin, c.End}, traces[c.Request])
+		what := h.untraced(answer{c.Node, c.Request, c.Outcome, c.Error, c.Begin, c.End}, traces[c.Request])
 		if what == "" && len(traces[c.Request]) > 0 && traces[c.Request][0].Name != traceNames[c.Op] {
 			what = fmt.Sprintf("request %s is traced as %s", c.Request, traces[c.Request][0].Name)
 		}
@@ -65,7 +65,7 @@ func notTraced(h *History) (found []*Violation) {
 		if e.Request == "" {
 			continue
 		}
-		if what := untraced(answer{e.Node, e.Request, e.Outcome, e.Error, e.Begin, e.End}, traces[e.Request]); what != "" {
+		if what := h.untraced(answer{e.Node, e.Request, e.Outcome, e.Error, e.Begin, e.End}, traces[e.Request]); what != "" {
 			found = append(found, &Violation{Promise: ErrNotTraced, What: what + "\n\t" + e.String()})
 		}
 	}
@@ -103,15 +103,20 @@ type answer struct {
 	begin, end    time.Duration
 }
 
-// noTrace is in the words of an answer that is given for want of a trace: the
-// node's disk is full or fails.
-const noTrace = "its trace could not be written"
+// noTrace are in the words of an answer that is given for want of a trace: the
+// node's disk fails or is full.
+var noTrace = []string{"its trace could not be written", "the disk for traces of this node is full"}
+
+// wantsTrace says whether an answer was given for want of a trace.
+func (a *answer) wantsTrace() bool {
+	return a.outcome != OK && slices.ContainsFunc(noTrace, func(words string) bool { return strings.Contains(a.words, words) })
+}
 
 // untraced says what is wrong with the traces of an answered call; empty:
 // nothing. An answer that says that there is no trace has none, or one that may
 // not be durable and tells of what was not answered.
-func untraced(a answer, traces []*Trace) string {
-	if a.outcome != OK && strings.Contains(a.words, noTrace) {
+func (h *History) untraced(a answer, traces []*Trace) string {
+	if a.wantsTrace() {
 		if len(traces) > 1 {
 			return fmt.Sprintf("request %s has %d traces, and was answered for want of one", a.request, len(traces))
 		}
@@ -126,7 +131,7 @@ func untraced(a answer, traces []*Trace) string {
 		return fmt.Sprintf("%s answered request %s, and %s traced it", a.node, a.request, t.Node)
 	case strings.HasPrefix(t.Code, "2") != (a.outcome == OK):
 		return fmt.Sprintf("request %s is traced with status %s", a.request, t.Code)
-	case t.Recorded > a.end+traceSlack || t.Recorded < a.begin-traceSlack:
+	case (t.Recorded > a.end+traceSlack || t.Recorded < a.begin-traceSlack) && !h.clockOff(t.Node, a.begin, a.end):
 		return fmt.Sprintf("request %s was traced at %s", a.request, t.Recorded)
 	}
 	return ""

@@ -21,7 +21,11 @@ type Nemesis struct {
 	Links     Links             // nil: only kinds that need none
 	Operator  Operator          // likewise
 	Devices   map[string]Device // of each node, by id; likewise
+	Rooms     map[string]Rooms  // likewise
 	Recorder  *history.Recorder
+	// Refuses is why a node says that it cannot serve; empty: it serves, or says
+	// nothing. It is asked while a disk is full.
+	Refuses func(ctx context.Context, node string) string
 	// Leader is the id of the node that leads; empty when none is known.
 	Leader func(context.Context) string
 	// Recovered returns nil when every node serves, or an error when that takes
@@ -65,8 +69,11 @@ func (n *Nemesis) Heal() error {
 		d.Delay(0)
 	}
 	var problems []error
+	for _, r := range n.Rooms {
+		problems = append(problems, r.State.Clear(), r.Traces.Clear())
+	}
 	for _, p := range n.Processes {
-		problems = append(problems, p.Resume(), p.Start())
+		problems = append(problems, p.Resume(), p.SetClock(0), p.Start())
 	}
 	return errors.Join(problems...)
 }
@@ -97,9 +104,9 @@ func (n *Nemesis) act(ctx context.Context, a Action) (history.Fault, error) {
 func (n *Nemesis) victims(ctx context.Context, a Action) []*Process {
 	chosen := n.Processes[a.Victim%len(n.Processes)]
 	switch a.Kind {
-	case KillAll, StormAll, Shatter, OneWayRing, Swizzle, SlowNetwork, Lossy, TransferStorm, UnplugAll:
+	case KillAll, StormAll, Shatter, OneWayRing, Swizzle, SlowNetwork, Lossy, TransferStorm, UnplugAll, FullAll:
 		return n.Processes
-	case KillLeader, StopLeader, PauseLeader, IsolateLeader, MuteLeader, DeafenLeader, StopDeaf, Flap:
+	case KillLeader, StopLeader, PauseLeader, IsolateLeader, MuteLeader, DeafenLeader, StopDeaf, Flap, ClockLeader, ClockJumps:
 		leader := n.Leader(ctx)
 		if i := slices.IndexFunc(n.Processes, func(p *Process) bool { return p.ID() == leader }); i >= 0 {
 			return n.Processes[i : i+1]
@@ -139,6 +146,10 @@ func (n *Nemesis) inject(ctx context.Context, a Action, victims []*Process) (det
 		err = n.misbehave(a, victims)
 	case slices.Contains(DiskKinds(), a.Kind):
 		return "", n.disk(ctx, a, victims[0])
+	case slices.Contains(RoomKinds(), a.Kind):
+		return n.fill(ctx, a, victims)
+	case slices.Contains(ClockKinds(), a.Kind):
+		return n.shift(ctx, a, victims[0])
 	default:
 		if n.Links == nil {
 			return "", errors.New("there is no network to cut")

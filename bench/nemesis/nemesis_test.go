@@ -43,6 +43,23 @@ func child(args []string) {
 			err = file.Sync()
 		}
 		os.Exit(4)
+	case "write": // ends when there is no room for what it writes
+		file, err := os.Create(args[1])
+		for err == nil {
+			time.Sleep(time.Millisecond)
+			_, err = file.Write(make([]byte, 4096))
+		}
+		os.Exit(5)
+	case "clock": // goes on writing what its clocks show
+		for begin := time.Now(); ; time.Sleep(5 * time.Millisecond) {
+			text := fmt.Sprintf("%d %d\n", time.Now().Unix(), time.Since(begin))
+			if err := os.WriteFile(args[1]+".new", []byte(text), 0o600); err != nil {
+				panic(err)
+			}
+			if err := os.Rename(args[1]+".new", args[1]); err != nil {
+				panic(err)
+			}
+		}
 	case "dial":
 		conn, err := net.Dial("tcp", args[1])
 		if err != nil {

@@ -74,6 +74,8 @@ type life struct {
 	cmd   *exec.Cmd
 	ended chan struct{} // closed when the process is reaped
 	asked bool          // it was told to end; guarded by Process.mu
+
+	shifted bool // its clock is, or was, not the machine's; likewise
 }
 
 // NewProcess describes a process that is not started yet: its node's id, its
