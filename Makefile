@@ -87,7 +87,7 @@ bench-cluster: build ## what callers notice of fences, dead leaders and hand-ove
 	@$(GO) test -run '^$$' -bench '^BenchmarkProposeOverRaft$$' -benchtime 5000x ./cluster | grep '^Benchmark'
 	@$(BUILD)/kmsbench cluster
 
-soak-hsm: toolchain test-deps ## a device killed, hung and brought back under load for TIME (10m)
+soak-hsm: toolchain test-deps ## a device killed, hung and brought back under load for TIME (10m); prints memory, goroutines and objects, and fails when they grow
 	RAFTKMS_TORTURE=$(TIME) $(GO) test -count=1 -timeout 0 -run '^TestDeviceThatDies$$' -v ./hsm/pkcs11
 
 torture: toolchain test-deps ## kill -9 under load for TIME (10m), fault campaigns of every scenario that this machine can play, in turn, for TIME (SEED), a leader paused PAUSES (100) times

@@ -28,9 +28,10 @@ import (
 // logPatience is how long the exit waits for a blocked log.
 const logPatience = time.Second
 
-// hungPatience is how long a node may take to end beyond its shutdown timeout
-// when a call hangs in its device.
-const hungPatience = 15 * time.Second
+// stopPatience is how long a node may take to end beyond its shutdown timeout: a
+// call that hangs in its device never comes back, and only the end of the
+// process frees it.
+const stopPatience = 5 * time.Second
 
 func newServe() *cobra.Command {
 	serve := &cobra.Command{
@@ -78,7 +79,8 @@ func serveNode(ctx context.Context, c *config.Config) (err error) {
 	}
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	module, err := device.Open(ctx, c, logger, func(err error) { endHung(c, logger, stop, err) })
+	endInTime(ctx, c)
+	module, err := device.Open(ctx, c, logger, func(err error) { endHung(logger, stop, err) })
 	if err != nil {
 		return err
 	}
@@ -144,14 +146,26 @@ func reopenOnHangup(node *server.Server) (end func()) {
 	}
 }
 
-// endHung ends a node with a call that hangs in its device for good: cleanly
-// where that is possible, and then in any case. The service manager starts it again.
-func endHung(c *config.Config, logger *slog.Logger, stop context.CancelCauseFunc, err error) {
+// endHung ends a node with a call that hangs in its device for good. The service
+// manager starts it again.
+func endHung(logger *slog.Logger, stop context.CancelCauseFunc, err error) {
 	logger.Error("the node stops: a call hangs in its HSM for good, and only the end of the process frees it", "error", err)
 	stop(err)
-	time.AfterFunc(c.DrainDelay+c.ShutdownTimeout+hungPatience, func() {
-		fmt.Fprintf(os.Stderr, "kmsd: %s\n", oneLine(err))
-		os.Exit(1)
+}
+
+// endInTime ends the process when it has not ended by itself in the time that it
+// has once ctx is done, as a crash would: all that was acknowledged is on disk.
+func endInTime(ctx context.Context, c *config.Config) {
+	within := c.DrainDelay + c.ShutdownTimeout + stopPatience
+	context.AfterFunc(ctx, func() {
+		time.AfterFunc(within, func() {
+			why := "a call hangs in its HSM, or its disk does not answer"
+			if cause := context.Cause(ctx); errors.Is(cause, hsm.ErrUnavailable) {
+				why = oneLine(cause)
+			}
+			fmt.Fprintf(os.Stderr, "kmsd: the node did not end within %v of being asked to and was cut off, which loses nothing that was acknowledged: %s\n", within, why)
+			os.Exit(1)
+		})
 	})
 }
 

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"math/rand/v2"
 	"os"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -164,7 +163,7 @@ func TestDeviceThatDies(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	random := rand.New(rand.NewPCG(seed, 1))
 	var slowest time.Duration
-	var goroutines int
+	var grown growth
 	for round := range rounds {
 		if !until.IsZero() && time.Now().After(until) {
 			break
@@ -215,16 +214,8 @@ func TestDeviceThatDies(t *testing.T) {
 			}
 		}
 		d.Wedge(false)
-		if n := d.Objects(); n > 64 {
-			t.Errorf("round %d: %d objects in the device", round, n)
-		}
-		if n := d.Sessions(); n > 16 {
-			t.Errorf("round %d: %d sessions with the device", round, n)
-		}
-		if n := runtime.NumGoroutine(); round == 7 {
-			goroutines = n
-		} else if round > 7 && n > goroutines+8 {
-			t.Errorf("round %d: %d goroutines, %d before", round, n, goroutines)
+		if round >= 7 {
+			grown.check(t, footprintOf(t, m, d, good.Load()))
 		}
 	}
 	close(stop)

@@ -34,7 +34,7 @@ type Config struct {
 	Limits          Limits        `yaml:"limits,omitempty"`
 	Log             Log           `yaml:"log,omitempty"`
 	DrainDelay      time.Duration `yaml:"drain_delay,omitempty" help:"How long a stopping node answers no on /readyz before it closes connections, so that balancers look elsewhere, e.g. 5s; not at all when absent."`
-	ShutdownTimeout time.Duration `yaml:"shutdown_timeout,omitempty" help:"How long a stopping node may take to drain and to hand over leadership, e.g. 10s; 10s when absent."`
+	ShutdownTimeout time.Duration `yaml:"shutdown_timeout,omitempty" help:"How long a stopping node may take to drain and to hand over leadership, e.g. 10s; 10s when absent. One that is still there 5s later, since a call hangs in its HSM, is cut off."`
 }
 
 // Node says who the node is and where its state lives.

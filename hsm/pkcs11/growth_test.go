@@ -1,0 +1,92 @@
+package pkcs11_test
+
+import (
+	"fmt"
+	"os"
+	"runtime"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/raftkms/raftkms/hsm/hsmtest/faultylib"
+	"github.com/raftkms/raftkms/hsm/pkcs11"
+)
+
+// footprint is what a process and a device hold at one moment.
+type footprint struct {
+	goroutines, threads        int
+	heap, resident, locked     int64 // bytes: Go's after a collection, of the process, not to be paged out
+	objects, sessions          uint64
+	loaded, outages, callsDone int64
+}
+
+func (f footprint) String() string {
+	return fmt.Sprintf("%d goroutines, %d threads, heap %.1f MiB, resident %.1f MiB, locked %.2f MiB; in the device %d objects, %d sessions, %d loaded keys; %d outages, %d calls",
+		f.goroutines, f.threads, mebibytes(f.heap), mebibytes(f.resident), mebibytes(f.locked), f.objects, f.sessions, f.loaded, f.outages, f.callsDone)
+}
+
+func mebibytes(n int64) float64 { return float64(n) / (1 << 20) }
+
+func footprintOf(t *testing.T, m *pkcs11.Module, d *faultylib.Device, calls int64) footprint {
+	t.Helper()
+	var memory runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&memory)
+	status, err := os.ReadFile("/proc/self/status")
+	ok(t, err)
+	value := func(name string) int64 {
+		for line := range strings.Lines(string(status)) {
+			if rest, is := strings.CutPrefix(line, name+":"); is {
+				n, err := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(rest), " kB"), 10, 64)
+				ok(t, err)
+				return n
+			}
+		}
+		t.Fatalf("/proc/self/status has no %s", name)
+		return 0
+	}
+	h := m.Health()
+	return footprint{
+		goroutines: runtime.NumGoroutine(), threads: int(value("Threads")),
+		heap: int64(memory.HeapAlloc), resident: value("VmRSS") << 10, locked: value("VmLck") << 10,
+		objects: d.Objects(), sessions: d.Sessions(), loaded: int64(h.Loaded), outages: int64(h.Outages), callsDone: calls,
+	}
+}
+
+// growth holds footprints against the first one, taken when everything that is
+// made once has been made. What may be above it is what a moment under load
+// takes more than another.
+type growth struct {
+	first footprint
+	shown time.Time
+}
+
+func (g *growth) check(t *testing.T, f footprint) {
+	t.Helper()
+	if g.shown.IsZero() {
+		g.first = f
+	}
+	if time.Since(g.shown) > 20*time.Second {
+		t.Log(f)
+		g.shown = time.Now()
+	}
+	for _, what := range []struct {
+		name             string
+		now, first, more int64
+	}{
+		{"goroutines", int64(f.goroutines), int64(g.first.goroutines), 8},
+		{"threads", int64(f.threads), int64(g.first.threads), 32}, // one for each call that ever hung at once
+		{"bytes of Go's heap", f.heap, g.first.heap, 8 << 20},
+		{"bytes of resident memory", f.resident, g.first.resident, 64 << 20},
+		{"bytes of locked memory", f.locked, g.first.locked, 0},
+		{"loaded keys", f.loaded, g.first.loaded, 8},
+	} {
+		if what.now > what.first+what.more {
+			t.Errorf("%d %s, of %d at first", what.now, what.name, what.first)
+		}
+	}
+	if f.objects > 64 || f.sessions > 16 {
+		t.Errorf("%d objects and %d sessions in the device", f.objects, f.sessions)
+	}
+}
