@@ -57,18 +57,18 @@ func drawBody(t *rapid.T) command.Body {
 		}
 		switch rapid.IntRange(0, 9).Draw(t, "member") {
 		case 7:
-			b := command.RotateRoots{Step: command.RootStep(rapid.ByteRange(0, 4).Draw(t, "step")), Generation: rapid.Uint32Range(1, 3).Draw(t, "generation"),
+			b := command.RotateRoots{Step: command.RootStep(rapid.ByteRange(0, 5).Draw(t, "step")), Generation: rapid.Uint32Range(1, 3).Draw(t, "generation"),
 				EndTokens: rapid.Bool().Draw(t, "end tokens")}
 			if b.Step == command.RootStage {
 				b.Canary = []byte("canary")
 			}
 			return b
 		case 8:
-			return command.ReportRoots{NodeID: rapid.SampledFrom([]string{fsmtest.NodeID, someNodes.Draw(t, "node")}).Draw(t, "which"), Generation: rapid.Uint32Range(1, 3).Draw(t, "generation")}
+			return command.ReportRoots{NodeID: rapid.SampledFrom([]string{fsmtest.NodeID, someNodes.Draw(t, "node")}).Draw(t, "which"), Generation: rapid.Uint32Range(1, 3).Draw(t, "generation"), Canary: sha256.Sum256([]byte("canary"))}
 		case 9:
 			return drawRewrap(t)
 		case 6:
-			b := command.RotateGossipKey{Step: command.GossipStep(rapid.ByteRange(0, 4).Draw(t, "step"))}
+			b := command.RotateGossipKey{Step: command.GossipStep(rapid.ByteRange(0, 5).Draw(t, "step"))}
 			if b.Step == command.GossipStage {
 				b.Sealed = []byte(rapid.StringN(0, 10, 20).Draw(t, "sealed"))
 			}

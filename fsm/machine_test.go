@@ -2,6 +2,7 @@ package fsm_test
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -67,7 +68,7 @@ func TestEveryTypeIsApplied(t *testing.T) {
 	m.Must(command.SetStandby{NodeID: "n2", Standby: true})
 	m.Must(command.RotateGossipKey{Step: command.GossipStage, Sealed: []byte("sealed")})
 	m.Must(command.RotateRoots{Step: command.RootStage, Generation: 2, Canary: []byte("canary 2")})
-	m.Must(command.ReportRoots{NodeID: "n2", Generation: 2})
+	m.Must(command.ReportRoots{NodeID: "n2", Generation: 2, Canary: sha256.Sum256([]byte("canary 2"))})
 	m.Must(command.RewrapRecords{Generation: 1, Parts: []command.Rewrapped{{What: state.SealedAccessKey, ID: "none", Bytes: []byte("sealed")}}})
 	m.Must(command.RemoveNode{NodeID: "n2"})
 	m.Must(fsmtest.CreateDefaultKey("obs"))

@@ -28,6 +28,8 @@ func rotateRoots(c *call, b command.RotateRoots) (any, *Refusal) {
 		refusal = useRoots(c, &cluster, b)
 	case command.RootRetire:
 		refusal = retireRoots(c, &cluster, b)
+	case command.RootAbort:
+		refusal = abortRoots(c, &cluster, b)
 	default:
 		refusal = refuse(CodeInvalid, "there is no such step")
 	}
@@ -93,6 +95,23 @@ func retireRoots(c *call, cluster *state.Cluster, b command.RotateRoots) *Refusa
 	return nil
 }
 
+// abortRoots gives up a generation that nothing uses. Its number serves again, so
+// nobody may count as holding it.
+func abortRoots(c *call, cluster *state.Cluster, b command.RotateRoots) *Refusal {
+	if cluster.RootNext == 0 || b.Generation != cluster.RootNext {
+		return refuse(CodeStale, "root generation %d is not staged: there is nothing to give up", b.Generation)
+	}
+	for _, old := range c.Nodes() {
+		if old.RootsHeld == cluster.RootNext {
+			node := *old
+			node.RootsHeld = cluster.RootGeneration
+			c.PutNode(&node)
+		}
+	}
+	cluster.RootNext, cluster.RootNextCanary = 0, nil
+	return nil
+}
+
 // reportRoots notes that a node is ready for a generation.
 func reportRoots(c *call, b command.ReportRoots) (any, *Refusal) {
 	old, known := c.Node(b.NodeID)
@@ -101,6 +120,8 @@ func reportRoots(c *call, b command.ReportRoots) (any, *Refusal) {
 		return nil, refuse(CodeNotFound, "there is no such node")
 	case b.Generation != cluster.RootNext && b.Generation != cluster.RootGeneration:
 		return nil, refuse(CodeStale, "the cluster uses root generation %d", cluster.RootGeneration)
+	case b.Generation == cluster.RootNext && b.Canary != sha256.Sum256(cluster.RootNextCanary):
+		return nil, refuse(CodeStale, "root generation %d was given up and made anew since", b.Generation)
 	}
 	node := *old
 	node.RootsHeld = b.Generation

@@ -61,7 +61,7 @@ func TestRootsAreRotated(t *testing.T) {
 	refused(retire, fsm.CodeStale, "no old root keys")
 	refused(command.RotateRoots{Step: command.RootStage, Generation: 2}, fsm.CodeInvalid, "canary")
 	refused(command.RotateRoots{Step: command.RootStage, Generation: 3, Canary: []byte("c")}, fsm.CodeInvalid, "is not 3")
-	refused(command.RotateRoots{Step: 4}, fsm.CodeInvalid, "no such step")
+	refused(command.RotateRoots{Step: 5}, fsm.CodeInvalid, "no such step")
 	m.Must(stage)
 	refused(stage, fsm.CodeStale, "being rotated")
 	if c := m.State().Cluster(); c.RootGeneration != 1 || string(c.Canary) != "canary" || c.RootNext != 2 || c.TakesRoots(2) || !c.TakesRoots(1) {
@@ -69,11 +69,11 @@ func TestRootsAreRotated(t *testing.T) {
 	}
 
 	// All that were given roots hold the new ones first.
-	m.Must(command.ReportRoots{NodeID: fsmtest.NodeID, Generation: 2})
+	m.Must(command.ReportRoots{NodeID: fsmtest.NodeID, Generation: 2, Canary: sha256.Sum256([]byte("canary 2"))})
 	refused(use, fsm.CodeStale, "node n2 does not hold root generation 2")
 	refused(command.ReportRoots{NodeID: "n9", Generation: 2}, fsm.CodeNotFound, "")
 	refused(command.ReportRoots{NodeID: "n2", Generation: 3}, fsm.CodeStale, "")
-	m.Must(command.ReportRoots{NodeID: "n2", Generation: 2})
+	m.Must(command.ReportRoots{NodeID: "n2", Generation: 2, Canary: sha256.Sum256([]byte("canary 2"))})
 	m.Must(use)
 	refused(use, fsm.CodeStale, "not at that step")
 	c := m.State().Cluster()
@@ -148,8 +148,8 @@ func TestOldRootsWaitForImports(t *testing.T) {
 	m.Must(command.OpenImport{ProjectID: fsmtest.ProjectID, KeyID: fsmtest.KeyID("e"), TokenID: make([]byte, 16), Expires: m.Now + 5000, RootGeneration: 1,
 		Blob: []byte("blob"), PublicKey: []byte("public key"), MAC: make([]byte, 32)})
 	m.Must(command.RotateRoots{Step: command.RootStage, Generation: 2, Canary: []byte("canary 2")})
-	m.Must(command.ReportRoots{NodeID: fsmtest.NodeID, Generation: 2})
-	m.Must(command.ReportRoots{NodeID: "n2", Generation: 2})
+	m.Must(command.ReportRoots{NodeID: fsmtest.NodeID, Generation: 2, Canary: sha256.Sum256([]byte("canary 2"))})
+	m.Must(command.ReportRoots{NodeID: "n2", Generation: 2, Canary: sha256.Sum256([]byte("canary 2"))})
 	m.Must(command.RotateRoots{Step: command.RootUse, Generation: 2})
 	a := fsmtest.CreateKey("a")
 	m.Must(command.RewrapRecords{Generation: 2, Parts: []command.Rewrapped{
@@ -165,4 +165,43 @@ func TestOldRootsWaitForImports(t *testing.T) {
 	m.Now += 5000
 	m.Must(command.ExpireImport{KeyID: fsmtest.KeyID("e"), Due: m.Now})
 	m.Must(retire)
+}
+
+// A generation that nothing uses is given up; its number serves again, and who
+// held the one that was given up does not count as holding the next.
+func TestStagedRootsAreGivenUp(t *testing.T) {
+	m := rotating(t)
+	refused := func(body command.Body, say string) {
+		t.Helper()
+		before := m.State().Hash()
+		if got := m.Do(body).Refusal; got == nil || got.Code != fsm.CodeStale || !strings.Contains(got.Message, say) || m.State().Cluster().RootGeneration != 1 {
+			t.Errorf("%+v: %+v (%x)", body, got, before)
+		}
+	}
+	abort := command.RotateRoots{Step: command.RootAbort, Generation: 2}
+	use := command.RotateRoots{Step: command.RootUse, Generation: 2}
+	report := func(node, canary string) command.ReportRoots {
+		return command.ReportRoots{NodeID: node, Generation: 2, Canary: sha256.Sum256([]byte(canary))}
+	}
+	refused(abort, "nothing to give up")
+	m.Must(command.RotateRoots{Step: command.RootStage, Generation: 2, Canary: []byte("lost")})
+	m.Must(report(fsmtest.NodeID, "lost"))
+	m.Must(report("n2", "lost"))
+	refused(command.RotateRoots{Step: command.RootAbort, Generation: 3}, "nothing to give up")
+	m.Must(abort)
+	refused(use, "not at that step")
+	if c := m.State().Cluster(); c.RootNext != 0 || c.RootNextCanary != nil || c.RootOld != 0 || c.RootGeneration != 1 {
+		t.Errorf("given up: %+v", c)
+	}
+
+	m.Must(command.RotateRoots{Step: command.RootStage, Generation: 2, Canary: []byte("made anew")})
+	refused(use, "does not hold root generation 2")
+	refused(report("n2", "lost"), "given up and made anew") // it was on its way
+	m.Must(report(fsmtest.NodeID, "made anew"))
+	refused(use, "node n2 does not hold root generation 2")
+	m.Must(report("n2", "made anew"))
+	m.Must(use)
+	if got := m.Do(abort).Refusal; got == nil || got.Code != fsm.CodeStale {
+		t.Errorf("given up once in use: %+v", got)
+	}
 }

@@ -125,7 +125,7 @@ func (k *rootKeeper) follow(ctx context.Context) error {
 			held = !lacks
 		}
 		if held {
-			if err := k.member.service.ReportRoots(ctx, c.RootNext); err != nil {
+			if err := k.member.service.ReportRoots(ctx, c.RootNext, c.RootNextCanary); err != nil {
 				return fmt.Errorf("reporting the new root keys: %w", err)
 			}
 		}
@@ -133,8 +133,22 @@ func (k *rootKeeper) follow(ctx context.Context) error {
 	if err := k.adoptCanary(ctx, c); err != nil {
 		return err
 	}
-	if c.RootOld != 0 || k.cleaned == c.RootGeneration {
+	before := k.cleaned.Load()
+	if c.RootOld != 0 || c.RootNext != 0 || before == c.RootGeneration || !k.cleaned.CompareAndSwap(before, c.RootGeneration) {
 		return nil
+	}
+	err := k.clean(ctx, c)
+	if err != nil {
+		k.cleaned.Store(0)
+	}
+	return err
+}
+
+// clean destroys what the module holds beside the generation in use.
+func (k *rootKeeper) clean(ctx context.Context, c *state.Cluster) error {
+	module := k.server.cfg.Module
+	if err := k.destroyGivenUp(ctx, c.RootGeneration+1); err != nil {
+		return err
 	}
 	for generation := uint32(1); generation < c.RootGeneration; generation++ {
 		err := module.DestroyRoots(ctx, k.member.clusterID, hsm.RootGeneration(generation))
@@ -146,7 +160,29 @@ func (k *rootKeeper) follow(ctx context.Context) error {
 			k.server.cfg.Logger.Info("this node's module has destroyed retired root keys", "generation", generation)
 		}
 	}
-	k.cleaned = c.RootGeneration
+	return nil
+}
+
+// destroyGivenUp destroys a generation that was staged and given up. One that is
+// being made here, which the state does not know yet, is left alone.
+func (k *rootKeeper) destroyGivenUp(ctx context.Context, generation uint32) error {
+	k.changing.Lock()
+	defer k.changing.Unlock()
+	if err := k.member.service.Current(ctx); err != nil {
+		return err
+	}
+	if c := k.server.machine.State().Cluster(); c.RootNext != 0 || c.RootGeneration >= generation {
+		k.cleaned.Store(0)
+		return nil // it came into the state meanwhile
+	}
+	err := k.server.cfg.Module.DestroyRoots(ctx, k.member.clusterID, hsm.RootGeneration(generation))
+	switch {
+	case errors.Is(err, hsm.ErrNoRoots):
+		return nil
+	case err != nil:
+		return fmt.Errorf("destroying root keys that were given up: %w", err)
+	}
+	k.server.cfg.Logger.Info("this node's module has destroyed root keys that were given up", "generation", generation)
 	return nil
 }
 
@@ -201,6 +237,12 @@ func (s *Server) rotateRoots(ctx context.Context, req wire.RotateRootsRequest) (
 			return nil, errors.New("there are no old root keys to retire")
 		}
 		err = m.service.RotateRoots(ctx, uuid.NewString(), command.RotateRoots{Step: command.RootRetire, Generation: c.RootOld, EndTokens: req.EndTokens})
+	case wire.RootsAbort:
+		c := s.machine.State().Cluster()
+		if c.RootNext == 0 {
+			return nil, errors.New("there are no staged root keys to give up: those that came into use are used, and another rotation replaces them")
+		}
+		err = m.service.RotateRoots(ctx, uuid.NewString(), command.RotateRoots{Step: command.RootAbort, Generation: c.RootNext})
 	case wire.RootsBegin:
 		if s.machine.State().Cluster().RootOld == 0 {
 			err = s.beginRotation(ctx, m, pin)
@@ -210,7 +252,7 @@ func (s *Server) rotateRoots(ctx context.Context, req wire.RotateRootsRequest) (
 			blocked, failures, err = m.rewrapper.asked(ctx, pin)
 		}
 	default:
-		return nil, fmt.Errorf("a rotation is asked to %s, %s, %s or say its %s", wire.RootsBegin, wire.RootsRewrap, wire.RootsRetire, wire.RootsStatus)
+		return nil, fmt.Errorf("a rotation is asked to %s, %s, %s, %s or say its %s", wire.RootsBegin, wire.RootsRewrap, wire.RootsRetire, wire.RootsAbort, wire.RootsStatus)
 	}
 	if err != nil {
 		return nil, err
@@ -255,14 +297,14 @@ func (s *Server) beginRotation(ctx context.Context, m *member, officerPIN []byte
 		return err
 	}
 	if err := canary.Verify(ctx, s.cfg.Module); err != nil {
-		return fmt.Errorf("root generation %d was made on another node; go on with the rotation there: %w", next, err)
+		return fmt.Errorf("root generation %d was made on another node; go on with the rotation there, or give it up with `kmsctl root rotate --abort` if that node is lost: %w", next, err)
 	}
 	if devices, is := s.cfg.Module.(hsm.Redundant); is {
 		if _, err := devices.CopyRoots(ctx, hsm.RootGeneration(next), officerPIN); err != nil {
 			return fmt.Errorf("the new root keys are not in both HSMs of this node yet, and nothing uses them; asked again, the rotation goes on from there: %w", err)
 		}
 	}
-	if err := m.service.ReportRoots(ctx, next); err != nil {
+	if err := m.service.ReportRoots(ctx, next, c.RootNextCanary); err != nil {
 		return fmt.Errorf("reporting the new root keys: %w", err)
 	}
 	for _, node := range s.machine.State().Nodes() {
@@ -288,6 +330,7 @@ func (s *Server) stageRoots(ctx context.Context, m *member) error {
 		return nil // somebody else has begun since
 	}
 	next := hsm.RootGeneration(c.RootGeneration + 1)
+	m.roots.cleaned.Store(0)
 	module := s.cfg.Module
 	err := module.CreateRoots(ctx, m.clusterID, next)
 	if errors.Is(err, hsm.ErrRootsExist) { // of an attempt that the state knows nothing of: nothing is under them

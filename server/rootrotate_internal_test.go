@@ -229,6 +229,22 @@ func TestRotationWaitsForEveryNode(t *testing.T) {
 		t.Errorf("used before all hold them: %v", err)
 	}
 	c.keyOf(0, `{"key_alias":"made-meanwhile"}`)
+	// Another node gives up what this one made; all who held it destroy it, and its
+	// number serves again.
+	aborted, err := c.nodes[1].rotateRoots(t.Context(), wire.RotateRootsRequest{Action: wire.RootsAbort})
+	must(t, err)
+	if aborted.Next != 0 || aborted.Generation != 1 {
+		t.Errorf("given up: %+v", aborted)
+	}
+	if _, err := c.nodes[1].rotateRoots(t.Context(), wire.RotateRootsRequest{Action: wire.RootsAbort}); err == nil || !strings.Contains(err.Error(), "no staged root keys") {
+		t.Errorf("given up twice: %v", err)
+	}
+	for i := range 2 {
+		await(t, "what was given up to be destroyed", func() bool {
+			_, err := c.modules[i].Under(2).MAC(t.Context(), []byte("x"))
+			return errors.Is(err, hsm.ErrNoRoots)
+		})
+	}
 	c.modules[2].set(nil)
 	// Another operator goes on where it was, on a node that holds the new keys.
 	await(t, "the rotation to go on", func() bool {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/fxamacker/cbor/v2"
@@ -50,7 +51,7 @@ type rootKeeper struct {
 	mu       sync.Mutex
 	identity identity
 	proved   chan struct{} // closed when the roots are held
-	cleaned  uint32        // generation below which the module holds nothing; owned by run
+	cleaned  atomic.Uint32 // generation beside which the module holds nothing; 0: it may
 
 	// changing is held by who puts a generation into the module: one that is
 	// made here must not take the place of one that has just come.
@@ -180,6 +181,7 @@ func (k *rootKeeper) install(ctx context.Context, body []byte) error {
 		return refuseRemote("%s", err)
 	}
 	module := k.server.cfg.Module
+	k.cleaned.Store(0)
 	lacks := canary.Verify(ctx, module) != nil
 	if !lacks {
 		if lacks, err = k.server.lacksRoots(ctx, uint32(bundle.Generation)); err != nil {
@@ -212,7 +214,7 @@ func (k *rootKeeper) install(ctx context.Context, body []byte) error {
 		return err // the other device gets them next
 	}
 	if uint32(bundle.Generation) == c.RootNext {
-		return k.member.service.ReportRoots(ctx, c.RootNext)
+		return k.member.service.ReportRoots(ctx, c.RootNext, c.RootNextCanary)
 	}
 	return nil
 }

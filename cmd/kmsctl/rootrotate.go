@@ -17,7 +17,7 @@ const rotatePause = time.Second
 
 func (a *app) rotateRootsCommand() *cobra.Command {
 	var pinFile string
-	var retire, endTokens, status, begin bool
+	var retire, endTokens, status, begin, abort bool
 	cmd := &cobra.Command{
 		Use:   "rotate",
 		Short: "Give the cluster new root keys, put everything under them, and destroy the old ones",
@@ -29,13 +29,21 @@ func (a *app) rotateRootsCommand() *cobra.Command {
 			"Tokens of users are for a day, unless --end-tokens ends them; imports that were begun end within a day. What is under\n" +
 			"them outside the cluster is lost with them: backups of the state from before the rotation. So keep a backup of the\n" +
 			"old root keys (`kmsctl root backup`, made before) as long as such backups, and make one of the new ones.\n\n" +
+			"New root keys that cannot come to every node, or that a lost node has made, can be given up with --abort as long as they\n" +
+			"are not in use.\n\n" +
 			"With pkcs11 modules the security officer's PIN of this node's token is asked for, or read from a file: the new keys\n" +
 			"leave the token under it, and keys of the level HSM change roots by way of a key that the officer marks as trusted for\n" +
 			"as long as that takes.",
 		Args: exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if retire && (status || begin) || status && begin || endTokens && !retire {
-				return misuse("give one of --status, --begin and --retire, and --end-tokens with --retire")
+			given := 0
+			for _, one := range []bool{status, begin, retire, abort} {
+				if one {
+					given++
+				}
+			}
+			if given > 1 || endTokens && !retire {
+				return misuse("give one of --status, --begin, --retire and --abort, and --end-tokens with --retire")
 			}
 			s, err := a.admin()
 			if err != nil {
@@ -43,10 +51,13 @@ func (a *app) rotateRootsCommand() *cobra.Command {
 			}
 			ctx := cmd.Context()
 			show := func(reply wire.RotateRootsReply) error { return a.print(cmd, reply, rotationRows(reply)) }
-			if status || retire {
+			if status || retire || abort {
 				r := wire.RotateRootsRequest{Action: wire.RootsStatus, EndTokens: endTokens}
 				if retire {
 					r.Action = wire.RootsRetire
+				}
+				if abort {
+					r.Action = wire.RootsAbort
 				}
 				reply, err := s.RotateRoots(ctx, r)
 				if err != nil {
@@ -103,6 +114,7 @@ func (a *app) rotateRootsCommand() *cobra.Command {
 	cmd.Flags().BoolVar(&begin, "begin", false, "Only bring the new root keys into use; the leader goes on by itself as far as its module lets it.")
 	cmd.Flags().BoolVar(&status, "status", false, "Only say how far a rotation is.")
 	cmd.Flags().BoolVar(&retire, "retire", false, "Have every module destroy the old root keys.")
+	cmd.Flags().BoolVar(&abort, "abort", false, "Give up new root keys that were made and are not in use yet, for instance since the node that made them is lost.")
 	cmd.Flags().BoolVar(&endTokens, "end-tokens", false, "With --retire: end the tokens of users that are under the old root keys.")
 	cmd.Flags().StringVar(&pinFile, "officer-pin-file", "", "File with the security officer's PIN, readable by its owner alone.")
 	return cmd

@@ -20,7 +20,7 @@ var rootRows = []row{
 // RotateRoots takes one step of a rotation of the root keys.
 type RotateRoots struct {
 	Step       RootStep `cbor:"1,keyasint"`
-	Generation uint32   `cbor:"2,keyasint"`           // that is staged, used, or retired
+	Generation uint32   `cbor:"2,keyasint"`           // that is staged, used, retired or given up
 	Canary     []byte   `cbor:"3,keyasint,omitempty"` // of the new generation: with RootStage only
 	EndTokens  bool     `cbor:"4,keyasint,omitempty"` // with RootRetire: tokens of the old generation may still count, and end
 }
@@ -33,12 +33,14 @@ const (
 	RootStage  RootStep = 1 // a new generation was made; modules take it in
 	RootUse    RootStep = 2 // all hold it: whatever is made from now on is under it
 	RootRetire RootStep = 3 // nothing is under the old one: modules destroy it
+	RootAbort  RootStep = 4 // instead of RootUse: the staged one is given up, and modules destroy it
 )
 
 // ReportRoots says that a node's module has proved to hold a generation.
 type ReportRoots struct {
-	NodeID     string `cbor:"1,keyasint"`
-	Generation uint32 `cbor:"2,keyasint"`
+	NodeID     string   `cbor:"1,keyasint"`
+	Generation uint32   `cbor:"2,keyasint"`
+	Canary     [32]byte `cbor:"3,keyasint"` // SHA-256 of the canary that it proved it with: a number serves again after RootAbort
 }
 
 // MaxRewrapped is how many things one command puts under other roots.

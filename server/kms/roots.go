@@ -2,6 +2,7 @@ package kms
 
 import (
 	"context"
+	"crypto/sha256"
 	"strconv"
 
 	"github.com/raftkms/raftkms/fsm"
@@ -24,12 +25,12 @@ func (s *Service) RotateRoots(ctx context.Context, requestID string, body comman
 }
 
 // ReportRoots says that this node's module has proved to hold a generation of
-// the roots.
-func (s *Service) ReportRoots(ctx context.Context, generation uint32) error {
+// the roots, by that encoded canary.
+func (s *Service) ReportRoots(ctx context.Context, generation uint32, canary []byte) error {
 	return s.RunSystem(ctx, OpReportRoots, "", command.CallerSystem, func(ctx context.Context, c *Call) error {
 		c.asked.Text("node_id", s.nodeID)
 		c.asked.Number("root_generation", int64(generation))
-		_, err := s.propose(ctx, c, command.ReportRoots{NodeID: s.nodeID, Generation: generation}, strconv.FormatUint(uint64(generation), 10))
+		_, err := s.propose(ctx, c, command.ReportRoots{NodeID: s.nodeID, Generation: generation, Canary: sha256.Sum256(canary)}, strconv.FormatUint(uint64(generation), 10))
 		return err
 	})
 }

@@ -63,6 +63,7 @@ const (
 	RootsBegin  = "begin"  // make a new generation, bring it to all nodes, and have it used; goes on from where it was
 	RootsRewrap = "rewrap" // a few seconds of putting things under it
 	RootsRetire = "retire" // have every module destroy the old one
+	RootsAbort  = "abort"  // give up the one that was made and that nothing uses yet
 	RootsStatus = "status"
 )
 
