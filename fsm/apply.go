@@ -25,6 +25,8 @@ var writes = map[command.Type]write{
 	command.TypeRemoveNode:      {command.CallerOperator, policy.ActionRemoveNode, of(removeNode)},
 	command.TypeSetStandby:      {command.CallerOperator, policy.ActionUpdateNode, of(setStandby)},
 	command.TypeRotateGossipKey: {command.CallerOperator, policy.ActionUpdateCluster, of(rotateGossipKey)},
+	command.TypeReportNode:      {command.CallerSystem, "", of(reportNode)},
+	command.TypeRaiseLevel:      {command.CallerOperator, policy.ActionUpdateCluster, of(raiseLevel)},
 	command.TypeRotateRoots:     {command.CallerOperator, policy.ActionRotateRoots, of(rotateRoots)},
 	command.TypeReportRoots:     {command.CallerSystem, "", of(reportRoots)},
 	command.TypeRewrapRecords:   {command.CallerSystem, "", of(rewrapRecords)},
@@ -106,7 +108,7 @@ var writes = map[command.Type]write{
 
 // ErrUnknownLevel is returned for a command above the highest feature level
 // that this binary knows.
-var ErrUnknownLevel = errors.New("feature level above this binary's")
+var ErrUnknownLevel = errors.New("the cluster is at a feature level that this version of raftkms does not know; start this node with the version that the other nodes run")
 
 // apply takes one command through every check and does it. The order is the
 // same for all writes:
@@ -121,13 +123,13 @@ var ErrUnknownLevel = errors.New("feature level above this binary's")
 //  8. the answer is kept for step 3, and the command as the last one that is fenced
 //
 // An error is fatal: the caller throws the transaction away and stops.
-func apply(x *state.Txn, index uint64, data []byte) (result Result, fence uint64, err error) {
+func apply(x *state.Txn, highest uint32, index uint64, data []byte) (result Result, fence uint64, err error) {
 	cmd, err := command.Decode(data)
 	if err != nil {
 		return Result{}, 0, err
 	}
-	if cmd.Level > state.FeatureLevel {
-		return Result{}, 0, fmt.Errorf("%w: %d", ErrUnknownLevel, cmd.Level)
+	if cmd.Level > highest {
+		return Result{}, 0, fmt.Errorf("%w (a command of level %d; known: up to %d)", ErrUnknownLevel, cmd.Level, highest)
 	}
 	w, known := writes[cmd.Type]
 	if !known {
@@ -161,8 +163,11 @@ func apply(x *state.Txn, index uint64, data []byte) (result Result, fence uint64
 		return refused(index, refuse(CodeFeatureLevel, "the cluster has not reached feature level %d", cmd.Level)), x.LastFence(), nil
 	}
 
-	c := &call{Txn: x, caller: cmd.Caller, index: index}
+	c := &call{Txn: x, caller: cmd.Caller, index: index, highest: highest}
 	answer, refusal := p.run(c)
+	if reached := x.Cluster(); reached != nil && reached.FeatureLevel > highest {
+		return Result{}, 0, fmt.Errorf("%w (the cluster: %d; known: up to %d)", ErrUnknownLevel, reached.FeatureLevel, highest)
+	}
 	result = Result{Index: index, Refusal: refusal}
 	if refusal == nil {
 		result.Body = canonical.MustMarshal(answer)
@@ -243,6 +248,7 @@ func (p prepared) leaves(v *state.View) *state.Key {
 // and the index of the entry. Its time is the replicated one, Now.
 type call struct {
 	*state.Txn
-	caller command.Caller
-	index  uint64
+	caller  command.Caller
+	index   uint64
+	highest uint32 // feature level that this binary knows; decides nothing but what it cannot go on with
 }

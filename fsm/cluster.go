@@ -16,7 +16,7 @@ func bootstrap(c *call, b command.Bootstrap) (any, *Refusal) {
 	if c.Cluster() != nil {
 		return nil, refuse(CodeAlreadyBootstrapped, "the cluster has been bootstrapped")
 	}
-	if refusal := checkBootstrap(b); refusal != nil {
+	if refusal := checkBootstrap(b, c.highest); refusal != nil {
 		return nil, refusal
 	}
 	now := c.Now()
@@ -62,13 +62,13 @@ func firstRoles() []state.RoleBinding {
 	}
 }
 
-func checkBootstrap(b command.Bootstrap) *Refusal {
+func checkBootstrap(b command.Bootstrap, highest uint32) *Refusal {
 	for _, field := range [...]struct {
 		ok   bool
 		what string
 	}{
 		{isUUID(b.ClusterID), "the cluster id is not a UUID in lower case"},
-		{b.FeatureLevel >= 1 && b.FeatureLevel <= state.FeatureLevel, "no such feature level"},
+		{b.FeatureLevel >= 1 && b.FeatureLevel <= highest, "no such feature level"},
 		{isLabel(b.Region), "the region is not a name"},
 		{isLabel(b.ModuleKind), "the module kind is not a name"},
 		{b.RootGeneration >= 1, "there is no root generation 0"},
@@ -127,6 +127,9 @@ func admitNode(c *call, b command.AdmitNode) (any, *Refusal) {
 	}
 	if b.Node.ModuleKind != c.Cluster().ModuleKind {
 		return nil, refuse(CodeModuleKind, "the cluster's modules are of the kind %s", c.Cluster().ModuleKind)
+	}
+	if refusal := checkProgram(b.Node.ID, b.Node.Program, c.Cluster().FeatureLevel); refusal != nil {
+		return nil, refusal
 	}
 	for _, other := range c.Nodes() {
 		if (other.ID == b.Node.ID) != bytes.Equal(other.TLSKey, b.Node.TLSKey) {
@@ -196,10 +199,12 @@ func checkNode(n command.NodeInfo) *Refusal {
 }
 
 func newNode(n command.NodeInfo, now int64) *state.Node {
-	return &state.Node{
+	node := &state.Node{
 		ID: n.ID, TLSKey: n.TLSKey, ClusterAddress: n.ClusterAddress, APIURL: n.APIURL,
 		GossipAddress: n.GossipAddress, TransportKey: n.TransportKey, Standby: n.Standby, Created: now,
 	}
+	runs(node, n.Program)
+	return node
 }
 
 func nodeResult(n *state.Node) NodeResult {

@@ -112,7 +112,7 @@ func TestEveryTypeIsDrawn(t *testing.T) {
 		}
 		return true
 	})
-	for seed := range 300 {
+	for seed := range 500 {
 		log.Example(seed)
 	}
 	for _, kind := range command.Types() {

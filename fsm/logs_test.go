@@ -77,6 +77,10 @@ func drawBody(t *rapid.T) command.Body {
 			return command.RemoveNode{NodeID: someNodes.Draw(t, "node")}
 		case 1:
 			return command.SetStandby{NodeID: someNodes.Draw(t, "node"), Standby: rapid.Bool().Draw(t, "standby")}
+		case 2:
+			return fsmtest.ReportNode(rapid.SampledFrom([]string{fsmtest.NodeID, someNodes.Draw(t, "node")}).Draw(t, "which"), rapid.Uint32Range(0, 2).Draw(t, "highest"))
+		case 3:
+			return command.RaiseLevel{Level: rapid.Uint32Range(0, 1).Draw(t, "level")} // above it a machine stops
 		}
 		return fsmtest.ApproveRoots(someNodes.Draw(t, "node"))
 	}

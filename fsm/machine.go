@@ -23,15 +23,24 @@ type Entry struct {
 // Machine holds the current state. Apply and Restore are called by one
 // goroutine, the rest by any.
 type Machine struct {
+	highest uint32 // feature level that it knows
+
 	root atomic.Pointer[state.Root]
 }
 
 // New returns a Machine to which nothing has been applied.
-func New() *Machine {
-	m := new(Machine)
+func New() *Machine { return NewAt(state.FeatureLevel) }
+
+// NewAt returns a machine whose binary is said to know the feature levels up to
+// highest: how a binary to come is tried out against this one.
+func NewAt(highest uint32) *Machine {
+	m := &Machine{highest: highest}
 	m.root.Store(state.NewRoot())
 	return m
 }
+
+// Highest returns the highest feature level that the machine knows.
+func (m *Machine) Highest() uint32 { return m.highest }
 
 // State returns the current state. A caller takes it once and decides all of
 // one answer from it.
@@ -62,7 +71,7 @@ func (m *Machine) ApplyFenced(entries []Entry) ([]Result, []uint64, error) {
 		}
 		results[i].Index = e.Index
 		if len(e.Data) > 0 {
-			result, fence, err := apply(x, e.Index, e.Data)
+			result, fence, err := apply(x, m.highest, e.Index, e.Data)
 			if err != nil {
 				return nil, nil, fmt.Errorf("applying entry %d of term %d: %w", e.Index, e.Term, err)
 			}
@@ -80,7 +89,7 @@ func (m *Machine) Snapshot() *Snapshot { return &Snapshot{root: m.State()} }
 // Restore replaces the state by the one in a snapshot. On an error, which wraps
 // one of package snapshot's, the state stays as it was.
 func (m *Machine) Restore(r io.Reader) error {
-	root, err := snapshot.Read(r)
+	root, err := snapshot.ReadUpTo(r, m.highest)
 	if err != nil {
 		return fmt.Errorf("restoring a snapshot: %w", err)
 	}

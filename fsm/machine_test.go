@@ -57,7 +57,7 @@ func TestApplyStopsAtWhatItDoesNotKnow(t *testing.T) {
 
 // Every type has its row, so that no command of a newer type falls through.
 func TestEveryTypeIsApplied(t *testing.T) {
-	m := fsmtest.Bootstrapped(t)
+	m := fsmtest.BootstrappedAt(t, 2)
 	m.Must(fsmtest.CreateKey("a"))
 	m.Must(fsmtest.DisableKey("a"))
 	m.Must(fsmtest.EnableKey("a"))
@@ -67,6 +67,9 @@ func TestEveryTypeIsApplied(t *testing.T) {
 	m.Must(fsmtest.ApproveRoots("n2"))
 	m.Must(command.SetStandby{NodeID: "n2", Standby: true})
 	m.Must(command.RotateGossipKey{Step: command.GossipStage, Sealed: []byte("sealed")})
+	m.Must(fsmtest.ReportNode(fsmtest.NodeID, 2))
+	m.Must(fsmtest.ReportNode("n2", 2))
+	m.Must(command.RaiseLevel{Level: 2})
 	m.Must(command.RotateRoots{Step: command.RootStage, Generation: 2, Canary: []byte("canary 2")})
 	m.Must(command.ReportRoots{NodeID: "n2", Generation: 2, Canary: sha256.Sum256([]byte("canary 2"))})
 	m.Must(command.RewrapRecords{Generation: 1, Parts: []command.Rewrapped{{What: state.SealedAccessKey, ID: "none", Bytes: []byte("sealed")}}})
@@ -129,7 +132,7 @@ func TestEveryTypeIsApplied(t *testing.T) {
 	m.Must(fsmtest.ScheduleDeletion("a", 1000))
 	m.Now += 1000
 	m.Must(command.DeleteDueKey{KeyID: fsmtest.KeyID("a"), Due: m.Now})
-	if done := int(m.State().Applied()) - 3; done != len(command.Types()) {
+	if done := int(m.State().Applied()) - 4; done != len(command.Types()) {
 		t.Fatalf("%d of %d types tried", done, len(command.Types()))
 	}
 }

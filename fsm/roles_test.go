@@ -19,7 +19,8 @@ func TestRolesAreApartWhereWritesAreApplied(t *testing.T) {
 	roles := []string{policy.RoleClusterOperator, policy.RoleKeyAdministrator, policy.RoleSecurityAdministrator, policy.RoleAuditor, policy.RoleKMSCrypto, policy.RoleKMSReadOnly}
 	const socket = "the operator's socket"
 	prepared := func(role string) (*fsmtest.Machine, command.Caller) {
-		m := fsmtest.Bootstrapped(t)
+		m := fsmtest.BootstrappedAt(t, 2)
+		m.Must(fsmtest.ReportNode(fsmtest.NodeID, 2))
 		m.Must(fsmtest.CreateKey("a"))
 		m.Must(fsmtest.CreateUser("ada"))
 		m.Must(fsmtest.CreateUser("bob"))
@@ -28,6 +29,7 @@ func TestRolesAreApartWhereWritesAreApplied(t *testing.T) {
 		m.Must(fsmtest.CreatePolicy("p", fsmtest.Allow("kms:*")))
 		m.Must(command.CreateJoinToken{ID: fsmtest.TokenID("t"), Expires: m.Now + 3_600_000})
 		m.Must(fsmtest.AdmitNode("t", "n2"))
+		m.Must(fsmtest.ReportNode("n2", 2))
 		if role == socket {
 			return m, fsmtest.CallerFor(command.TypeCreateJoinToken)
 		}
@@ -62,6 +64,7 @@ func TestRolesAreApartWhereWritesAreApplied(t *testing.T) {
 	f(fsmtest.ApproveRoots("n2"), operator, socket)
 	f(command.SetStandby{NodeID: "n2", Standby: true}, operator, socket)
 	f(command.RotateGossipKey{Step: command.GossipStage, Sealed: []byte("sealed")}, operator, socket)
+	f(command.RaiseLevel{Level: 2}, operator, socket)
 	f(command.RotateRoots{Step: command.RootStage, Generation: 2, Canary: []byte("canary")}, operator, socket)
 	f(command.RemoveNode{NodeID: "n2"}, operator, socket)
 
@@ -89,6 +92,7 @@ func TestRolesAreApartWhereWritesAreApplied(t *testing.T) {
 		command.LockUser{UserID: fsmtest.ID("bob"), Until: fsmtest.Start + 60_000}, command.SpendCode{UserID: fsmtest.ID("bob"), ID: fsmtest.ID("x"), Step: 1},
 		command.DeleteDueKey{KeyID: fsmtest.KeyID("a"), Due: fsmtest.Start}, fsmtest.AdmitNode("t", "n3"),
 		command.PublishCheckpoint{NodeID: fsmtest.NodeID, From: 1, Size: 1, Key: "key", Note: []byte("note")},
+		fsmtest.ReportNode(fsmtest.NodeID, 1),
 		command.ReportRoots{NodeID: fsmtest.NodeID, Generation: 1},
 		command.RewrapRecords{Generation: 1, Parts: []command.Rewrapped{{What: state.SealedAccessKey, ID: "none", Bytes: []byte("sealed")}}},
 	} {

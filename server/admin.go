@@ -101,6 +101,11 @@ func (s *Server) serveAdmin() adminServer {
 	})
 	handleAdmin(mux, wire.AdminPathTransfer, s.transferLeadership)
 	handleAdmin(mux, wire.AdminPathRotateGossip, s.rotateGossipKey)
+	mux.HandleFunc("GET "+wire.AdminPathUpgrade, func(w http.ResponseWriter, r *http.Request) {
+		reply, err := s.upgradeStatus(r.Context())
+		writeAdmin(w, reply, err)
+	})
+	handleAdmin(mux, wire.AdminPathUpgrade, s.raiseLevel)
 	handleAdmin(mux, wire.AdminPathVerifyErasure, s.verifyErasure)
 	handleAdmin(mux, wire.AdminPathVerifyTraces, s.verifyTraces)
 	mux.HandleFunc("GET "+wire.AdminPathTraceKeys, func(w http.ResponseWriter, r *http.Request) {

@@ -69,6 +69,7 @@ func (s *Server) nodeInfoOfKey(publicKey, transportKey []byte) command.NodeInfo 
 		GossipAddress:  s.cfg.GossipAdvertise,
 		ModuleKind:     s.cfg.Module.Describe().Kind,
 		Standby:        s.cfg.Standby,
+		Program:        s.program(),
 	}
 	if transportKey != nil {
 		fingerprint := sha256.Sum256(transportKey)

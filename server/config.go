@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/raftkms/raftkms/cluster"
+	"github.com/raftkms/raftkms/fsm/state"
 	"github.com/raftkms/raftkms/hsm"
 	"github.com/raftkms/raftkms/server/audit"
 	"github.com/raftkms/raftkms/server/audit/export"
@@ -50,6 +51,9 @@ type Config struct {
 	AdminSocket string
 	// Version of the program, as status and metrics show it.
 	Version string
+	// FeatureLevel is the highest feature level that the program knows; 0: that of
+	// this version. A test of rolling upgrades has a program say more.
+	FeatureLevel uint32
 
 	// APIListen is the host:port of the API.
 	APIListen string
@@ -127,6 +131,9 @@ func (c Config) withDefaults() (Config, error) {
 		return c, errors.New("no module is given")
 	case (c.APICertificateFile == "") != (c.APIKeyFile == ""):
 		return c, errors.New("the API's certificate file and key file are given together or not at all")
+	}
+	if c.FeatureLevel == 0 {
+		c.FeatureLevel = state.FeatureLevel
 	}
 	if c.AuditDir == "" {
 		c.AuditDir = filepath.Join(c.DataDir, "audit")

@@ -20,7 +20,6 @@ import (
 
 	"github.com/raftkms/raftkms/cluster/pki"
 	"github.com/raftkms/raftkms/fsm/command"
-	"github.com/raftkms/raftkms/fsm/state"
 	"github.com/raftkms/raftkms/hsm"
 	"github.com/raftkms/raftkms/server/iam"
 	"github.com/raftkms/raftkms/server/wire"
@@ -149,7 +148,7 @@ func (s *Server) layFoundation(ctx context.Context, req wire.InitRequest) (*foun
 	}
 	f.command = command.Bootstrap{
 		ClusterID:      f.identity.ClusterID,
-		FeatureLevel:   state.FeatureLevel,
+		FeatureLevel:   s.machine.Highest(),
 		Region:         req.Region,
 		ModuleKind:     f.identity.ModuleKind,
 		RootGeneration: uint32(generation),

@@ -202,6 +202,7 @@ func (s *Server) start(ctx context.Context, id identity, creds credentials) erro
 	s.tasks.Go(func() { m.roots.run(ctx) })
 	s.tasks.Go(func() { m.gossip.run(ctx) })
 	s.tasks.Go(func() { m.ready.run(ctx) })
+	s.tasks.Go(func() { s.reportNode(ctx, m) })
 	s.tasks.Go(func() { s.watchModule(ctx, m) })
 	s.tasks.Go(func() { s.reconcileMembers(ctx, m) })
 	s.tasks.Go(func() { s.watchMembers(ctx, m) })

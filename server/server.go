@@ -63,7 +63,7 @@ func Open(ctx context.Context, cfg Config) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{
-		cfg: cfg, machine: fsm.New(), metrics: newMetrics(cfg.Version), events: newEvents(), followers: make(chan struct{}, maxFollowers),
+		cfg: cfg, machine: fsm.NewAt(cfg.FeatureLevel), metrics: newMetrics(cfg.Version), events: newEvents(), followers: make(chan struct{}, maxFollowers),
 		requestIDs: newRequestIDs(), fatal: make(chan error, 1), gate: gate.New(cfg.Limits, time.Now),
 	}
 	s.metrics.watchGate(s.gate)

@@ -20,6 +20,11 @@ import (
 // version is set by the linker (-X main.version=...).
 var version = "0.1.0-dev"
 
+// featureLevel is the highest feature level that this program says it knows;
+// empty: that of its source. A test of rolling upgrades has the linker set it
+// (-X main.featureLevel=2) to have two programs that differ in nothing else.
+var featureLevel string
+
 func main() {
 	if len(os.Args) > 1 && os.Args[1] == "serve" {
 		timerslack.Coarsen(timerslack.Slack)

@@ -111,7 +111,13 @@ type process struct {
 // start runs kmsd; the test's end kills it if it is still there.
 func start(t *testing.T, args ...string) *process {
 	t.Helper()
-	p := &process{t: t, cmd: exec.Command(kmsd, args...), out: new(output), ended: make(chan struct{})}
+	return startProgram(t, kmsd, args...)
+}
+
+// startProgram is start of another build of kmsd.
+func startProgram(t *testing.T, program string, args ...string) *process {
+	t.Helper()
+	p := &process{t: t, cmd: exec.Command(program, args...), out: new(output), ended: make(chan struct{})}
 	p.cmd.Stdout, p.cmd.Stderr = p.out, p.out
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := p.cmd.Start(); err != nil {

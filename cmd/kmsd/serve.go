@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -98,8 +100,12 @@ func serveNode(ctx context.Context, c *config.Config) (err error) {
 	if err != nil {
 		return err
 	}
+	highest, err := strconv.ParseUint(cmp.Or(featureLevel, "0"), 10, 32)
+	if err != nil {
+		return fmt.Errorf("reading the feature level that this program was built with: %w", err)
+	}
 	node, err := server.Open(ctx, server.Config{
-		NodeID: c.Node.ID, DataDir: c.Node.DataDir, AdminSocket: c.Node.AdminSocket, Version: version,
+		NodeID: c.Node.ID, DataDir: c.Node.DataDir, AdminSocket: c.Node.AdminSocket, Version: version, FeatureLevel: uint32(highest),
 		AuditDir: c.Audit.Dir, AuditSync: audit.Sync(c.Audit.Sync), AuditInterval: c.Audit.Interval,
 		AuditRetention: c.Audit.Retention, AuditFull: audit.Full(c.Audit.Full), AuditExport: sinks,
 		AuditRetentionSize: c.Audit.RetentionSize, CheckpointPause: c.Audit.CheckpointPause, RefusalAlarm: c.Audit.RefusalAlarm,

@@ -83,7 +83,7 @@ type Bootstrap struct {
 	DomainName     string   `cbor:"11,keyasint"`
 	ProjectID      string   `cbor:"12,keyasint"`
 	UserID         string   `cbor:"13,keyasint"`
-	UserName       string   `cbor:"14,keyasint"`
+	UserName       string   `cbor:"14,keyasint,omitzero"`
 	PasswordHash   string   `cbor:"15,keyasint"`
 	AccessKeyID    string   `cbor:"16,keyasint"`
 	SealedSecret   []byte   `cbor:"17,keyasint"`
@@ -92,14 +92,15 @@ type Bootstrap struct {
 
 // NodeInfo is what a node says of itself when it is admitted.
 type NodeInfo struct {
-	ID             string `cbor:"1,keyasint"`
-	TLSKey         []byte `cbor:"2,keyasint"`
-	ClusterAddress string `cbor:"3,keyasint"`
-	APIURL         string `cbor:"4,keyasint"`
-	GossipAddress  string `cbor:"5,keyasint"`
-	TransportKey   []byte `cbor:"6,keyasint"`
-	ModuleKind     string `cbor:"7,keyasint"`
-	Standby        bool   `cbor:"8,keyasint,omitempty"` // it is to stay without a vote
+	ID             string  `cbor:"1,keyasint"`
+	TLSKey         []byte  `cbor:"2,keyasint"`
+	ClusterAddress string  `cbor:"3,keyasint"`
+	APIURL         string  `cbor:"4,keyasint"`
+	GossipAddress  string  `cbor:"5,keyasint"`
+	TransportKey   []byte  `cbor:"6,keyasint"`
+	ModuleKind     string  `cbor:"7,keyasint"`
+	Standby        bool    `cbor:"8,keyasint,omitempty"` // it is to stay without a vote
+	Program        Program `cbor:"14,keyasint,omitzero"`
 }
 
 // CreateKey makes a key with its first version (origin kms), or without one

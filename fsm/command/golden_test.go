@@ -48,6 +48,8 @@ func bodies() []command.Body {
 		command.SetConsistency{Mode: state.ConsistencyAvailable, MaxAge: 30_000},
 		command.SetStandby{NodeID: "n2", Standby: true},
 		command.RotateGossipKey{Step: command.GossipStage, Sealed: []byte("sealed new gossip key")},
+		fsmtest.ReportNode("n2", 3),
+		command.RaiseLevel{Level: 2},
 		command.RotateRoots{Step: command.RootRetire, Generation: 2, Canary: []byte("canary"), EndTokens: true},
 		command.ReportRoots{NodeID: "n2", Generation: 2},
 		command.RewrapRecords{Generation: 2, Parts: []command.Rewrapped{{What: state.SealedVersion, ID: fsmtest.KeyID("golden"), Number: 2,

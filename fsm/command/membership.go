@@ -7,12 +7,16 @@ const (
 	TypeRemoveNode      Type = 150
 	TypeSetStandby      Type = 151
 	TypeRotateGossipKey Type = 152
+	TypeReportNode      Type = 153
+	TypeRaiseLevel      Type = 154
 )
 
 var membershipRows = []row{
 	{TypeRemoveNode, "remove-node", 1, body[RemoveNode]},
 	{TypeSetStandby, "set-standby", 1, body[SetStandby]},
 	{TypeRotateGossipKey, "rotate-gossip-key", 1, body[RotateGossipKey]},
+	{TypeReportNode, "report-node", 1, body[ReportNode]},
+	{TypeRaiseLevel, "raise-level", 1, body[RaiseLevel]},
 }
 
 // RemoveNode takes a node out of the cluster: its certificate is not accepted
@@ -52,3 +56,31 @@ func (SetStandby) Type() Type { return TypeSetStandby }
 
 // Type returns [TypeRotateGossipKey].
 func (RotateGossipKey) Type() Type { return TypeRotateGossipKey }
+
+// ReportNode says what a node is since it was started: where it is, and which
+// program it runs.
+type ReportNode struct {
+	NodeID         string  `cbor:"1,keyasint"`
+	ClusterAddress string  `cbor:"2,keyasint"`
+	APIURL         string  `cbor:"3,keyasint"`
+	GossipAddress  string  `cbor:"4,keyasint"`
+	Program        Program `cbor:"5,keyasint"`
+}
+
+// Program is which version of raftkms a node runs, and what that can do.
+type Program struct {
+	Version string `cbor:"1,keyasint,omitempty"` // for people
+	Lowest  uint32 `cbor:"2,keyasint,omitempty"` // feature level at which it can still run; 0: 1
+	Highest uint32 `cbor:"3,keyasint,omitempty"` // newest feature level that it knows; 0: 1
+}
+
+// RaiseLevel takes the cluster to a higher feature level, for good.
+type RaiseLevel struct {
+	Level uint32 `cbor:"1,keyasint"`
+}
+
+// Type returns [TypeReportNode].
+func (ReportNode) Type() Type { return TypeReportNode }
+
+// Type returns [TypeRaiseLevel].
+func (RaiseLevel) Type() Type { return TypeRaiseLevel }

@@ -54,6 +54,15 @@ func Bootstrapped(t testing.TB) *Machine {
 	return m
 }
 
+// BootstrappedAt is [Bootstrapped] of a machine that knows the feature levels up
+// to highest; the cluster is at the one of this version.
+func BootstrappedAt(t testing.TB, highest uint32) *Machine {
+	t.Helper()
+	m := &Machine{Machine: fsm.NewAt(highest), Now: Start, t: t}
+	m.Must(Bootstrap())
+	return m
+}
+
 // Command returns a command with that body as its proper caller would send it,
 // stamped. Tests change what they are about.
 func (m *Machine) Command(body command.Body) command.Command {
@@ -124,14 +133,14 @@ func Caller() command.Caller {
 // CallerFor returns the caller who may ask for writes of that type.
 func CallerFor(t command.Type) command.Caller {
 	switch t {
-	case command.TypeBootstrap, command.TypeCreateJoinToken, command.TypeApproveRoots, command.TypeRemoveNode, command.TypeSetStandby, command.TypeRotateGossipKey, command.TypeRotateRoots, command.TypeSetConsistency,
+	case command.TypeBootstrap, command.TypeCreateJoinToken, command.TypeApproveRoots, command.TypeRemoveNode, command.TypeSetStandby, command.TypeRotateGossipKey, command.TypeRaiseLevel, command.TypeRotateRoots, command.TypeSetConsistency,
 		command.TypeUnlockUser, command.TypeAddProvider, command.TypeRemoveProvider, command.TypeBindIdentity, command.TypeUnbindIdentity:
 		return command.Caller{Kind: command.CallerOperator, NodeID: NodeID}
 	case command.TypeAdmitNode:
 		return command.Caller{Kind: command.CallerNode, NodeID: NodeID}
 	case command.TypeRotateDueKey, command.TypeDeleteDueKey, command.TypeReportErasure, command.TypeRecordUse, command.TypeExpireImport,
 		command.TypeLockUser, command.TypeSpendCode, command.TypeRecordAccess, command.TypeForgetRevoked, command.TypePublishCheckpoint,
-		command.TypeReportRoots, command.TypeRewrapRecords:
+		command.TypeReportNode, command.TypeReportRoots, command.TypeRewrapRecords:
 		return command.Caller{Kind: command.CallerSystem, NodeID: NodeID}
 	case command.TypeEnrolAuthenticator, command.TypeConfirmAuthenticator:
 		return ByToken(Caller())
@@ -185,6 +194,16 @@ func AdmitNode(token, node string) command.AdmitNode {
 // ApproveRoots is the body that approves the roots for the node of that name.
 func ApproveRoots(node string) command.ApproveRoots {
 	return command.ApproveRoots{NodeID: node, TransportKey: Node(node).TransportKey, RootGeneration: 1}
+}
+
+// ReportNode is the body with which the node of that name says that its program
+// knows the feature levels up to highest.
+func ReportNode(node string, highest uint32) command.ReportNode {
+	n := Node(node)
+	return command.ReportNode{
+		NodeID: node, ClusterAddress: n.ClusterAddress, APIURL: n.APIURL, GossipAddress: n.GossipAddress,
+		Program: command.Program{Version: "test", Lowest: 1, Highest: highest},
+	}
 }
 
 // Node is what a node of that name says of itself.

@@ -14,9 +14,12 @@ import (
 
 // Read builds the state that a snapshot holds. It reads r to its end, which
 // must be the snapshot's. Errors wrap [ErrCorrupt], [ErrNewer] or the reader's own.
-func Read(r io.Reader) (*state.Root, error) {
+func Read(r io.Reader) (*state.Root, error) { return ReadUpTo(r, state.FeatureLevel) }
+
+// ReadUpTo is [Read] by a binary that knows the feature levels up to highest.
+func ReadUpTo(r io.Reader, highest uint32) (*state.Root, error) {
 	in := &source{from: bufio.NewReaderSize(r, bufferSize), sum: sha256.New()}
-	head, err := readHeader(in)
+	head, err := readHeader(in, highest)
 	if err != nil {
 		return nil, err
 	}
@@ -48,7 +51,7 @@ type head struct {
 	index uint64
 }
 
-func readHeader(in *source) (head, error) {
+func readHeader(in *source, highest uint32) (head, error) {
 	var h [headerSize]byte
 	if err := in.read(h[:]); err != nil {
 		return head{}, err
@@ -63,8 +66,8 @@ func readHeader(in *source) (head, error) {
 	switch {
 	case version > Version:
 		return head{}, fmt.Errorf("%w: format %d, this binary reads up to %d", ErrNewer, version, Version)
-	case level > state.FeatureLevel:
-		return head{}, fmt.Errorf("%w: feature level %d, this binary knows up to %d", ErrNewer, level, state.FeatureLevel)
+	case level > highest:
+		return head{}, fmt.Errorf("%w: feature level %d, this binary knows up to %d", ErrNewer, level, highest)
 	case hashVersion > state.HashVersion:
 		return head{}, fmt.Errorf("%w: state hash %d, this binary knows up to %d", ErrNewer, hashVersion, state.HashVersion)
 	case version != Version || hashVersion != state.HashVersion:

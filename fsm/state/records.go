@@ -1,5 +1,9 @@
 package state
 
+// LowestFeatureLevel is the lowest feature level at which this binary can run:
+// that of the oldest clusters that it can be brought into by a rolling upgrade.
+const LowestFeatureLevel uint32 = 1
+
 // FeatureLevel is the highest feature level that this binary knows. Commands,
 // snapshots and hashes above it stop the node.
 const FeatureLevel uint32 = 1
@@ -340,6 +344,9 @@ type Node struct {
 	TransportKey   []byte `cbor:"6,keyasint"`            // SHA-256 of its module's transport key; the fingerprint an operator compares
 	RootsApproved  uint32 `cbor:"7,keyasint"`            // root generation approved for it; 0: none
 	Standby        bool   `cbor:"10,keyasint,omitempty"` // it is to stay without a vote
+	Version        string `cbor:"14,keyasint,omitempty"` // of its program, as it last said
+	LowestLevel    uint32 `cbor:"15,keyasint,omitempty"` // feature level at which its program can still run
+	HighestLevel   uint32 `cbor:"16,keyasint,omitempty"` // newest that its program knows
 	Created        int64  `cbor:"8,keyasint"`
 	Fence          uint64 `cbor:"9,keyasint"`
 	RootsHeld      uint32 `cbor:"25,keyasint,omitempty"` // newest root generation that its module has proved to hold, in a rotation

@@ -42,6 +42,7 @@ var (
 	OpRetireRoots                    = Operation{"retireRoots", policy.ActionRotateRoots, "cluster"}
 	OpSetConsistency                 = Operation{"setConsistency", policy.ActionUpdateCluster, "cluster"}
 	OpRotateGossipKey                = Operation{"rotateGossipKey", policy.ActionUpdateCluster, "cluster"}
+	OpRaiseLevel                     = Operation{"raiseFeatureLevel", policy.ActionUpdateCluster, "cluster"}
 	OpBootstrap                      = Operation{"bootstrapCluster", "", "cluster"} // before there is anybody
 
 	// What an operator asks of a node, besides.
@@ -50,6 +51,8 @@ var (
 	OpCopyRoots          = Operation{"copyRoots", "", "cluster"}
 	OpTransferLeadership = Operation{"transferLeadership", "", "cluster"}
 	OpCheckBackup        = Operation{"checkBackup", "", "cluster"}
+	OpShowUpgrade        = Operation{"showUpgrade", "", "cluster"}
+	OpReportNode         = Operation{"reportNode", "", "cluster"}
 	OpReportRoots        = Operation{"reportRoots", "", "cluster"}
 	OpRewrapRecords      = Operation{"rewrapRecords", "", "cluster"}
 	OpVerifyRoots        = Operation{"verifyRoots", "", "cluster"}

@@ -13,6 +13,7 @@ import (
 	"github.com/raftkms/raftkms/cluster"
 	"github.com/raftkms/raftkms/fsm"
 	"github.com/raftkms/raftkms/fsm/command"
+	"github.com/raftkms/raftkms/fsm/state"
 )
 
 // retryPause is how long a proposal waits before it is tried again after its
@@ -30,6 +31,9 @@ func (s *Service) propose(ctx context.Context, c *Call, body command.Body, meani
 	cmd, err := command.New(typ, body)
 	if err != nil {
 		return fsm.Result{}, fmt.Errorf("encoding a %v command: %w", typ, err)
+	}
+	if err := reached(s.replica.Root().Cluster(), cmd); err != nil {
+		return fsm.Result{}, err
 	}
 	// What cannot be traced must not be done.
 	if c.room == nil { // a call whose first try was refused as stale has it
@@ -69,6 +73,16 @@ func (s *Service) propose(ctx context.Context, c *Call, body command.Body, meani
 		case <-time.After(retryPause):
 		}
 	}
+}
+
+// reached refuses a command that some node of the cluster may not know yet:
+// such a node would stop at it.
+func reached(c *state.Cluster, cmd command.Command) error {
+	if c == nil || cmd.Level <= c.FeatureLevel {
+		return nil
+	}
+	return fromRefusal(&fsm.Refusal{Code: fsm.CodeFeatureLevel, Message: fmt.Sprintf(
+		"this needs feature level %d and the cluster is at %d: when all nodes run a version that knows it, `kmsctl cluster upgrade raise` takes the cluster there", cmd.Level, c.FeatureLevel)})
 }
 
 // hashRequest names what was asked for, unambiguously.

@@ -48,6 +48,7 @@ func fromRefusal(r *fsm.Refusal) error {
 		fsm.CodeMaterialState:      KindMaterialState,
 		fsm.CodePairMaterial:       KindPairMaterial,
 		fsm.CodeStale:              KindStale,
+		fsm.CodeFeatureLevel:       KindConflict,
 		fsm.CodeInUse:              KindConflict,
 		fsm.CodeLimit:              KindConflict,
 	}
