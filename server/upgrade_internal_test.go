@@ -5,9 +5,26 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/raftkms/raftkms/fsm/command"
 	"github.com/raftkms/raftkms/fsm/state"
 	"github.com/raftkms/raftkms/server/wire"
 )
+
+// The cluster shows a node where it is now, whatever it said when it was started
+// before, and as which version.
+func TestANodeSaysWhereItIsNow(t *testing.T) {
+	s, _ := startFounderOf(t)
+	before := command.ReportNode{
+		NodeID: s.cfg.NodeID, ClusterAddress: "127.0.0.1:1", APIURL: "https://127.0.0.1:2", GossipAddress: "127.0.0.1:3",
+		Program: command.Program{Version: "before", Lowest: 1, Highest: 1},
+	}
+	must(t, s.member.Load().service.ReportNode(t.Context(), before))
+	await(t, "the node to say where it is", func() bool {
+		status, text := askAdmin(t, s, "GET", wire.AdminPathUpgrade, "")
+		shown := s.status().Members[0]
+		return status == 200 && strings.Contains(text, `"version":"test"`) && shown.ClusterAddress == s.cfg.ClusterAdvertise && shown.APIURL == s.cfg.APIURL
+	})
+}
 
 // A node says what it runs and the cluster follows it to its level, once; there
 // is no way back.
