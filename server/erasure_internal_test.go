@@ -26,7 +26,7 @@ func TestDeletedKeysAreErased(t *testing.T) {
 		t.Helper()
 		in := kms.Incoming{Operation: op, RequestID: uuid.NewString(), Project: admin.ProjectID}
 		err := m.service.Run(t.Context(), in, func(ctx context.Context, c *kms.Call) error {
-			if err := c.Identify(iam.Principal{UserID: admin.UserID, DomainID: admin.DomainID, AccessKeyID: admin.AccessKey}); err != nil {
+			if err := c.Identify(ctx, iam.Principal{UserID: admin.UserID, DomainID: admin.DomainID, AccessKeyID: admin.AccessKey}); err != nil {
 				return err
 			}
 			return do(ctx, c)

@@ -41,7 +41,7 @@ func (s *Server) untraced(source string, err error) bool {
 	switch {
 	case iam.IsRefusal(err), keystone.IsUntried(err):
 		return s.gate.Failed(source)
-	case errors.Is(err, iam.ErrThrottled): // with a good credential
+	case errors.Is(err, iam.ErrThrottled), errors.Is(err, gate.ErrBusy): // with a good credential
 		return s.gate.Throttled(source)
 	default:
 		return false
@@ -52,6 +52,20 @@ func (s *Server) untraced(source string, err error) bool {
 func (m *nodeMetrics) watchGate(g *gate.Gate) {
 	for _, kind := range gate.Kinds() {
 		m.set.NewGauge(fmt.Sprintf(`kmsd_limited_total{what="%s"}`, kind), func() float64 { return float64(g.Count(kind)) })
+	}
+}
+
+// watchLanes adds what the lanes do to the metrics.
+func (m *nodeMetrics) watchLanes(lanes kms.Lanes) {
+	for name, lane := range map[string]*gate.Lane{"uses": lanes.Uses, "others": lanes.Others} {
+		for metric, value := range map[string]func(gate.LaneCounts) float64{
+			`kmsd_calls_working{lane="%s"}`:                     func(c gate.LaneCounts) float64 { return float64(c.Working) },
+			`kmsd_calls_waiting{lane="%s"}`:                     func(c gate.LaneCounts) float64 { return float64(c.Waiting) },
+			`kmsd_calls_refused_total{lane="%s",why="crowded"}`: func(c gate.LaneCounts) float64 { return float64(c.Full) },
+			`kmsd_calls_refused_total{lane="%s",why="late"}`:    func(c gate.LaneCounts) float64 { return float64(c.Late) },
+		} {
+			m.set.NewGauge(fmt.Sprintf(metric, name), func() float64 { return value(lane.Counts()) })
+		}
 	}
 }
 

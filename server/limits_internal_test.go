@@ -105,6 +105,44 @@ func TestLimitsThroughTheAPI(t *testing.T) {
 			t.Errorf("from elsewhere: %d %s", rc.Response.StatusCode(), rc.Response.Body())
 		}
 	})
+	t.Run("of calls", func(t *testing.T) {
+		s, founded := startFounderOf(t, func(c *Config) { c.Limits = gate.Config{Calls: 2} })
+		keys, account := loginAt(t, s, here, founded, `{"project":{"id":"`+founded.ProjectID+`"}}`), loginAt(t, s, here, founded, wholeAccount)
+		paths := map[string]func() *fasthttp.RequestCtx{
+			"KMS.0104": func() *fasthttp.RequestCtx {
+				return asking(s, here, "POST", "/v1.0/"+founded.ProjectID+"/kms/list-keys", "{}", keys)
+			},
+			"IAM.0006": func() *fasthttp.RequestCtx { return asking(s, here, "GET", "/v3/users", "", account) },
+		}
+		// The user has half of the places, which is one.
+		place, err := s.lanes.Others.Enter(t.Context(), founded.UserID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for code, ask := range paths {
+			wantThrottled(t, ask, code)
+		}
+		random := func() *fasthttp.RequestCtx {
+			return asking(s, here, "POST", "/v1.0/"+founded.ProjectID+"/kms/gen-random", `{"random_data_length":"128"}`, keys)
+		}
+		if rc := random(); rc.Response.StatusCode() != http.StatusOK { // uses have places of their own
+			t.Errorf("random bytes: %d %s", rc.Response.StatusCode(), rc.Response.Body())
+		}
+		place.Leave()
+		for code, ask := range paths {
+			if rc := ask(); rc.Response.StatusCode() != http.StatusOK {
+				t.Errorf("%s: %d %s", code, rc.Response.StatusCode(), rc.Response.Body())
+			}
+		}
+		if place, err = s.lanes.Uses.Enter(t.Context(), founded.UserID); err != nil {
+			t.Fatal(err)
+		}
+		wantThrottled(t, random, "KMS.0104")
+		place.Leave()
+		if c := s.lanes.Others.Counts(); c != (gate.LaneCounts{Late: 2}) {
+			t.Errorf("counted %+v", c)
+		}
+	})
 	t.Run("of connections", func(t *testing.T) {
 		s, _ := startFounderOf(t, func(c *Config) { c.Limits = gate.Config{Connections: 2} })
 		dial := func() error {

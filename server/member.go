@@ -168,6 +168,7 @@ func (s *Server) start(ctx context.Context, id identity, creds credentials) erro
 		},
 		Logger:   s.cfg.Logger,
 		Untraced: s.untraced,
+		Lanes:    s.lanes,
 
 		RefusalAlarm: s.cfg.RefusalAlarm,
 

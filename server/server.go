@@ -17,6 +17,7 @@ import (
 	"github.com/raftkms/raftkms/server/audit"
 	"github.com/raftkms/raftkms/server/audit/export"
 	"github.com/raftkms/raftkms/server/gate"
+	"github.com/raftkms/raftkms/server/kms"
 )
 
 // Server is one node.
@@ -27,6 +28,7 @@ type Server struct {
 	exports *export.Set
 	metrics *nodeMetrics
 	gate    *gate.Gate
+	lanes   kms.Lanes
 	events  *events
 	// followers has room for those who wait for traces.
 	followers chan struct{}
@@ -65,8 +67,10 @@ func Open(ctx context.Context, cfg Config) (*Server, error) {
 	s := &Server{
 		cfg: cfg, machine: fsm.NewAt(cfg.FeatureLevel), metrics: newMetrics(cfg.Version), events: newEvents(), followers: make(chan struct{}, maxFollowers),
 		requestIDs: newRequestIDs(), fatal: make(chan error, 1), gate: gate.New(cfg.Limits, time.Now),
+		lanes: kms.Lanes{Uses: gate.NewLane(cfg.Limits.Calls), Others: gate.NewLane(cfg.Limits.Calls)},
 	}
 	s.metrics.watchGate(s.gate)
+	s.metrics.watchLanes(s.lanes)
 	if err := s.listen(ctx); err != nil {
 		return nil, err
 	}

@@ -113,6 +113,7 @@ func serveNode(ctx context.Context, c *config.Config) (err error) {
 		APICertificateFile: c.API.CertificateFile, APIKeyFile: keyFile(c), ProxiesTrusted: proxies,
 		Limits: gate.Config{
 			Connections: c.Limits.Connections, Failures: c.Limits.Failures, AddressRate: c.Limits.AddressRate, UserRate: c.Limits.UserRate,
+			Calls: c.Limits.Calls,
 		},
 		ClusterListen: c.Cluster.Listen, ClusterAdvertise: c.Cluster.Advertise,
 		Standby: c.Cluster.Standby, DeadAfter: c.Cluster.DeadAfter, Reads: reads, GossipListen: c.Gossip.Listen, GossipAdvertise: c.Gossip.Advertise,

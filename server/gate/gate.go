@@ -34,6 +34,9 @@ type Config struct {
 	AddressRate int
 	// UserRate is the requests a second of one user; 0: no limit.
 	UserRate int
+	// Calls that are worked on at once, uses of keys and all others apart, see
+	// [Lane]; 0: 1024.
+	Calls int
 }
 
 const (

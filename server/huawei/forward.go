@@ -77,7 +77,7 @@ func (e *Endpoint) Answer(ctx context.Context, d *Dialect, f *Forwarded, path Pa
 	}
 	var out Outcome
 	err := d.service.Run(ctx, in, func(ctx context.Context, c *kms.Call) (err error) {
-		if err := resolve(c, f.Principal); err != nil {
+		if err := resolve(ctx, c, f.Principal); err != nil {
 			return err
 		}
 		x := &exchange{Service: d.service, call: c, caller: f.Principal, path: path, agent: f.UserAgent}
@@ -96,8 +96,8 @@ func (e *Endpoint) Answer(ctx context.Context, d *Dialect, f *Forwarded, path Pa
 // resolve finds the credential that another node has seen proved, whatever
 // kind it is of, in this node's own state: what is gone, disabled, revoked or
 // over here is refused here.
-func resolve(c *kms.Call, p iam.Principal) error {
-	identified := c.Identify(p) // its refusal is for those who are somebody
+func resolve(ctx context.Context, c *kms.Call, p iam.Principal) error {
+	identified := c.Identify(ctx, p) // its refusal is for those who are somebody
 	if err := c.Authenticate(); err != nil {
 		return err
 	}

@@ -98,5 +98,5 @@ func (d *Dialect) identify(ctx context.Context, c *kms.Call, rc *fasthttp.Reques
 		c.Claimed(iam.ClaimedKey(request))
 		return iam.Principal{}, err
 	}
-	return caller, c.Identify(caller)
+	return caller, c.Identify(ctx, caller)
 }

@@ -141,7 +141,7 @@ func (x *exchange) identify(ctx context.Context) (iam.Principal, error) {
 		x.call.Claimed(iam.ClaimedKey(r))
 		return iam.Principal{}, err
 	}
-	return p, x.call.Identify(p)
+	return p, x.call.Identify(ctx, p)
 }
 
 // decode reads the body.

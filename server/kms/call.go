@@ -1,6 +1,7 @@
 package kms
 
 import (
+	"context"
 	"strings"
 	"time"
 
@@ -8,6 +9,7 @@ import (
 	"github.com/raftkms/raftkms/fsm/command"
 	"github.com/raftkms/raftkms/fsm/state"
 	"github.com/raftkms/raftkms/server/audit"
+	"github.com/raftkms/raftkms/server/gate"
 	"github.com/raftkms/raftkms/server/iam"
 )
 
@@ -43,6 +45,8 @@ type Call struct {
 	key       *state.Key  // the key the call turned out to be about
 	other     *state.Key  // the first one of a call with two
 	proposed  bool        // a change was proposed for it
+	lane      *gate.Lane  // whose places are for such calls; nil: it needs none
+	place     *gate.Place // that it has
 	accesses  *accesses   // where it is put down that an access key was used
 	room      *audit.Room // claimed for the call's trace before it changed anything
 
@@ -64,8 +68,10 @@ type Call struct {
 }
 
 // Identify says who is asking. It refuses with KindWrongProject when the
-// request names a project that is not one of the principal's account.
-func (c *Call) Identify(p iam.Principal) error {
+// request names a project that is not one of the principal's account. Then it
+// waits for the call's turn, and refuses with KindUnavailable ([gate.ErrBusy])
+// where the node has too many calls already.
+func (c *Call) Identify(ctx context.Context, p iam.Principal) error {
 	c.principal = p
 	if p.AccessKeyID != "" && !c.in.Forwarded && c.accesses != nil {
 		c.accesses.note(p.AccessKeyID, c.started)
@@ -87,7 +93,7 @@ func (c *Call) Identify(p iam.Principal) error {
 		c.caller.CredentialID = p.CredentialID
 	}
 	if c.in.Project == "" {
-		return nil // about the account or the cluster
+		return c.enter(ctx) // about the account or the cluster
 	}
 	if p.Confined && p.ProjectID != c.in.Project {
 		return Refuse(KindWrongProject, "the project in the path is not the token's")
@@ -96,7 +102,26 @@ func (c *Call) Identify(p iam.Principal) error {
 	if !ok || project.DomainID != p.DomainID || !project.Enabled {
 		return Refuse(KindWrongProject, "the project in the path is not a project of this credential")
 	}
+	return c.enter(ctx)
+}
+
+// enter waits for a place on the call's lane.
+func (c *Call) enter(ctx context.Context) (err error) {
+	if c.lane == nil || c.place != nil {
+		return nil
+	}
+	if c.place, err = c.lane.Enter(ctx, c.principal.UserID); err != nil {
+		return &Error{Kind: KindUnavailable, Message: "this node has more calls to answer than it can, and has done nothing of this one: try again in a second, or try another node", Err: err}
+	}
 	return nil
+}
+
+// leave gives the place back.
+func (c *Call) leave() {
+	if c.place != nil {
+		c.place.Leave()
+		c.place = nil
+	}
 }
 
 // Authenticate asks the state of the call whether whom [Call.Identify] has

@@ -51,12 +51,11 @@ func (o Operation) Uses() bool { return uses[o] }
 func (s *Service) decide(ctx context.Context, in Incoming, do func(ctx context.Context, c *Call) error) (*Call, error) {
 	// A call is new memory, the one large piece that a request costs: used again,
 	// it could show one caller what another was told.
-	c := &Call{in: in, started: time.Now(), accesses: &s.accesses}
-	started := c.started
+	c := s.call(in, time.Now())
 	if in.Operation.Uses() {
 		if age, may := s.mayUseOwn(); may {
 			c.Root = s.replica.Root() // after the look at the lease
-			err := do(ctx, c)
+			err := doIn(ctx, c, do)
 			if err == nil || settled(err) {
 				if age > 0 && in.Aged != nil {
 					in.Aged(age)
@@ -66,16 +65,34 @@ func (s *Service) decide(ctx context.Context, in Incoming, do func(ctx context.C
 				}
 				return c, err
 			}
-			c = &Call{in: in, started: started, accesses: &s.accesses}
+			c = s.call(in, c.started)
 		}
 	}
 	err := s.Current(ctx)
 	if err == nil {
 		c.Root = s.replica.Root()
-		err = do(ctx, c)
+		err = doIn(ctx, c, do)
 		err = s.told(ctx, c, err)
 	}
 	return c, err
+}
+
+func (s *Service) call(in Incoming, started time.Time) *Call {
+	c := &Call{in: in, started: started, accesses: &s.accesses}
+	switch {
+	case in.Operation == OpFollowTraces: // it waits, and does nothing meanwhile
+	case in.Operation.Uses():
+		c.lane = s.lanes.Uses
+	default:
+		c.lane = s.lanes.Others
+	}
+	return c
+}
+
+// doIn runs do, after which the call's place is somebody else's.
+func doIn(ctx context.Context, c *Call, do func(ctx context.Context, c *Call) error) error {
+	defer c.leave()
+	return do(ctx, c)
 }
 
 // mayUseOwn says whether this node's own state may answer a use, and how old it

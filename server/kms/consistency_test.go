@@ -211,7 +211,7 @@ func TestAvailable(t *testing.T) {
 		var told time.Duration
 		in := kms.Incoming{Operation: kms.OpEncryptData, RequestID: "r", Project: w.project, Aged: func(age time.Duration) { told = age }}
 		err := w.service.Run(t.Context(), in, func(ctx context.Context, c *kms.Call) error {
-			if err := c.Identify(iam.Principal{UserID: fsmtest.UserID, DomainID: fsmtest.DomainID, AccessKeyID: fsmtest.AccessKeyID}); err != nil {
+			if err := c.Identify(ctx, iam.Principal{UserID: fsmtest.UserID, DomainID: fsmtest.DomainID, AccessKeyID: fsmtest.AccessKeyID}); err != nil {
 				return err
 			}
 			_, err := w.service.EncryptData(ctx, c, kms.EncryptRequest{Key: key.ID, Plaintext: []byte("x")})

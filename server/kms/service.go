@@ -13,6 +13,7 @@ import (
 	"github.com/raftkms/raftkms/hsm/batch"
 	"github.com/raftkms/raftkms/hsm/entropy"
 	"github.com/raftkms/raftkms/server/audit"
+	"github.com/raftkms/raftkms/server/gate"
 )
 
 // Replica is this node's copy of the replicated state.
@@ -58,6 +59,8 @@ type Config struct {
 	// nothing of the state, is told of together with others rather than by a
 	// trace of its own; nil: never.
 	Untraced func(source string, err error) bool
+	// Lanes bound the calls that are worked on at once.
+	Lanes Lanes
 	// RefusalAlarm is how many refusals of one user or address, or about one key,
 	// within a minute are an incident; 0 means 30, less than 0 that none are.
 	RefusalAlarm int
@@ -69,6 +72,13 @@ type Config struct {
 	ForbidWeakImport bool
 	// Services have a default master key, SERVICE/default; nil means obs, evs, ims, sfs, rds, dds.
 	Services []string
+}
+
+// Lanes are where calls wait for their turn once it is known who asks; nil: they
+// do not.
+type Lanes struct {
+	Uses   *gate.Lane // uses of keys
+	Others *gate.Lane // all other calls
 }
 
 // Service is every operation of raftkms, once. It is safe for concurrent use.
@@ -85,6 +95,7 @@ type Service struct {
 	follow  TraceSearch
 
 	untraced func(source string, err error) bool
+	lanes    Lanes
 
 	minDeletionWait  time.Duration
 	forbidWeakImport bool
@@ -122,6 +133,7 @@ func New(cfg Config) *Service {
 		follow:  cfg.Follow,
 
 		untraced: cfg.Untraced,
+		lanes:    cfg.Lanes,
 		alarms:   newAlarms(cfg.RefusalAlarm),
 	}
 	s.pairs = newPairPool(func(ctx context.Context) (hsm.Wrapped, error) {

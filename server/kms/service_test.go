@@ -179,7 +179,7 @@ func (w *world) callAs(user, accessKey, project string, op kms.Operation, do fun
 	w.t.Helper()
 	in := kms.Incoming{Operation: op, RequestID: uuid.NewString(), Source: "127.0.0.1", Project: project}
 	return w.service.Run(w.t.Context(), in, func(ctx context.Context, c *kms.Call) error {
-		if err := c.Identify(iam.Principal{UserID: user, UserName: "u", DomainID: fsmtest.DomainID, AccessKeyID: accessKey}); err != nil {
+		if err := c.Identify(ctx, iam.Principal{UserID: user, UserName: "u", DomainID: fsmtest.DomainID, AccessKeyID: accessKey}); err != nil {
 			return err
 		}
 		return do(ctx, c)

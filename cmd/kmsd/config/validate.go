@@ -89,7 +89,7 @@ func checkLimits(c *Config) error {
 		name        string
 		value, most int
 	}{
-		{"limits.connections", c.Limits.Connections, 16_384}, {"limits.failures", c.Limits.Failures, 1_000_000},
+		{"limits.connections", c.Limits.Connections, 16_384}, {"limits.calls", c.Limits.Calls, 65_536}, {"limits.failures", c.Limits.Failures, 1_000_000},
 		{"limits.address_rate", c.Limits.AddressRate, 10_000_000}, {"limits.user_rate", c.Limits.UserRate, 10_000_000},
 	} {
 		if limit.value < 0 || limit.value > limit.most {
