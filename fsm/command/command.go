@@ -83,7 +83,7 @@ type Bootstrap struct {
 	DomainName     string   `cbor:"11,keyasint"`
 	ProjectID      string   `cbor:"12,keyasint"`
 	UserID         string   `cbor:"13,keyasint"`
-	UserName       string   `cbor:"14,keyasint,omitzero"`
+	UserName       string   `cbor:"14,keyasint"`
 	PasswordHash   string   `cbor:"15,keyasint"`
 	AccessKeyID    string   `cbor:"16,keyasint"`
 	SealedSecret   []byte   `cbor:"17,keyasint"`
