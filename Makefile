@@ -20,7 +20,7 @@ E2E       := ./cmd/kmsd ./cmd/kmsctl ./bench/nemesis ./bench/campaign
 PROGRAMS  := kmsd kmsctl kmsbench
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test race unit e2e lint fuzz bench bench-audit bench-cluster bench-hsm soak-hsm torture clean toolchain test-deps
+.PHONY: help build run test race unit e2e lint fuzz bench bench-audit bench-cluster bench-hsm bench-overload soak-hsm torture clean toolchain test-deps
 
 help: ## print the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -81,6 +81,9 @@ bench: build test-deps ## create-datakey and decrypt-datakey beside a web server
 
 bench-hsm: build test-deps ## data keys of HSM level beside SOFTWARE level, calls of the device for each, and a device with 1 ms latency (needs SoftHSM2)
 	@$(BUILD)/kmsbench hsm
+
+bench-overload: build test-deps ## one node asked for 10 and 50 times more than it can, slow senders, and memory for each of 10,000 idle connections (SoftHSM2)
+	@$(BUILD)/kmsbench overload
 
 bench-cluster: build ## what callers notice of fences, dead leaders and hand-overs; messages per data key; proposals beside raft alone; a million keys (8 GB of memory, minutes)
 	@echo "proposals through this program beside raft's own, at least 0.8 of them:"

@@ -128,6 +128,9 @@ func (n *Node) Now() time.Time {
 // waitClocks waits, as long as a lease at most, until this new leader has heard what
 // the clocks of most voters show.
 func (n *Node) waitClocks(ctx context.Context) {
+	if !n.Now().IsZero() {
+		return
+	}
 	timer := time.NewTimer(n.cfg.Timing.Lease)
 	defer timer.Stop()
 	for {

@@ -258,9 +258,9 @@ func discard(r *http.Response) {
 	r.Body.Close()
 }
 
-// memory is what a process holds of the machine's memory, in bytes
+// Memory is what a process holds of the machine's memory, in bytes
 // (VmRSS of proc_pid_status(5)).
-func memory(pid int) (int64, error) {
+func Memory(pid int) (int64, error) {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid))
 	if err != nil {
 		return 0, fmt.Errorf("reading the memory of process %d: %w", pid, err)

@@ -72,7 +72,7 @@ func (b *Bed) ManyKeys(ctx context.Context, keys int, plant Plant) ([]Line, erro
 	}
 	lines = append(lines, stalls...)
 	for _, n := range b.nodes {
-		held, err := memory(n.PID())
+		held, err := Memory(n.PID())
 		if err != nil {
 			return nil, err
 		}

@@ -26,7 +26,7 @@ func run() int {
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 		SilenceErrors: true, SilenceUsage: true,
 	}
-	root.AddCommand(newRun(), newReport(), newDataKey(), newCompare(), newRatios(), newHSM(), newCluster(), newFixedServer())
+	root.AddCommand(newRun(), newReport(), newDataKey(), newCompare(), newRatios(), newOverload(), newHSM(), newCluster(), newFixedServer())
 	if err := root.ExecuteContext(ctx); err != nil {
 		fmt.Fprintf(os.Stderr, "kmsbench: %s\n", oneLine(err))
 		return 1

@@ -1,0 +1,293 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/url"
+	"sync"
+	"sync/atomic"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/raftkms/raftkms/bench/load"
+	"github.com/raftkms/raftkms/bench/survival"
+	"github.com/raftkms/raftkms/bench/target"
+)
+
+func newOverload() *cobra.Command {
+	var o overload
+	cmd := &cobra.Command{
+		Use:   "overload",
+		Short: "Ask one node for more than it can, and show what becomes of those whom it answers",
+		Long: `Ask one node for more than it can, and show what becomes of those whom it answers:
+
+  - data keys per second with 10 and 50 times the connections, each of which asks again as soon as it is answered, over those with
+    the connections of the peak; the p99 of what is answered, and how many calls are refused as too many
+  - the same beside connections that send a byte of their request a second, and how many of those the node closes
+  - memory of the node for each of many TLS connections that have asked something and then stay idle
+
+The node is run for the purpose with kmsd dev. Calls, and connections, come from addresses of the loopback network.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := o.check(); err != nil {
+				return err
+			}
+			o.progress = terminal()
+			return o.run(cmd.Context(), cmd.OutOrStdout())
+		},
+	}
+	set := cmd.Flags()
+	set.StringVar(&o.cluster.kmsd, "kmsd", "", "The kmsd program; the one beside kmsbench when absent.")
+	set.StringVar(&o.cluster.module, "module", "pkcs11", "Module of the node: soft or pkcs11 (SoftHSM2).")
+	set.IntVar(&o.cluster.port, "port", 9840, "First port of the node.")
+	set.IntVar(&o.rounds, "rounds", 3, "How often each is measured in turn.")
+	set.IntVar(&o.idle, "idle", 10_000, "Connections that stay idle.")
+	set.IntVar(&o.slow, "slow", 2000, "Connections that send a byte a second.")
+	o.effort.addFlags(set, 4*time.Second)
+	return cmd
+}
+
+// overload asks one node for too much.
+type overload struct {
+	cluster    clusterOptions
+	rounds     int
+	idle, slow int
+	effort     effort
+	progress   io.Writer
+}
+
+func (o *overload) check() error {
+	switch {
+	case o.cluster.module != "soft" && o.cluster.module != "pkcs11":
+		return fmt.Errorf("--module %q must be soft or pkcs11", o.cluster.module)
+	case o.rounds < 1 || o.rounds > maxRounds:
+		return fmt.Errorf("--rounds %d must be from 1 to %d", o.rounds, maxRounds)
+	case o.effort.workers < 1 || o.effort.workers > maxCrowd/50:
+		return fmt.Errorf("--workers %d must be from 1 to %d", o.effort.workers, maxCrowd/50)
+	case o.effort.duration <= 0 || o.effort.warmup < 0:
+		return errors.New("--duration must be more than 0, and --warmup not less")
+	case o.idle < 1 || o.idle > maxIdle || o.slow < 1 || o.slow > maxIdle:
+		return fmt.Errorf("--idle %d and --slow %d must be from 1 to %d", o.idle, o.slow, maxIdle)
+	}
+	return nil
+}
+
+const (
+	// maxCrowd is how many connections a node takes from one address.
+	maxCrowd = 4096
+	// maxIdle is somewhat less than it takes in all.
+	maxIdle = 15_000
+)
+
+// crowd is a load and what came of it, round by round.
+type crowd struct {
+	name        string
+	connections int
+	slow        bool // beside connections that send a byte a second
+	poster      *load.Poster
+
+	rates, tails []float64
+	calls        uint64
+	errors       map[string]uint64
+}
+
+func (o *overload) run(ctx context.Context, out io.Writer) (err error) {
+	o.cluster.nodes = 1
+	s, err := openCluster(ctx, o.cluster, "", &plan{operation: target.CreateDataKey, latencies: []time.Duration{0}})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.stop()) }()
+	cfg, err := s.prepare(ctx, 1)
+	if err != nil {
+		return err
+	}
+	at, err := url.Parse(cfg.URLs[0])
+	if err != nil {
+		return fmt.Errorf("reading the node's address: %w", err)
+	}
+	crowds := []*crowd{
+		{name: "the peak", connections: o.effort.workers},
+		{name: "10 times the connections", connections: 10 * o.effort.workers},
+		{name: "50 times the connections", connections: 50 * o.effort.workers},
+		{name: "the peak, beside slow senders", connections: o.effort.workers, slow: true},
+	}
+	for _, c := range crowds {
+		of := cfg
+		of.Workers = c.connections
+		c.errors = make(map[string]uint64)
+		if c.poster, err = load.NewPoster(of); err != nil {
+			return err
+		}
+		defer c.poster.Close()
+	}
+	tlsConfig := &tls.Config{RootCAs: cfg.CA, ServerName: at.Hostname()}
+	closed := int64(0)
+	for range o.rounds {
+		for _, c := range crowds {
+			end := func() int64 { return 0 }
+			if c.slow {
+				if end, err = sendSlowly(ctx, at.Host, tlsConfig, o.slow, time.Second); err != nil {
+					return err
+				}
+			}
+			err := c.measure(ctx, o.progress, o.effort)
+			closed += end()
+			if err != nil {
+				return err
+			}
+		}
+	}
+	perConnection, err := o.memory(ctx, at.Host, tlsConfig, s.file.Nodes[0].PID)
+	if err != nil {
+		return err
+	}
+	return o.print(out, crowds, closed, perConnection)
+}
+
+func (c *crowd) measure(ctx context.Context, progress io.Writer, of effort) error {
+	report, err := load.Run(ctx, load.Config{Workers: c.connections, Warmup: of.warmup, Duration: of.duration,
+		Progress: func(p load.Progress) {
+			fmt.Fprintf(progress, "\r%-30s %3.0f/%.0f s %9.0f/s ", c.name, p.Elapsed.Seconds(), p.Of.Seconds(), p.Rate)
+		}}, c.poster.Call)
+	fmt.Fprintf(progress, "\r%60s\r", "")
+	switch {
+	case err != nil:
+		return err
+	case ctx.Err() != nil:
+		return fmt.Errorf("measuring %s: %w", c.name, ctx.Err())
+	case report.Calls == 0:
+		return fmt.Errorf("measuring %s: all calls failed, the first one so: %w", c.name, report.FirstError)
+	}
+	c.rates, c.tails = append(c.rates, report.Rate()), append(c.tails, milliseconds(report.Latency(99)))
+	c.calls += report.Calls + report.Errors
+	for kind, n := range report.Kinds {
+		c.errors[kind] += n
+	}
+	return nil
+}
+
+// dialFrom connects from the address number i of the loopback network, so that
+// no address holds more connections than it may.
+func dialFrom(ctx context.Context, i int, address string, cfg *tls.Config) (*tls.Conn, error) {
+	const perAddress = 2000
+	d := tls.Dialer{NetDialer: &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 1, byte(1+i/perAddress))}, Timeout: 10 * time.Second}, Config: cfg}
+	conn, err := d.DialContext(ctx, "tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("connecting: %w", err)
+	}
+	return conn.(*tls.Conn), nil
+}
+
+// sendSlowly opens connections that send a byte of a request every so often until
+// end, which says how many of them the node has closed by then.
+func sendSlowly(ctx context.Context, address string, cfg *tls.Config, connections int, every time.Duration) (end func() (closed int64), err error) {
+	ctx, stop := context.WithCancel(ctx)
+	var all sync.WaitGroup
+	var closed atomic.Int64
+	end = func() int64 {
+		stop()
+		all.Wait()
+		return closed.Load()
+	}
+	for i := range connections {
+		conn, err := dialFrom(ctx, i, address, cfg)
+		if err != nil {
+			end()
+			return nil, err
+		}
+		all.Go(func() {
+			defer conn.Close()
+			tick := time.NewTicker(every)
+			defer tick.Stop()
+			for sent := 0; ; sent++ {
+				const head = "POST /v1.0/p/kms/create-datakey HTTP/1.1\r\nX-Padding: "
+				next := byte('x')
+				if sent < len(head) {
+					next = head[sent]
+				}
+				if err := conn.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
+					return
+				}
+				if _, err := conn.Write([]byte{next}); err != nil {
+					closed.Add(1)
+					return
+				}
+				select {
+				case <-tick.C:
+				case <-ctx.Done():
+					return
+				}
+			}
+		})
+	}
+	return end, nil
+}
+
+// memory is how many bytes the node has in memory for each idle connection.
+func (o *overload) memory(ctx context.Context, address string, cfg *tls.Config, pid int) (perConnection float64, err error) {
+	before, err := survival.Memory(pid)
+	if err != nil {
+		return 0, err
+	}
+	conns := make([]*tls.Conn, 0, o.idle)
+	defer func() {
+		for _, conn := range conns {
+			err = errors.Join(err, conn.Close())
+		}
+	}()
+	answer := make([]byte, 4<<10)
+	for i := range o.idle {
+		if i%100 == 0 {
+			fmt.Fprintf(o.progress, "\ropening connections: %d of %d ", i, o.idle)
+		}
+		conn, err := dialFrom(ctx, i, address, cfg)
+		if err != nil {
+			return 0, err
+		}
+		conns = append(conns, conn)
+		if err := conn.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
+			return 0, fmt.Errorf("asking on a connection: %w", err)
+		}
+		if _, err := conn.Write([]byte("GET /livez HTTP/1.1\r\nHost: n\r\n\r\n")); err != nil {
+			return 0, fmt.Errorf("asking on a connection: %w", err)
+		}
+		if _, err := conn.Read(answer); err != nil {
+			return 0, fmt.Errorf("asking on a connection: %w", err)
+		}
+	}
+	fmt.Fprintf(o.progress, "\r%60s\r", "")
+	after, err := survival.Memory(pid)
+	return float64(after-before) / float64(o.idle), err
+}
+
+func (o *overload) print(out io.Writer, crowds []*crowd, closed int64, perConnection float64) error {
+	fmt.Fprintf(out, "create-datakey of one node, %d connections at the peak, %d rounds of %s each, generator and node on this machine; medians\n\n", o.effort.workers, o.rounds, o.effort.duration)
+	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(table, "\trequests/s\tover the peak\tlow to high\tp99\tnot answered\t")
+	for _, c := range crowds {
+		s := over(c.rates, crowds[0].rates)
+		var refused uint64
+		for _, n := range c.errors {
+			refused += n
+		}
+		fmt.Fprintf(table, "%s\t%.0f\t%.2f\t%.2f to %.2f\t%.1f ms\t%d of %d\t\n", c.name, median(c.rates), s.median, s.low, s.high, median(c.tails), refused, c.calls)
+	}
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	for _, c := range crowds {
+		for kind, n := range c.errors {
+			fmt.Fprintf(out, "%s: %d times %s\n", c.name, n, kind)
+		}
+	}
+	fmt.Fprintf(out, "\nwanted: 0.90 of the peak at least, and a p99 that is bounded\n%d of %d connections that sent a byte a second were closed by the node, or could not send on\n%.1f KB of memory for each of %d idle TLS connections\n",
+		closed, o.slow*o.rounds, perConnection/1e3, o.idle)
+	return nil
+}
