@@ -1,0 +1,131 @@
+package main_test
+
+import (
+	"context"
+	"crypto/x509"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/raftkms/raftkms/client"
+	"github.com/raftkms/raftkms/client/admin"
+	"github.com/raftkms/raftkms/hsm/hsmtest/faultylib"
+	"github.com/raftkms/raftkms/hsm/pkcs11"
+	"github.com/raftkms/raftkms/server/wire"
+)
+
+// A node whose configuration names two HSMs goes on when the first is pulled
+// out: no caller notices. Its status says so, and that the first is used again.
+func TestANodeWithTwoHSMs(t *testing.T) {
+	const officerPIN, userPIN = "officer-1234", "user-5678"
+	dir := t.TempDir()
+	library, err := pkcs11.FindSoftHSM()
+	if err != nil {
+		t.Fatalf("this test needs SoftHSM (apt-get install softhsm2): %v", err)
+	}
+	var environment map[string]string
+	for _, label := range []string{"one", "two"} {
+		environment, err = pkcs11.CreateSoftHSMToken(dir, label, []byte(officerPIN), []byte(userPIN))
+		must(t, err)
+	}
+	// A library of its own for each makes two devices of them.
+	text, err := os.ReadFile(library)
+	must(t, err)
+	second := filepath.Join(dir, "second.so")
+	must(t, os.WriteFile(second, text, 0o700))
+	first, err := faultylib.New(dir, library)
+	must(t, err)
+	port, socket := freePort(t, 1), filepath.Join(dir, "s")
+	config := filepath.Join(dir, "kmsd.yaml")
+	must(t, os.WriteFile(config, []byte(fmt.Sprintf(`
+node: {id: n1, data_dir: %s, admin_socket: %s}
+api: {listen: "127.0.0.1:%d"}
+cluster: {listen: "127.0.0.1:%d"}
+gossip: {listen: "127.0.0.1:%d"}
+module:
+  kind: pkcs11
+  pkcs11: {library: %s, token_label: one, pin_file: %s, environment: {SOFTHSM2_CONF: %s}}
+  second: {library: %s, token_label: two}
+`, filepath.Join(dir, "data"), socket, port, port+1, port+2, first.Path, secretFile(t, userPIN), environment["SOFTHSM2_CONF"], second)), 0o600))
+	start(t, "serve", "--config", config)
+	s := admin.Open(socket)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*startTimeout)
+	defer cancel()
+	await(t, "the admin socket", func() bool {
+		_, err := s.Status(ctx)
+		return err == nil
+	})
+	founded, err := s.Init(ctx, wire.InitRequest{Region: "r-1", DomainName: "d", UserName: "u"})
+	must(t, err)
+	problems := func() string {
+		status, err := s.Status(ctx)
+		must(t, err)
+		var all []string
+		for _, m := range status.Modules {
+			if !m.Serves {
+				all = append(all, m.Name)
+			}
+		}
+		return strings.Join(all, " ")
+	}
+	if got := problems(); got != "second" {
+		t.Errorf("before it has the root keys these cannot take over: %q", got)
+	}
+	copied, err := s.CopyRoots(ctx, wire.CopyRootsRequest{OfficerPIN: officerPIN})
+	must(t, err)
+	if len(copied.Copied) != 1 || copied.Copied[0].HSM != "second" || problems() != "" {
+		t.Fatalf("copied %+v; %q cannot take over", copied, problems())
+	}
+
+	ca := x509.NewCertPool()
+	ca.AppendCertsFromPEM([]byte(founded.CACertificate))
+	c, err := client.New(client.Config{
+		Endpoints: []string{fmt.Sprintf("https://127.0.0.1:%d", port)}, CA: ca, ProjectID: founded.ProjectID,
+		AccessKey: founded.AccessKey, SecretKey: founded.SecretKey, Patience: time.Minute,
+	})
+	must(t, err)
+	defer c.Close()
+	key, err := c.CreateKey(ctx, client.NewKey{Name: "orders", Level: "HSM"})
+	must(t, err)
+	var made atomic.Int64
+	var load sync.WaitGroup
+	stop, stopLoad := context.WithCancel(ctx)
+	defer load.Wait()
+	defer stopLoad()
+	for range 4 {
+		load.Go(func() {
+			for stop.Err() == nil {
+				sealed, err := c.CreateDataKey(ctx, key, client.DataKeyOptions{})
+				if err == nil {
+					var opened []byte
+					if opened, err = c.DecryptDataKey(ctx, key, sealed.Ciphertext, client.DataKeyOptions{}); err == nil && string(opened) != string(sealed.Plaintext) {
+						err = fmt.Errorf("a data key opens as another")
+					}
+				}
+				if err != nil && ctx.Err() == nil {
+					t.Error(err)
+					return
+				}
+				made.Add(1)
+			}
+		})
+	}
+	more := func(what string) {
+		t.Helper()
+		had := made.Load()
+		await(t, "data keys "+what, func() bool { return made.Load() > had+50 || t.Failed() })
+	}
+	for range 2 {
+		more("of the first HSM")
+		first.Unplug()
+		await(t, "the first HSM to be missed", func() bool { return problems() == "first" })
+		more("of the second HSM")
+		first.Plug()
+		await(t, "the first HSM to be used again", func() bool { return problems() == "" })
+	}
+}
