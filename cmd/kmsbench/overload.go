@@ -128,6 +128,11 @@ func (o *overload) run(ctx context.Context, out io.Writer) (err error) {
 		defer c.poster.Close()
 	}
 	tlsConfig := &tls.Config{RootCAs: cfg.CA, ServerName: at.Hostname()}
+	// Before the crowds, whose memory would be used again.
+	perConnection, err := o.memory(ctx, at.Host, tlsConfig, s.file.Nodes[0].PID)
+	if err != nil {
+		return err
+	}
 	closed := int64(0)
 	for range o.rounds {
 		for _, c := range crowds {
@@ -143,10 +148,6 @@ func (o *overload) run(ctx context.Context, out io.Writer) (err error) {
 				return err
 			}
 		}
-	}
-	perConnection, err := o.memory(ctx, at.Host, tlsConfig, s.file.Nodes[0].PID)
-	if err != nil {
-		return err
 	}
 	return o.print(out, crowds, closed, perConnection)
 }
