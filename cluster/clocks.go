@@ -125,28 +125,27 @@ func (n *Node) Now() time.Time {
 	return n.clocks.believe(ours, ahead, ok, now)
 }
 
-// waitClocks waits, as long as a lease at most, until this new leader has heard what
-// the clocks of most voters show.
-func (n *Node) waitClocks(ctx context.Context) {
-	if !n.Now().IsZero() {
-		return
+// awaitNow is [Node.Now]; while that is zero it waits, as long as a lease at most,
+// until this new leader has heard what the clocks of most voters show.
+func (n *Node) awaitNow(ctx context.Context) time.Time {
+	if now := n.Now(); !now.IsZero() {
+		return now
 	}
 	timer := time.NewTimer(n.cfg.Timing.Lease)
 	defer timer.Stop()
 	for {
 		heard := n.clocks.next()
-		if !n.Now().IsZero() {
-			return
+		if now := n.Now(); !now.IsZero() {
+			return now
 		}
 		select {
 		case <-heard:
+			continue
 		case <-timer.C:
-			return
-		case <-ctx.Done():
-			return // the proposal finds out
+		case <-ctx.Done(): // the proposal finds out
 		case <-n.open.Done():
-			return
 		}
+		return n.Now()
 	}
 }
 

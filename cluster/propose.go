@@ -117,8 +117,7 @@ func (n *Node) proposeHere(ctx context.Context, data []byte) (Committed, error) 
 		return Committed{}, err
 	}
 	if n.cfg.Prepare != nil {
-		n.waitClocks(ctx)
-		prepared, err := n.cfg.Prepare(data, n.Now())
+		prepared, err := n.cfg.Prepare(data, n.awaitNow(ctx))
 		switch {
 		case err != nil:
 			return Committed{}, &refused{err}
