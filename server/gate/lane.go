@@ -50,12 +50,9 @@ type Place struct {
 	lane    *Lane
 	who     string
 	working int
-	queue   []*queued
+	queue   []chan error  // of the calls that wait; each has room for one
 	turn    *list.Element // nil: nothing waits
 }
-
-// queued is a call that waits.
-type queued struct{ done chan error }
 
 // NewLane returns a lane on which that many calls (0: 1024) are worked on at once.
 func NewLane(calls int) *Lane {
@@ -85,26 +82,26 @@ func (l *Lane) Enter(ctx context.Context, who string) (*Place, error) {
 		l.mu.Unlock()
 		return nil, ErrBusy
 	}
-	q := &queued{done: make(chan error, 1)}
-	p.queue = append(p.queue, q)
+	decided := make(chan error, 1)
+	p.queue = append(p.queue, decided)
 	l.waiting++
 	if p.turn == nil {
 		p.turn = l.turns.PushBack(p)
 	}
 	l.mu.Unlock()
-	if err := l.await(ctx, p, q); err != nil {
+	if err := l.await(ctx, p, decided); err != nil {
 		return nil, err
 	}
 	return p, nil
 }
 
 // await waits for the turn of a call.
-func (l *Lane) await(ctx context.Context, p *Place, q *queued) error {
+func (l *Lane) await(ctx context.Context, p *Place, decided chan error) error {
 	timer := time.NewTimer(l.wait)
 	defer timer.Stop()
 	var err error
 	select {
-	case err := <-q.done:
+	case err := <-decided:
 		return err
 	case <-timer.C:
 		err = ErrBusy
@@ -113,9 +110,9 @@ func (l *Lane) await(ctx context.Context, p *Place, q *queued) error {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	at := slices.Index(p.queue, q)
+	at := slices.Index(p.queue, decided)
 	if at < 0 { // it was decided just now
-		return <-q.done
+		return <-decided
 	}
 	if errors.Is(err, ErrBusy) {
 		l.late++
@@ -147,11 +144,11 @@ func (l *Lane) admit() {
 		if p.working >= l.share {
 			continue
 		}
-		q := p.queue[0]
+		decided := p.queue[0]
 		l.unqueue(p, 0)
 		p.working++
 		l.working++
-		q.done <- nil
+		decided <- nil
 	}
 }
 
@@ -168,11 +165,11 @@ func (l *Lane) dropFor(p *Place) bool {
 		return false
 	}
 	newest := len(most.queue) - 1
-	q := most.queue[newest]
+	decided := most.queue[newest]
 	l.unqueue(most, newest)
 	l.full++
 	l.forget(most)
-	q.done <- ErrBusy
+	decided <- ErrBusy
 	return true
 }
 
