@@ -132,7 +132,7 @@ func (s *Server) examineModule(ctx context.Context) *doctor.Report {
 	module := s.cfg.Module
 	r := doctor.New(module.Describe())
 	for _, device := range s.modules() {
-		r.Devices = append(r.Devices, doctor.Device{Name: device.Name, Serves: device.Serves, Problem: device.Problem})
+		r.Devices = append(r.Devices, doctor.Device(device))
 	}
 	if err := hsm.Outage(module); err != nil {
 		r.Problem(err)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/raftkms/raftkms/hsm/doctor"
 	"github.com/raftkms/raftkms/server/wire"
 )
 
@@ -136,11 +137,7 @@ func statusRows(s wire.StatusReply) [][]string {
 		{"ROOT KEYS", strconv.FormatBool(s.Roots)},
 	}
 	for _, m := range s.Modules {
-		if m.Serves {
-			rows = append(rows, []string{"HSM", m.Name + ": serves, or could at once"})
-		} else {
-			rows = append(rows, []string{"DEGRADED", "the " + m.Name + " HSM cannot be used: " + m.Problem})
-		}
+		rows = append(rows, deviceRow(doctor.Device(m)))
 	}
 	if s.NotReady != "" {
 		rows = append(rows, []string{"NOT READY", s.NotReady})

@@ -95,10 +95,7 @@ func examineStopped(ctx context.Context, c *config.Config) (*doctor.Report, erro
 		if err := device.SetEnvironment(c); err != nil {
 			return nil, err
 		}
-		report := pkcs11.Diagnose(ctx, device.PKCS11(c, nil, func(err error) {
-			fmt.Fprintf(os.Stderr, "kmsctl: %v\n", err)
-			os.Exit(exitFailed) // nothing else frees the call
-		}))
+		report := pkcs11.Diagnose(ctx, device.PKCS11(c, nil, exitHung))
 		judgeRoots(report, c.Node.DataDir)
 		examineSecond(ctx, c, report)
 		return report, nil
@@ -128,13 +125,25 @@ func examineStopped(ctx context.Context, c *config.Config) (*doctor.Report, erro
 	return report, nil
 }
 
+// exitHung ends the program with a call that hangs in a device: nothing else
+// frees it.
+func exitHung(err error) {
+	fmt.Fprintf(os.Stderr, "kmsctl: %v\n", err)
+	os.Exit(exitFailed)
+}
+
+// deviceRow says of one of two HSMs whether it can be used.
+func deviceRow(d doctor.Device) []string {
+	if d.Serves {
+		return []string{"HSM", d.Name + ": serves, or could at once"}
+	}
+	return []string{"DEGRADED", "the " + d.Name + " HSM cannot be used: " + d.Problem}
+}
+
 // examineSecond adds what a second HSM has to say. It must be able to carry the
 // node, or it could not take over.
 func examineSecond(ctx context.Context, c *config.Config, report *doctor.Report) {
-	cfg, is := device.Second(c, nil, func(err error) {
-		fmt.Fprintf(os.Stderr, "kmsctl: %v\n", err)
-		os.Exit(exitFailed) // nothing else frees the call
-	})
+	cfg, is := device.Second(c, nil, exitHung)
 	if !is {
 		return
 	}
@@ -213,11 +222,7 @@ func doctorRows(r *doctor.Report) [][]string {
 	row("SERIAL", r.Serial)
 	row("HARDWARE", fmt.Sprint(r.Hardware))
 	for _, d := range r.Devices {
-		if d.Serves {
-			row("HSM", d.Name+": serves, or could at once")
-		} else {
-			row("DEGRADED", "the "+d.Name+" HSM cannot be used: "+d.Problem)
-		}
+		rows = append(rows, deviceRow(d))
 	}
 	for _, t := range r.Tokens {
 		row("THERE IS", fmt.Sprintf("slot %d: token %q, serial %s", t.Slot, t.Label, t.Serial))

@@ -72,8 +72,12 @@ func (a *app) approveCommand() *cobra.Command {
 			return a.print(cmd, struct{}{}, [][]string{{"approved: the root keys go to " + args[0]}})
 		},
 	}
-	cmd.Flags().StringVar(&pinFile, "officer-pin-file", "", "File with the security officer's PIN, readable by its owner alone.")
+	officerPINFlag(cmd, &pinFile)
 	return cmd
+}
+
+func officerPINFlag(cmd *cobra.Command, file *string) {
+	cmd.Flags().StringVar(file, "officer-pin-file", "", "File with the security officer's PIN, readable by its owner alone.")
 }
 
 // officerPIN reads the PIN from the file or, without one, from the terminal

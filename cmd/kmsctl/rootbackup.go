@@ -96,7 +96,7 @@ func (a *app) backUpRootsCommand() *cobra.Command {
 	cmd.Flags().StringVar(&dir, "shares-dir", "", "Directory for a file of each share, instead of showing them.")
 	cmd.Flags().BoolVar(&show, "show-shares", false, "Show the shares although the output is no terminal.")
 	cmd.Flags().BoolVar(&force, "force", false, "Replace the file if it exists.")
-	cmd.Flags().StringVar(&pinFile, "officer-pin-file", "", "File with the security officer's PIN, readable by its owner alone.")
+	officerPINFlag(cmd, &pinFile)
 	return cmd
 }
 

@@ -42,6 +42,6 @@ func (a *app) copyRootsCommand() *cobra.Command {
 			return a.print(cmd, reply, rows)
 		},
 	}
-	cmd.Flags().StringVar(&pinFile, "officer-pin-file", "", "File with the security officer's PIN, readable by its owner alone.")
+	officerPINFlag(cmd, &pinFile)
 	return cmd
 }

@@ -116,7 +116,7 @@ func (a *app) rotateRootsCommand() *cobra.Command {
 	cmd.Flags().BoolVar(&retire, "retire", false, "Have every module destroy the old root keys.")
 	cmd.Flags().BoolVar(&abort, "abort", false, "Give up new root keys that were made and are not in use yet, for instance since the node that made them is lost.")
 	cmd.Flags().BoolVar(&endTokens, "end-tokens", false, "With --retire: end the tokens of users that are under the old root keys.")
-	cmd.Flags().StringVar(&pinFile, "officer-pin-file", "", "File with the security officer's PIN, readable by its owner alone.")
+	officerPINFlag(cmd, &pinFile)
 	return cmd
 }
 
