@@ -20,6 +20,7 @@ import (
 type effort struct {
 	workers          int
 	warmup, duration time.Duration
+	rate             float64 // calls per second of an open loop; 0: of a closed one
 }
 
 func (e *effort) addFlags(set *pflag.FlagSet, duration time.Duration) {
@@ -90,25 +91,31 @@ func terminal() io.Writer {
 	return io.Discard
 }
 
-// measure runs the load with a progress line, and takes no errors: a rate of
-// refusals means nothing.
-func measure(ctx context.Context, progress io.Writer, what string, e effort, poster *load.Poster) (*load.Report, error) {
+// underLoad runs the load with a progress line. Calls may fail.
+func underLoad(ctx context.Context, progress io.Writer, what string, e effort, poster *load.Poster) (*load.Report, error) {
 	report, err := load.Run(ctx, load.Config{
-		Workers: e.workers, Warmup: e.warmup, Duration: e.duration,
+		Workers: e.workers, Warmup: e.warmup, Duration: e.duration, Rate: e.rate,
 		Progress: func(p load.Progress) {
-			fmt.Fprintf(progress, "\r%-16s %3.0f/%.0f s %9.0f/s ", what, p.Elapsed.Seconds(), p.Of.Seconds(), p.Rate)
+			fmt.Fprintf(progress, "\r%-28s %3.0f/%.0f s %9.0f/s ", what, p.Elapsed.Seconds(), p.Of.Seconds(), p.Rate)
 		},
 	}, poster.Call)
-	fmt.Fprintf(progress, "\r%50s\r", "")
+	fmt.Fprintf(progress, "\r%60s\r", "")
 	switch {
 	case err != nil:
 		return nil, err
 	case ctx.Err() != nil:
 		return nil, fmt.Errorf("measuring %s: %w", what, ctx.Err())
-	case report.Errors > 0:
-		return nil, fmt.Errorf("measuring %s: %d of %d calls failed, the first one so: %w", what, report.Errors, report.Errors+report.Calls, report.FirstError)
 	}
 	return report, nil
+}
+
+// measure is underLoad that takes no errors: a rate of refusals means nothing.
+func measure(ctx context.Context, progress io.Writer, what string, e effort, poster *load.Poster) (*load.Report, error) {
+	report, err := underLoad(ctx, progress, what, e, poster)
+	if err == nil && report.Errors > 0 {
+		return nil, fmt.Errorf("measuring %s: %d of %d calls failed, the first one so: %w", what, report.Errors, report.Errors+report.Calls, report.FirstError)
+	}
+	return report, err
 }
 
 func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"slices"
 	"time"
@@ -64,20 +63,10 @@ func (e *entrant) closed(ctx context.Context, progress io.Writer, of effort) err
 
 // open measures a round in which calls come at a part of the peak.
 func (e *entrant) open(ctx context.Context, progress io.Writer, of effort) error {
-	report, err := load.Run(ctx, load.Config{
-		Workers: e.connections, Warmup: of.warmup, Duration: of.duration, Rate: max(tailShare*e.peak(), 1/of.duration.Seconds()),
-		Progress: func(p load.Progress) {
-			fmt.Fprintf(progress, "\r%-28s %3.0f/%.0f s %9.0f/s ", e.name, p.Elapsed.Seconds(), p.Of.Seconds(), p.Rate)
-		},
-	}, e.poster.Call)
-	fmt.Fprintf(progress, "\r%60s\r", "")
-	switch {
-	case err != nil:
+	of.workers, of.rate = e.connections, max(tailShare*e.peak(), 1/of.duration.Seconds())
+	report, err := measure(ctx, progress, e.name, of, e.poster)
+	if err != nil {
 		return err
-	case ctx.Err() != nil:
-		return fmt.Errorf("measuring %s: %w", e.name, ctx.Err())
-	case report.Errors > 0:
-		return fmt.Errorf("measuring %s: %d of %d calls failed, the first one so: %w", e.name, report.Errors, report.Errors+report.Calls, report.FirstError)
 	}
 	e.kept = e.kept && report.RateError() == nil
 	e.tails = append(e.tails, milliseconds(report.Latency(99)))

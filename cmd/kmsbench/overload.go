@@ -63,16 +63,10 @@ type overload struct {
 }
 
 func (o *overload) check() error {
-	switch {
-	case o.cluster.module != "soft" && o.cluster.module != "pkcs11":
-		return fmt.Errorf("--module %q must be soft or pkcs11", o.cluster.module)
-	case o.rounds < 1 || o.rounds > maxRounds:
-		return fmt.Errorf("--rounds %d must be from 1 to %d", o.rounds, maxRounds)
-	case o.effort.workers < 1 || o.effort.workers > maxCrowd/50:
-		return fmt.Errorf("--workers %d must be from 1 to %d", o.effort.workers, maxCrowd/50)
-	case o.effort.duration <= 0 || o.effort.warmup < 0:
-		return errors.New("--duration must be more than 0, and --warmup not less")
-	case o.idle < 1 || o.idle > maxIdle || o.slow < 1 || o.slow > maxIdle:
+	if err := checkTurns(o.cluster.module, o.rounds, o.effort, maxCrowd/50); err != nil {
+		return err
+	}
+	if o.idle < 1 || o.idle > maxIdle || o.slow < 1 || o.slow > maxIdle {
 		return fmt.Errorf("--idle %d and --slow %d must be from 1 to %d", o.idle, o.slow, maxIdle)
 	}
 	return nil
@@ -153,17 +147,12 @@ func (o *overload) run(ctx context.Context, out io.Writer) (err error) {
 }
 
 func (c *crowd) measure(ctx context.Context, progress io.Writer, of effort) error {
-	report, err := load.Run(ctx, load.Config{Workers: c.connections, Warmup: of.warmup, Duration: of.duration,
-		Progress: func(p load.Progress) {
-			fmt.Fprintf(progress, "\r%-30s %3.0f/%.0f s %9.0f/s ", c.name, p.Elapsed.Seconds(), p.Of.Seconds(), p.Rate)
-		}}, c.poster.Call)
-	fmt.Fprintf(progress, "\r%60s\r", "")
-	switch {
-	case err != nil:
+	of.workers = c.connections
+	report, err := underLoad(ctx, progress, c.name, of, c.poster)
+	if err != nil {
 		return err
-	case ctx.Err() != nil:
-		return fmt.Errorf("measuring %s: %w", c.name, ctx.Err())
-	case report.Calls == 0:
+	}
+	if report.Calls == 0 {
 		return fmt.Errorf("measuring %s: all calls failed, the first one so: %w", c.name, report.FirstError)
 	}
 	c.rates, c.tails = append(c.rates, report.Rate()), append(c.tails, milliseconds(report.Latency(99)))

@@ -77,17 +77,24 @@ const portsPerNode = 10
 
 func (r *ratios) check() error {
 	switch {
-	case r.cluster.module != "soft" && r.cluster.module != "pkcs11":
-		return fmt.Errorf("--module %q must be soft or pkcs11", r.cluster.module)
 	case r.nodes < 2 || r.nodes > maxNodes:
 		return fmt.Errorf("--nodes %d must be from 2 to %d", r.nodes, maxNodes)
 	case r.keys < 2 || r.keys > maxKeys:
 		return fmt.Errorf("--keys %d must be from 2 to %d", r.keys, maxKeys)
-	case r.rounds < 1 || r.rounds > maxRounds:
-		return fmt.Errorf("--rounds %d must be from 1 to %d", r.rounds, maxRounds)
-	case r.effort.workers < 1 || r.effort.workers > maxConnections:
-		return fmt.Errorf("--workers %d must be from 1 to %d", r.effort.workers, maxConnections)
-	case r.effort.duration <= 0 || r.effort.warmup < 0:
+	}
+	return checkTurns(r.cluster.module, r.rounds, r.effort, maxConnections)
+}
+
+// checkTurns refuses what cannot be measured by turns.
+func checkTurns(module string, rounds int, e effort, mostWorkers int) error {
+	switch {
+	case module != "soft" && module != "pkcs11":
+		return fmt.Errorf("--module %q must be soft or pkcs11", module)
+	case rounds < 1 || rounds > maxRounds:
+		return fmt.Errorf("--rounds %d must be from 1 to %d", rounds, maxRounds)
+	case e.workers < 1 || e.workers > mostWorkers:
+		return fmt.Errorf("--workers %d must be from 1 to %d", e.workers, mostWorkers)
+	case e.duration <= 0 || e.warmup < 0:
 		return errors.New("--duration must be more than 0, and --warmup not less")
 	}
 	return nil
