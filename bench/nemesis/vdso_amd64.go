@@ -47,10 +47,7 @@ const (
 
 // clockTrouble says why processes cannot be given other clocks here.
 func clockTrouble() error {
-	at, size, err := clockFunction(os.Getpid())
-	if err == nil && (size < clockRoom || at%8 != 0) {
-		err = fmt.Errorf("%s has %d bytes at %#x, which does not do", clockName, size, at)
-	}
+	_, _, err := clockFunction(os.Getpid())
 	return err
 }
 
@@ -75,9 +72,6 @@ func setClock(pid int, by time.Duration) error {
 		return fmt.Errorf("reading the vDSO: %w", err)
 	}
 	if !bytes.Equal(there, clockCode) {
-		if clockRoom > size || at%8 != 0 {
-			return fmt.Errorf("%s has %d bytes at %#x, too few for other code", clockName, size, at)
-		}
 		if err := standStill(pid, at, size); err != nil {
 			return errors.Join(err, syscall.Kill(pid, syscall.SIGCONT))
 		}
@@ -88,7 +82,8 @@ func setClock(pid int, by time.Duration) error {
 	return err
 }
 
-// clockFunction is where the function is in a process, and how long.
+// clockFunction is where the function is in a process, and how long; an error
+// where other code has no room there.
 func clockFunction(pid int) (at, size int64, err error) {
 	maps, err := os.ReadFile(fmt.Sprintf("/proc/%d/maps", pid))
 	if err != nil {
@@ -113,9 +108,14 @@ func clockFunction(pid int) (at, size int64, err error) {
 		}
 		symbols, err := object.DynamicSymbols()
 		for _, s := range symbols {
-			if s.Name == clockName {
-				return begin + int64(s.Value), int64(s.Size), nil
+			if s.Name != clockName {
+				continue
 			}
+			at, size = begin+int64(s.Value), int64(s.Size)
+			if size < clockRoom || at%8 != 0 {
+				return 0, 0, fmt.Errorf("%s has %d bytes at %#x, too few for other code", clockName, size, at)
+			}
+			return at, size, nil
 		}
 		return 0, 0, errors.Join(fmt.Errorf("the vDSO has no %s", clockName), err)
 	}

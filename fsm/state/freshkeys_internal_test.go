@@ -78,7 +78,7 @@ func TestIndexesOfALoadedState(t *testing.T) {
 
 func same[T any](t *testing.T, what string, made, loaded *btree.Map[string, T]) {
 	t.Helper()
-	want, got := contents(made), contents(loaded)
+	want, got := maps.Collect(made.Scan), maps.Collect(loaded.Scan)
 	if len(want) == 0 {
 		t.Errorf("%s: there are none to compare", what)
 	}
@@ -91,12 +91,4 @@ func same[T any](t *testing.T, what string, made, loaded *btree.Map[string, T]) 
 	if len(got) != len(want) {
 		t.Errorf("%s: %d entries, not %d", what, len(got), len(want))
 	}
-}
-
-func contents[T any](tree *btree.Map[string, T]) map[string]T {
-	all := make(map[string]T)
-	for key, value := range tree.Scan {
-		all[key] = value
-	}
-	return all
 }

@@ -77,6 +77,14 @@ func (t *table[T]) down(from []byte) iter.Seq2[string, T] {
 	return func(yield func(string, T) bool) { t.tree.Descend(sought(from), yield) }
 }
 
+// below is the entry of a key, or the last one before it.
+func (t *table[T]) below(key []byte) (at string, value T, ok bool) {
+	for at, value := range t.down(key) {
+		return at, value, true
+	}
+	return at, value, false
+}
+
 // under walks over the keys that begin with a prefix, in their order.
 func (t *table[T]) under(prefix []byte) iter.Seq2[string, T] {
 	return func(yield func(string, T) bool) {

@@ -145,13 +145,11 @@ func (v *View) MostGrants(projectID string) int { return v.most(projectID, loadG
 
 func (v *View) most(projectID string, kind byte) int {
 	last := appendLoad(nil, projectID, kind, ^uint64(0))
-	for place := range v.loads.down(last) {
-		if strings.HasPrefix(place, string(last[:len(last)-8])) {
-			return int(number(place))
-		}
-		break
+	place, _, ok := v.loads.below(last)
+	if !ok || !strings.HasPrefix(place, string(last[:len(last)-8])) {
+		return 0
 	}
-	return 0
+	return int(number(place))
 }
 
 // ProjectTags returns every tag that a key of a project has, by name, its

@@ -133,13 +133,11 @@ func (v *View) NextSequence(projectID string) uint64 {
 
 // newest returns the place of the newest key of a project; 0: it has none.
 func (v *View) newest(projectID string) uint64 {
-	for place := range v.keyOrder.down(appendSequenceKey(nil, projectID, ^uint64(0))) {
-		if inProject(place, projectID) {
-			return number(place)
-		}
-		break
+	place, _, ok := v.keyOrder.below(appendSequenceKey(nil, projectID, ^uint64(0)))
+	if !ok || !inProject(place, projectID) {
+		return 0
 	}
-	return 0
+	return number(place)
 }
 
 // inProject tells whether a key of the keyOrder index belongs to a project.

@@ -46,7 +46,7 @@ func (c call[T]) on(ctx context.Context, p *Pair) (T, error) {
 				return none, err
 			}
 		}
-		failed = append(failed, fmt.Errorf("the %s HSM: %w", m.name, err))
+		failed = append(failed, m.says(err))
 	}
 	return none, gone(failed)
 }

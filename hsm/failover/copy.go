@@ -13,7 +13,7 @@ func (p *Pair) holding(ctx context.Context, generation hsm.RootGeneration) (hold
 	for i, m := range p.members {
 		_, err := m.at.Load().module.Under(generation).MAC(ctx, []byte("raftkms check"))
 		if err != nil && !errors.Is(err, hsm.ErrNoRoots) {
-			return holds, fmt.Errorf("the %s HSM: %w", m.name, err)
+			return holds, m.says(err)
 		}
 		holds[i] = err == nil
 	}
@@ -39,7 +39,7 @@ func (p *Pair) Lacking(ctx context.Context, generation hsm.RootGeneration) (publ
 		}
 		key, err := m.at.Load().module.TransportKey(ctx)
 		if err != nil {
-			return nil, fmt.Errorf("the %s HSM: %w", m.name, err)
+			return nil, m.says(err)
 		}
 		publicKeys = append(publicKeys, key)
 	}

@@ -51,7 +51,7 @@ func (p *Pair) outage() error {
 		if err == nil {
 			err = at.reason
 		}
-		all = append(all, fmt.Errorf("the %s HSM: %w", m.name, err))
+		all = append(all, m.says(err))
 	}
 	return gone(all)
 }

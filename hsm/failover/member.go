@@ -23,6 +23,9 @@ type member struct {
 	calls atomic.Uint64
 }
 
+// says is what the device said, by its name.
+func (m *member) says(err error) error { return fmt.Errorf("the %s HSM: %w", m.name, err) }
+
 // standing is how a device stands with the pair. It is replaced, not changed.
 type standing struct {
 	module hsm.Module // nil while it could not be opened

@@ -169,7 +169,7 @@ func (p *Pair) closeMembers() error {
 		if module := m.at.Load().module; module != nil {
 			wg.Go(func() {
 				if err := module.Close(); err != nil {
-					errs[i] = fmt.Errorf("the %s HSM: %w", m.name, err)
+					errs[i] = m.says(err)
 				}
 			})
 		}

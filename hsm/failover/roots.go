@@ -44,9 +44,9 @@ func (p *Pair) reckon(ctx context.Context, cluster hsm.ClusterID) (hsm.RootGener
 			}
 			continue
 		case !elsewhere(err):
-			return 0, fmt.Errorf("the %s HSM: %w", m.name, err)
+			return 0, m.says(err)
 		}
-		failed = append(failed, fmt.Errorf("the %s HSM: %w", m.name, err))
+		failed = append(failed, m.says(err))
 	}
 	if best < 0 {
 		p.roots.Store(nil)
@@ -62,18 +62,18 @@ func (p *Pair) reckon(ctx context.Context, cluster hsm.ClusterID) (hsm.RootGener
 		case errors.Is(err, hsm.ErrNoRoots): // the older one is retired here, and will be there
 			continue
 		case err != nil:
-			return 0, fmt.Errorf("the %s HSM: %w", p.members[best].name, err)
+			return 0, p.members[best].says(err)
 		}
 		if err := canary.Verify(ctx, m.at.Load().module); errors.Is(err, hsm.ErrCanary) {
 			return 0, fmt.Errorf("the %s HSM holds other root keys of this cluster than the %s: attach the HSM that belongs to this node, or empty its token and bring the root keys to it: %w",
 				m.name, p.members[best].name, err)
 		} else if err != nil && !elsewhere(err) {
-			return 0, fmt.Errorf("the %s HSM: %w", m.name, err)
+			return 0, m.says(err)
 		}
 	}
 	canary, err := hsm.NewCanary(ctx, source, cluster, held[best])
 	if err != nil {
-		return 0, fmt.Errorf("the %s HSM: %w", p.members[best].name, err)
+		return 0, p.members[best].says(err)
 	}
 	p.roots.Store(&roots{cluster: cluster, current: held[best], canary: canary})
 	for i, m := range p.members {
@@ -162,7 +162,7 @@ func (p *Pair) DestroyRoots(ctx context.Context, cluster hsm.ClusterID, generati
 	for _, m := range p.members {
 		err := m.at.Load().module.DestroyRoots(ctx, cluster, generation)
 		if err != nil && !errors.Is(err, hsm.ErrNoRoots) {
-			return fail(fmt.Errorf("the %s HSM: %w", m.name, err))
+			return fail(m.says(err))
 		}
 		destroyed = destroyed || err == nil
 	}
@@ -210,7 +210,7 @@ func (p *Pair) first(f func(module hsm.Module) error) error {
 		case errors.Is(err, hsm.ErrRootsExist):
 			exist++
 		default:
-			failed = append(failed, fmt.Errorf("the %s HSM: %w", m.name, err))
+			failed = append(failed, m.says(err))
 		}
 	}
 	if exist == len(p.members) {
@@ -253,7 +253,7 @@ func (p *Pair) BackUpRoots(ctx context.Context, generation hsm.RootGeneration, r
 				return bundle, err
 			}
 		}
-		failed = append(failed, fmt.Errorf("the %s HSM: %w", m.name, err))
+		failed = append(failed, m.says(err))
 	}
 	return hsm.RootBundle{}, gone(failed)
 }
@@ -268,7 +268,7 @@ func (p *Pair) RestoreRoots(ctx context.Context, bundle hsm.RootBundle, recovery
 			case errors.Is(err, hsm.ErrRootsExist):
 				exist++
 			case err != nil:
-				return fmt.Errorf("the %s HSM: %w", m.name, err)
+				return m.says(err)
 			}
 		}
 		if exist == len(p.members) {
@@ -288,7 +288,7 @@ func (p *Pair) PermitRewrap(ctx context.Context, officerPIN []byte) error {
 		err := at.serves()
 		if err == nil {
 			if err = at.module.PermitRewrap(ctx, officerPIN); err != nil && !elsewhere(err) {
-				return fmt.Errorf("the %s HSM: %w", m.name, err)
+				return m.says(err)
 			}
 		}
 		permitted = permitted || err == nil
@@ -308,7 +308,7 @@ func (p *Pair) EndRewrap(ctx context.Context) error {
 			continue
 		}
 		if err := at.module.EndRewrap(ctx); err != nil && !elsewhere(err) {
-			return fmt.Errorf("the %s HSM: %w", m.name, err)
+			return m.says(err)
 		}
 	}
 	return nil
