@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/raftkms/raftkms/client"
-	"github.com/raftkms/raftkms/client/admin"
 	"github.com/raftkms/raftkms/hsm/hsmtest/faultylib"
 	"github.com/raftkms/raftkms/hsm/pkcs11"
 	"github.com/raftkms/raftkms/server/wire"
@@ -40,28 +39,15 @@ func TestANodeWithTwoHSMs(t *testing.T) {
 	must(t, os.WriteFile(second, text, 0o700))
 	first, err := faultylib.New(dir, library)
 	must(t, err)
-	port, socket := freePort(t, 1), filepath.Join(dir, "s")
-	config := filepath.Join(dir, "kmsd.yaml")
-	must(t, os.WriteFile(config, []byte(fmt.Sprintf(`
-node: {id: n1, data_dir: %s, admin_socket: %s}
-api: {listen: "127.0.0.1:%d"}
-cluster: {listen: "127.0.0.1:%d"}
-gossip: {listen: "127.0.0.1:%d"}
+	ctx, cancel := context.WithTimeout(t.Context(), 2*startTimeout)
+	defer cancel()
+	n := foundAlone(ctx, t, dir, fmt.Sprintf(`
 module:
   kind: pkcs11
   pkcs11: {library: %s, token_label: one, pin_file: %s, environment: {SOFTHSM2_CONF: %s}}
   second: {library: %s, token_label: two}
-`, filepath.Join(dir, "data"), socket, port, port+1, port+2, first.Path, secretFile(t, userPIN), environment["SOFTHSM2_CONF"], second)), 0o600))
-	start(t, "serve", "--config", config)
-	s := admin.Open(socket)
-	ctx, cancel := context.WithTimeout(t.Context(), 2*startTimeout)
-	defer cancel()
-	await(t, "the admin socket", func() bool {
-		_, err := s.Status(ctx)
-		return err == nil
-	})
-	founded, err := s.Init(ctx, wire.InitRequest{Region: "r-1", DomainName: "d", UserName: "u"})
-	must(t, err)
+`, first.Path, secretFile(t, userPIN), environment["SOFTHSM2_CONF"], second))
+	s, founded := n.socket, n.founded
 	problems := func() string {
 		status, err := s.Status(ctx)
 		must(t, err)
@@ -85,7 +71,7 @@ module:
 	ca := x509.NewCertPool()
 	ca.AppendCertsFromPEM([]byte(founded.CACertificate))
 	c, err := client.New(client.Config{
-		Endpoints: []string{fmt.Sprintf("https://127.0.0.1:%d", port)}, CA: ca, ProjectID: founded.ProjectID,
+		Endpoints: []string{fmt.Sprintf("https://127.0.0.1:%d", n.port)}, CA: ca, ProjectID: founded.ProjectID,
 		AccessKey: founded.AccessKey, SecretKey: founded.SecretKey, Patience: time.Minute,
 	})
 	must(t, err)
