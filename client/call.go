@@ -7,10 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
 	"slices"
+	"strconv"
 	"sync/atomic"
 	"time"
 )
@@ -73,15 +75,18 @@ func (c *Client) callBy(ctx context.Context, h how, kind repeatable, request, re
 		if try > 0 && !sleep(ctx, backoff(try)) {
 			return fmt.Errorf("%s: %w: %w", verb, ErrUnavailable, last)
 		}
-		nodes, err := c.nodesOrLook(ctx)
+		nodes, n, err := c.choose(ctx)
 		if err != nil {
-			if ctx.Err() != nil {
+			switch {
+			case errors.Is(err, errPatience) && last != nil:
+				// What a node said says more than that it is to be left alone.
+				return fmt.Errorf("%s: %w: %w", verb, ErrUnavailable, last)
+			case errors.Is(err, errPatience) || ctx.Err() != nil:
 				return fmt.Errorf("%s: %w: %w", verb, ErrUnavailable, err)
 			}
 			last = err
 			continue
 		}
-		n := c.pick(nodes, time.Now(), nil)
 		answer, err := c.hedged(ctx, nodes, n, h, kind, message)
 		if err == nil {
 			if len(answer) == 0 && reply == nil { // 204
@@ -121,6 +126,8 @@ func (c *Client) callBy(ctx context.Context, h how, kind repeatable, request, re
 type failedTry struct {
 	cause          error
 	mayHaveArrived bool // the node may have done what was asked
+	// patience is how long the node asks not to be asked again; 0: it did not say.
+	patience time.Duration
 }
 
 // Error returns the cause's text.
@@ -137,11 +144,12 @@ func (c *Client) attempt(ctx context.Context, n *node, h how, kind repeatable, b
 	if n.retired.Load() {
 		n.http.CloseIdleConnections()
 	}
-	if _, failed := errors.AsType[*failedTry](err); !failed {
+	failed, ok := errors.AsType[*failedTry](err)
+	if !ok {
 		n.succeed() // a refusal is an answer, too
 	} else if ctx.Err() == nil { // else it was the caller who had no more time
 		now := time.Now()
-		n.fail(now)
+		n.fail(now, failed.patience)
 		c.hurried(now)
 	}
 	return answer, err
@@ -202,9 +210,58 @@ func (c *Client) send(ctx context.Context, n *node, h how, kind repeatable, body
 	}
 	refused := refusal(n.url, answer.Header, answer.StatusCode, text)
 	if answer.StatusCode == http.StatusServiceUnavailable {
-		return nil, &failedTry{cause: refused}
+		return nil, &failedTry{cause: refused, patience: retryAfter(answer.Header, time.Now())}
 	}
 	return nil, refused
+}
+
+// errPatience is why a call ends that asks nobody any more.
+var errPatience = errors.New("all nodes ask not to be asked again for longer than the call has")
+
+// choose returns the nodes and the one of them to ask now. Where all ask not to
+// be asked again for a while, it waits for the first that may be, unless the
+// call ends before that.
+func (c *Client) choose(ctx context.Context) ([]*node, *node, error) {
+	for {
+		nodes, err := c.nodesOrLook(ctx)
+		if err != nil {
+			return nil, nil, err
+		}
+		n := c.pick(nodes, time.Now(), nil)
+		asked := n.patience(time.Now())
+		if asked == 0 {
+			return nodes, n, nil
+		}
+		if end, ok := ctx.Deadline(); ok && time.Until(end) <= asked {
+			return nil, nil, errPatience
+		}
+		// Another one may serve before that; and those who wait do not come back
+		// in step.
+		if !sleep(ctx, min(asked, lookUp)+rand.N(minWait)) {
+			return nil, nil, errPatience
+		}
+	}
+}
+
+// retryAfter is for how long a node asks not to be asked again (RFC 9110,
+// 10.2.3): seconds, or a date. What is neither counts as not said.
+func retryAfter(header http.Header, now time.Time) time.Duration {
+	text := header.Get("Retry-After")
+	if text == "" {
+		return 0
+	}
+	if seconds, err := strconv.ParseUint(text, 10, 32); err == nil {
+		return min(time.Duration(seconds)*time.Second, maxPatience)
+	}
+	at, err := http.ParseTime(text)
+	if err != nil {
+		return 0
+	}
+	// By the node's own clock, where it shows that.
+	if date, err := http.ParseTime(header.Get("Date")); err == nil {
+		now = date
+	}
+	return min(max(at.Sub(now), 0), maxPatience)
 }
 
 // sleep waits for d and says whether the context let it.

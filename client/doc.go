@@ -25,6 +25,10 @@
 // it twice does no harm; where it could, the error wraps [ErrOutcomeUnknown].
 // Every other refusal is returned at once as an [*Error].
 //
+// A node that says after how long it may be asked again (Retry-After, up to a
+// minute) is not asked before that. Where all nodes say so the call waits for the
+// first of them, and ends at once if its deadline comes first.
+//
 // # Secrets
 //
 // Data keys, plaintexts, private keys and shared secrets are returned as byte

@@ -13,6 +13,12 @@ const (
 	// doubles, up to maxCooldown.
 	cooldown    = time.Second
 	maxCooldown = 16 * time.Second
+	// maxPatience bounds for how long a node is left alone because it asks for
+	// that, so that a header gone wrong does not cost the node.
+	maxPatience = time.Minute
+	// lookUp is how often a call that waits for a node looks for another one that
+	// serves by now.
+	lookUp = 250 * time.Millisecond
 )
 
 // node is one endpoint and what is known of its health.
@@ -31,16 +37,28 @@ type node struct {
 	// on it is asked whether it is ready. 0: it serves.
 	down     atomic.Int64
 	failures atomic.Int32 // of calls, in a row
-	probing  atomic.Bool
+	// alone is until when (Unix nanoseconds) the node has asked not to be asked
+	// again, whether there is another one or not.
+	alone   atomic.Int64
+	probing atomic.Bool
 	// retired: it is none of the client's nodes any more, so that calls still
 	// under way leave no connection behind.
 	retired atomic.Bool
 }
 
-// fail has the node passed over: it could not serve a call.
-func (n *node) fail(now time.Time) {
+// fail has the node passed over: it could not serve a call. Nobody asks it at
+// all as long as it asks for patience.
+func (n *node) fail(now time.Time, patience time.Duration) {
 	doublings := min(n.failures.Add(1)-1, 8)
-	n.down.Store(now.Add(min(cooldown<<doublings, maxCooldown)).UnixNano())
+	n.down.Store(now.Add(max(patience, min(cooldown<<doublings, maxCooldown))).UnixNano())
+	if patience > 0 {
+		n.alone.Store(now.Add(patience).UnixNano())
+	}
+}
+
+// patience is for how long from now on the node is not to be asked.
+func (n *node) patience(now time.Time) time.Duration {
+	return time.Duration(max(0, n.alone.Load()-now.UnixNano()))
 }
 
 // succeed ends that: it has served a call.
@@ -61,7 +79,8 @@ func (n *node) due(now time.Time) bool {
 type turn struct{ next atomic.Uint64 }
 
 // pick returns the node with the fewest calls under way of those that serve,
-// or, if none does, of all; of equals the next in turn. except is not picked
+// or, if none does, of those that have not asked for patience; of equals the next
+// in turn. If all have, it is the one that is to be asked again first. except is not picked
 // unless it is the only one; nil: every node may be. nil is returned when there
 // are no nodes.
 func (c *Client) pick(nodes []*node, now time.Time, except *node) *node {
@@ -81,7 +100,7 @@ func (c *Client) pick(nodes []*node, now time.Time, except *node) *node {
 		if n == except {
 			continue
 		}
-		if anyway == nil || n.pending.Load() < anyway.pending.Load() {
+		if anyway == nil || n.sooner(anyway, now) {
 			anyway = n
 		}
 		if n.down.Load() == 0 && (best == nil || n.pending.Load() < best.pending.Load()) {
@@ -95,6 +114,14 @@ func (c *Client) pick(nodes []*node, now time.Time, except *node) *node {
 		return anyway
 	}
 	return except
+}
+
+// sooner tells whether, of two nodes that do not serve, this one is asked.
+func (n *node) sooner(other *node, now time.Time) bool {
+	if a, b := n.patience(now), other.patience(now); a != b {
+		return a < b
+	}
+	return n.pending.Load() < other.pending.Load()
 }
 
 // probe asks a node that was passed over whether it is ready, so that it is no
