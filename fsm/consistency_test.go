@@ -58,3 +58,28 @@ func TestScopesOfFences(t *testing.T) {
 		t.Errorf("after a command about the cluster at %d: %d", set, got)
 	}
 }
+
+// A command that only adds is told when what its answer may follow from is
+// released: of its key where that alone counts, else of the whole project.
+func TestFencesOfWhatOnlyAdds(t *testing.T) {
+	m := fsmtest.Bootstrapped(t)
+	m.Must(fsmtest.CreateKey("a"))
+	m.Must(fsmtest.CreateKey("b"))
+	ofB := m.Must(fsmtest.DisableKey("b")).Index
+	m.Must(fsmtest.EnableKey("b"))
+	ofA := m.Must(fsmtest.DisableKey("a")).Index
+	f := func(what string, body command.Body, want uint64) {
+		t.Helper()
+		results, fences, err := m.ApplyFenced([]fsm.Entry{m.Entry(m.Command(body))})
+		if err != nil || results[0].Refusal != nil || fences[0] != want {
+			t.Errorf("%s: %v, %v, waits for %v, want %d", what, results, err, fences, want)
+		}
+	}
+	f("a description", command.UpdateDescription{ProjectID: fsmtest.ProjectID, KeyID: fsmtest.KeyID("b"), Description: "x"}, ofB)
+	f("a grant", fsmtest.CreateGrant("g", "b", fsmtest.UserID, state.GrantDecryptData), ofB)
+	f("an alias", fsmtest.CreateAlias("b", "alias/other"), ofA)
+	f("a key", fsmtest.CreateKey("c"), ofA)
+	f("enabling", fsmtest.EnableKey("a"), ofA)
+	renamed := m.Must(fsmtest.RenameKey("a", "d")).Index
+	f("a description after a name was given up", command.UpdateDescription{ProjectID: fsmtest.ProjectID, KeyID: fsmtest.KeyID("b"), Description: "y"}, renamed)
+}

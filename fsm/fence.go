@@ -14,10 +14,15 @@ func (c *call) fence(typ command.Type, body command.Body, done bool) uint64 {
 		return c.index
 	}
 	if done && c.caller.Kind == command.CallerUser {
-		fence := c.FenceWithin(c.caller.ProjectID)
-		if about, is := body.(command.AboutKey); is {
+		fenceIn := c.FenceWithin
+		about, is := body.(command.AboutKey)
+		if is && typ.OfOneKey() {
+			fenceIn = func(project string) uint64 { return c.FenceOf(project, about.AboutKey()) }
+		}
+		fence := fenceIn(c.caller.ProjectID)
+		if is {
 			if key, ok := c.Key(about.AboutKey()); ok && key.ProjectID != c.caller.ProjectID { // by a grant
-				fence = max(fence, c.FenceWithin(key.ProjectID))
+				fence = max(fence, fenceIn(key.ProjectID))
 			}
 		}
 		return fence

@@ -221,10 +221,11 @@ func TestRevocationsAreFenced(t *testing.T) {
 	if got := root.FenceWithin(fsmtest.ProjectID); got != root.Applied() {
 		t.Errorf("fence %d of the project, want %d", got, root.Applied())
 	}
-	// A grant that is made from abroad is told when what it follows from is released.
+	// A grant that is made from abroad is told when what it follows from is
+	// released: what was said of its key, and not what was said of another one.
+	fence := root.Applied()
 	m.Must(fsmtest.CreateGrant("g", "a", fsmtest.ID("eve"), state.GrantDecryptData|state.GrantCreateGrant))
 	m.Must(fsmtest.DisableKey("b"))
-	fence := m.State().Applied()
 	cmd := m.Command(fsmtest.CreateGrant("h", "a", fsmtest.ID("dan"), state.GrantDecryptData))
 	cmd.Caller = actors["eve"].caller
 	results, fences, err := m.ApplyFenced([]fsm.Entry{m.Entry(cmd)})

@@ -33,3 +33,17 @@ func (t Type) Fenced() bool {
 		return true
 	}
 }
+
+// OfOneKey tells whether the answer to an additive command of this type follows
+// from what is said of its key and of its project alone, as that to a use of the
+// key does: it waits for no fenced command about another key. A name or an alias
+// that is free, say, may be so because another key has lost it.
+func (t Type) OfOneKey() bool {
+	switch t {
+	case TypeEnableKey, TypeCancelDeletion, TypeProtectKey, TypeUpdateDescription,
+		TypeEnableRotation, TypeSetRotationInterval, TypeDisableRotation, TypeCreateGrant:
+		return true
+	default:
+		return false
+	}
+}

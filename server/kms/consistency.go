@@ -46,6 +46,29 @@ var uses = map[Operation]bool{
 // Uses says whether the operation uses keys, rather than to manage them.
 func (o Operation) Uses() bool { return uses[o] }
 
+// ofOneKey are the operations of management whose answer follows from what is said
+// of one key and of its project alone, so that a fenced command about another key,
+// which may take a lease's length when a node is lost, delays none of them. Of
+// commands that is said by [command.Type.OfOneKey].
+var ofOneKey = map[Operation]bool{
+	OpDescribeKey:               true,
+	OpEnableKey:                 true,
+	OpDisableKey:                true,
+	OpUpdateKeyDescription:      true,
+	OpScheduleKeyDeletion:       true,
+	OpCancelKeyDeletion:         true,
+	OpEnableDeletionProtection:  true,
+	OpDisableDeletionProtection: true,
+	OpEnableKeyRotation:         true,
+	OpUpdateRotationInterval:    true,
+	OpDisableKeyRotation:        true,
+	OpGetRotationStatus:         true,
+	OpRotateOnDemand:            true,
+	OpListKeyVersions:           true,
+	OpCreateGrant:               true,
+	OpGetPublicKey:              true,
+}
+
 // decide runs do with a state that it may be answered from, and returns the call
 // with the answer, for which everything that has to be waited for has been.
 func (s *Service) decide(ctx context.Context, in Incoming, do func(ctx context.Context, c *Call) error) (*Call, error) {
@@ -168,18 +191,20 @@ func (s *Service) fenceOf(c *Call, answer error) uint64 {
 		return 0
 	case answer != nil:
 		return c.Root.LastFence()
-	case c.in.Operation.Uses() && c.key != nil && c.abroad: // by a grant, which the key's fence knows of
-		return max(c.Root.FenceOf(c.in.Project, c.key.ID), c.Root.FenceOf(c.key.ProjectID, c.key.ID))
-	case c.in.Operation.Uses() && c.key != nil:
-		return c.Root.FenceOf(c.in.Project, c.key.ID)
-	case c.in.Operation.Uses():
+	case c.in.Operation.Uses() && c.key == nil:
 		return c.Root.FenceOf(c.in.Project, "")
 	}
 	root := c.Root
 	if c.proposed { // it has changed something, and may show it
 		root = s.replica.Root()
 	}
-	if c.in.Project == "" || c.abroad {
+	one := c.key != nil && (c.in.Operation.Uses() || ofOneKey[c.in.Operation])
+	switch {
+	case one && c.abroad: // by a grant, which the key's fence knows of
+		return max(root.FenceOf(c.in.Project, c.key.ID), root.FenceOf(c.key.ProjectID, c.key.ID))
+	case one:
+		return root.FenceOf(c.in.Project, c.key.ID)
+	case c.in.Project == "" || c.abroad:
 		return root.LastFence()
 	}
 	return root.FenceWithin(c.in.Project)

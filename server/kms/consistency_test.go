@@ -174,6 +174,22 @@ func TestAnswersWaitUntilReleased(t *testing.T) {
 	}
 	f("a use of the key", []uint64{fence}, use(first.ID))
 	f("a use of another key", nil, use(second.ID))
+	describe := func(key string) func() error {
+		return func() error {
+			return w.call(kms.OpDescribeKey, func(ctx context.Context, c *kms.Call) error {
+				_, err := w.service.DescribeKey(ctx, c, key)
+				return err
+			})
+		}
+	}
+	f("a look at the key", []uint64{fence}, describe(first.ID))
+	f("a look at another key", nil, describe(second.ID))
+	f("a change of another key", nil, func() error {
+		return w.call(kms.OpUpdateKeyDescription, func(ctx context.Context, c *kms.Call) error {
+			_, err := w.service.UpdateDescription(ctx, c, second.ID, "another one")
+			return err
+		})
+	})
 	f("a listing", []uint64{fence}, func() error {
 		return w.call(kms.OpListKeys, func(ctx context.Context, c *kms.Call) error {
 			_, err := w.service.ListKeys(ctx, c, kms.ListKeysRequest{Limit: 10})
