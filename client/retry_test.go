@@ -16,7 +16,13 @@ import (
 	"github.com/raftkms/raftkms/client"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m,
+		// Of the examples' nodes: fasthttp lets these end by themselves.
+		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.updateServerDate.func1"),
+		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*workerPool).Start.func2"),
+	)
+}
 
 const dataKey = `{"key_id":"k","plain_text":"01","cipher_text":"FF"}`
 
