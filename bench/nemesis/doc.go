@@ -10,6 +10,7 @@
 // when it is injected.
 //
 // What it never does: signal a process that it has not started, or touch
-// anything but loopback addresses. The processes end with the one that runs
-// this package, however that ends.
+// anything but loopback addresses and network namespaces that it has made. The
+// processes and namespaces end with the process that runs this package, however
+// that ends.
 package nemesis

@@ -9,7 +9,7 @@ import (
 // Links are what carries the nodes' messages to one another, each direction by
 // itself.
 type Links interface {
-	// Cut holds back what goes from one node to another.
+	// Cut keeps what goes from one node to another from arriving.
 	Cut(from, to string)
 	// Impair makes what goes from one node to another late, and loses some.
 	Impair(from, to string, by Impairment)
@@ -22,6 +22,7 @@ type Impairment struct {
 	Delay  time.Duration // of everything
 	Jitter time.Duration // up to so much longer
 	Loss   float64       // the part that is lost, 0 to 1
+	Rate   int           // bytes a second that get through; 0: as many as there are. [Network] has no such bound
 }
 
 // How bad impaired links are, at most.
@@ -30,6 +31,11 @@ const (
 	slowerOne  = 250 * time.Millisecond
 	worstLoss  = 0.15
 	flapPeriod = 400 * time.Millisecond
+
+	// Of packets, callers' included.
+	leastPacketLoss, worstPacketLoss = 0.05, 0.30
+	overtaking                       = 40 * time.Millisecond
+	narrowest, widest                = 32 << 10, 256 << 10 // bytes a second, each way of each link
 )
 
 // cut does something to the links between the victims and the others, or between
@@ -71,6 +77,24 @@ func (n *Nemesis) cut(ctx context.Context, a Action, victims []*Process) error {
 		n.eachOther(first, func(first, other string) { n.Links.Cut(other, first) })
 	case MuteLeader, MuteOne:
 		n.eachOther(first, n.Links.Cut)
+	case Alone:
+		n.eachOther(first, n.sever)
+		n.sever(first, n.Callers)
+	case Unanswering:
+		n.eachOther(first, n.Links.Cut)
+		n.Links.Cut(first, n.Callers)
+	case PacketLoss, Overtaking, Narrow:
+		by := Impairment{Loss: leastPacketLoss + (worstPacketLoss-leastPacketLoss)*random.Float64()}
+		switch a.Kind {
+		case Overtaking:
+			by = Impairment{Delay: time.Millisecond, Jitter: overtaking/4 + time.Duration(random.Int64N(int64(overtaking)))}
+		case Narrow:
+			by = Impairment{Rate: narrowest + random.IntN(widest-narrowest)}
+		}
+		n.eachPair(func(a, b string) { n.impair(a, b, by) })
+		for _, p := range n.Processes {
+			n.impair(p.ID(), n.Callers, by)
+		}
 	default:
 		n.eachOther(first, n.sever)
 	}

@@ -19,6 +19,7 @@ var ErrNotRecovered = errors.New("the cluster did not recover")
 type Nemesis struct {
 	Processes []*Process
 	Links     Links             // nil: only kinds that need none
+	Callers   string            // the end of the links at which the callers are; empty: theirs are no part of the links
 	Operator  Operator          // likewise
 	Devices   map[string]Device // of each node, by id; likewise
 	Rooms     map[string]Rooms  // likewise
@@ -104,9 +105,9 @@ func (n *Nemesis) act(ctx context.Context, a Action) (history.Fault, error) {
 func (n *Nemesis) victims(ctx context.Context, a Action) []*Process {
 	chosen := n.Processes[a.Victim%len(n.Processes)]
 	switch a.Kind {
-	case KillAll, StormAll, Shatter, OneWayRing, Swizzle, SlowNetwork, Lossy, TransferStorm, UnplugAll, FullAll:
+	case KillAll, StormAll, Shatter, OneWayRing, Swizzle, SlowNetwork, Lossy, PacketLoss, Overtaking, Narrow, TransferStorm, UnplugAll, FullAll:
 		return n.Processes
-	case KillLeader, StopLeader, PauseLeader, IsolateLeader, MuteLeader, DeafenLeader, StopDeaf, Flap, ClockLeader, ClockJumps:
+	case KillLeader, StopLeader, PauseLeader, IsolateLeader, MuteLeader, DeafenLeader, StopDeaf, Flap, Alone, ClockLeader, ClockJumps:
 		leader := n.Leader(ctx)
 		if i := slices.IndexFunc(n.Processes, func(p *Process) bool { return p.ID() == leader }); i >= 0 {
 			return n.Processes[i : i+1]
@@ -153,6 +154,9 @@ func (n *Nemesis) inject(ctx context.Context, a Action, victims []*Process) (det
 	default:
 		if n.Links == nil {
 			return "", errors.New("there is no network to cut")
+		}
+		if slices.Contains(PacketKinds(), a.Kind) && n.Callers == "" {
+			return "", errors.New("the network does not carry what callers send")
 		}
 		err = n.cut(ctx, a, victims)
 	}

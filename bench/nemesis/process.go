@@ -50,10 +50,19 @@ func (s *Starter) Close() {
 	<-s.done
 }
 
-func (s *Starter) start(cmd *exec.Cmd) error {
+// do runs a job on the thread.
+func (s *Starter) do(job func() error) error {
 	result := make(chan error)
-	s.jobs <- func() { result <- cmd.Start() }
+	s.jobs <- func() { result <- job() }
 	return <-result
+}
+
+// start starts a process, in a namespace of the network where one is given.
+func (s *Starter) start(cmd *exec.Cmd, space *Space) error {
+	if space == nil {
+		return s.do(cmd.Start)
+	}
+	return s.do(func() error { return space.In(cmd.Start) })
 }
 
 // Process is one node's process, over all its lives. It is safe for concurrent
@@ -63,6 +72,7 @@ type Process struct {
 	starter *Starter
 	argv    []string
 	logFile string
+	space   *Space // nil: that of this process
 
 	mu      sync.Mutex
 	life    *life
@@ -84,6 +94,10 @@ func (s *Starter) NewProcess(id, logFile string, argv ...string) *Process {
 	return &Process{id: id, starter: s, argv: argv, logFile: logFile}
 }
 
+// Settle has all lives of the process be in a namespace of the network. It is
+// called before the first one.
+func (p *Process) Settle(space *Space) { p.space = space }
+
 // ID is the node's id.
 func (p *Process) ID() string { return p.id }
 
@@ -102,7 +116,7 @@ func (p *Process) Start() error {
 	cmd := exec.Command(p.argv[0], p.argv[1:]...)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
-	if err := p.starter.start(cmd); err != nil {
+	if err := p.starter.start(cmd, p.space); err != nil {
 		return fmt.Errorf("starting %s: %w", p.id, err)
 	}
 	l := &life{cmd: cmd, ended: make(chan struct{})}

@@ -36,6 +36,12 @@ const (
 	SlowOne     Kind = "slow-one"     // what goes to and from one node arrives very late
 	Lossy       Kind = "lossy"        // a part of what is sent is lost
 
+	Alone       Kind = "alone-leader"    // nothing goes to or from it, nothing of its callers either
+	Unanswering Kind = "unanswering-one" // any node gets what others and callers send; nothing that it sends arrives
+	PacketLoss  Kind = "packet-loss"     // 5 to 30 % of all packets are lost
+	Overtaking  Kind = "overtaking"      // packets arrive in another order
+	Narrow      Kind = "narrow"          // little gets through in a second, and what there is no room for is lost
+
 	TransferStorm Kind = "transfer-storm" // leadership is handed on every second
 	DemoteOne     Kind = "demote-one"     // a node loses its vote, and gets it back
 	ReplaceOne    Kind = "replace-one"    // a node is removed, emptied, and joins anew
@@ -54,6 +60,10 @@ func NetworkKinds() []Kind {
 		MuteOne, DeafenOne, Shatter, OneWayRing, Flap, Swizzle, SlowNetwork, SlowOne, Lossy,
 	}
 }
+
+// PacketKinds are those that need [Links] which carry callers' packets, too: a
+// [Packets] and [Nemesis.Callers].
+func PacketKinds() []Kind { return []Kind{Alone, Unanswering, PacketLoss, Overtaking, Narrow} }
 
 // OperatorKinds are those that need an [Operator].
 func OperatorKinds() []Kind { return []Kind{TransferStorm, DemoteOne, ReplaceOne, LeaveBehind} }
