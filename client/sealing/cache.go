@@ -22,7 +22,7 @@ import (
 type Cache struct {
 	MaxAge     time.Duration // 0: 1 minute
 	MaxUses    int           // seals under one data key; 0: 1000
-	MaxBytes   int64         // bytes sealed under one data key; 0: 1 GiB
+	MaxBytes   int64         // bytes sealed under one data key; 0: 1 GiB. A stream that has begun goes on beyond it.
 	MaxEntries int           // data keys kept; 0: 256
 
 	mu      sync.Mutex
@@ -45,27 +45,36 @@ type entry struct {
 	bytes     int64
 }
 
-// fresh returns a kept data key that may seal size more bytes, or makes one.
-// A stream counts as one use, its bytes are not known.
-func (c *Cache) fresh(ctx context.Context, keys DataKeys, key string, encryptionContext map[string]string, size int) (client.DataKey, error) {
+// fresh returns a kept data key that may seal size more bytes, or makes one,
+// and the entry that it is. The bytes of a stream, which nobody knows when it
+// begins, are added to the entry as they are written; see [Cache.charge].
+func (c *Cache) fresh(ctx context.Context, keys DataKeys, key string, encryptionContext map[string]string, size int) (client.DataKey, *entry, error) {
 	name := identify("seal", key, nil, encryptionContext)
-	if kept, ok := c.take(name, size); ok {
-		return kept, nil
+	if kept, e := c.take(name, size); e != nil {
+		return kept, e, nil
 	}
 	made, err := keys.CreateDataKey(ctx, key, client.DataKeyOptions{Bytes: dataKeyBytes, Context: encryptionContext})
 	if err != nil {
-		return client.DataKey{}, err
+		return client.DataKey{}, nil, err
 	}
-	c.keep(name, made, 1, int64(size))
+	e := c.keep(name, made, 1, int64(size))
 	// What this process sealed it may well open again.
 	c.keep(identify("open", made.KeyID, made.Ciphertext, encryptionContext), made, 0, 0)
-	return made, nil
+	return made, e, nil
+}
+
+// charge counts bytes that a stream has sealed under the data key of an entry,
+// which may have been dropped by now: the one in its place is not charged.
+func (c *Cache) charge(e *entry, bytes int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	e.bytes += int64(bytes)
 }
 
 // opened returns the data key of a header, kept or opened by the service.
 func (c *Cache) opened(ctx context.Context, keys DataKeys, h header, encryptionContext map[string]string) ([]byte, error) {
 	name := identify("open", h.keyID, h.wrapped, encryptionContext)
-	if kept, ok := c.take(name, 0); ok {
+	if kept, e := c.take(name, 0); e != nil {
 		return kept.Plaintext, nil
 	}
 	plaintext, err := keys.DecryptDataKey(ctx, h.keyID, h.wrapped, client.DataKeyOptions{Bytes: dataKeyBytes, Context: encryptionContext})
@@ -76,30 +85,39 @@ func (c *Cache) opened(ctx context.Context, keys DataKeys, h header, encryptionC
 	return plaintext, nil
 }
 
-// take returns a copy of a kept data key and counts its use.
-func (c *Cache) take(name id, size int) (client.DataKey, bool) {
+// take returns a copy of a kept data key, and the entry that it is, and counts
+// its use. No entry: there is none that may be used.
+func (c *Cache) take(name id, size int) (client.DataKey, *entry) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	element, ok := c.entries[name]
 	if !ok {
-		return client.DataKey{}, false
+		return client.DataKey{}, nil
 	}
 	e := element.Value.(*entry)
 	sealing := e.uses > 0
-	if !time.Now().Before(e.expires) || sealing && (e.uses >= orDefault(c.MaxUses, 1000) || e.bytes+int64(size) > orDefault(c.MaxBytes, 1<<30)) {
+	if !time.Now().Before(e.expires) || sealing && c.spent(e, size) {
 		c.drop(element)
-		return client.DataKey{}, false
+		return client.DataKey{}, nil
 	}
 	if sealing {
 		e.uses++
 		e.bytes += int64(size)
 	}
 	c.recent.MoveToFront(element)
-	return client.DataKey{KeyID: e.keyID, Plaintext: bytes.Clone(e.plaintext), Ciphertext: e.wrapped}, true
+	return client.DataKey{KeyID: e.keyID, Plaintext: bytes.Clone(e.plaintext), Ciphertext: e.wrapped}, e
 }
 
-// keep puts a copy of a data key into the cache. uses is 0 for one that opens.
-func (c *Cache) keep(name id, key client.DataKey, uses int, size int64) {
+// spent tells whether a data key may not seal size more bytes. A stream, whose
+// size is 0, may begin while there is any room.
+func (c *Cache) spent(e *entry, size int) bool {
+	most := orDefault(c.MaxBytes, 1<<30)
+	return e.uses >= orDefault(c.MaxUses, 1000) || e.bytes >= most || int64(size) > most-e.bytes
+}
+
+// keep puts a copy of a data key into the cache, and returns its entry. uses is
+// 0 for one that opens.
+func (c *Cache) keep(name id, key client.DataKey, uses int, size int64) *entry {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.entries == nil {
@@ -109,13 +127,15 @@ func (c *Cache) keep(name id, key client.DataKey, uses int, size int64) {
 		c.drop(old)
 	}
 	c.dropExpired(time.Now())
-	c.entries[name] = c.recent.PushFront(&entry{
+	e := &entry{
 		id: name, keyID: key.KeyID, plaintext: bytes.Clone(key.Plaintext), wrapped: bytes.Clone(key.Ciphertext),
 		expires: time.Now().Add(orDefault(c.MaxAge, time.Minute)), uses: uses, bytes: size,
-	})
+	}
+	c.entries[name] = c.recent.PushFront(e)
 	for c.recent.Len() > orDefault(c.MaxEntries, 256) {
 		c.drop(c.recent.Back())
 	}
+	return e
 }
 
 // drop wipes an entry and forgets it.

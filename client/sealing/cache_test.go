@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -34,6 +35,52 @@ func TestCacheBounds(t *testing.T) {
 	f(&sealing.Cache{}, 10, 10, 1)
 	f(&sealing.Cache{MaxUses: 3}, 10, 10, 4)
 	f(&sealing.Cache{MaxBytes: 25}, 10, 10, 5)
+}
+
+// What streams write counts, for the data key that they are under.
+func TestCacheCountsTheBytesOfStreams(t *testing.T) {
+	ctx := context.Background()
+	keys := newService()
+	s := sealing.New(keys, sealing.Options{Cache: &sealing.Cache{MaxBytes: 100}})
+	stream := func(size int) (write func(size int)) {
+		t.Helper()
+		w, err := s.Writer(ctx, "k", io.Discard, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		write = func(size int) {
+			t.Helper()
+			if n, err := w.Write(make([]byte, size)); err != nil || n != size {
+				t.Fatal(n, err)
+			}
+		}
+		write(size)
+		return write
+	}
+	seal := func(size, made int) {
+		t.Helper()
+		if _, err := s.Seal(ctx, "k", make([]byte, size), nil); err != nil {
+			t.Fatal(err)
+		}
+		if keys.made != made {
+			t.Errorf("%d data keys, want %d", keys.made, made)
+		}
+	}
+	first := stream(60)
+	seal(30, 1)
+	seal(11, 2) // beside 90 of the first
+	// The first one's stream goes on, under the first data key: the second has
+	// sealed no more than before.
+	first(1_000_000)
+	seal(80, 2)
+	stream(5)
+	seal(4, 2)
+	stream(1) // the second is full, exactly
+	seal(99, 3)
+	stream(1)
+	seal(0, 4)
+	stream(1_000_000) // what has begun goes on beyond the bound
+	seal(0, 5)
 }
 
 func TestCacheTellsContextsAndKeysApart(t *testing.T) {

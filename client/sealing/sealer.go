@@ -51,7 +51,7 @@ func (s *Sealer) Seal(ctx context.Context, key string, plaintext []byte, encrypt
 	}
 	var out bytes.Buffer
 	out.Grow(fixedSize + 512 + len(plaintext) + 64 + 16*(len(plaintext)/segment+1))
-	w, err := s.writer(ctx, key, &out, encryptionContext, segment, len(plaintext))
+	w, _, err := s.writer(ctx, key, &out, encryptionContext, segment, len(plaintext))
 	if err != nil {
 		return nil, err
 	}
@@ -84,31 +84,50 @@ func (s *Sealer) Open(ctx context.Context, sealed []byte, encryptionContext map[
 // call to the service now and none later. Only Close makes the stream whole;
 // it does not close dst.
 func (s *Sealer) Writer(ctx context.Context, key string, dst io.Writer, encryptionContext map[string]string) (io.WriteCloser, error) {
-	return s.writer(ctx, key, dst, encryptionContext, largeSegment, 0)
+	w, e, err := s.writer(ctx, key, dst, encryptionContext, largeSegment, 0)
+	if err != nil || e == nil {
+		return w, err
+	}
+	return &charged{WriteCloser: w, cache: s.cache, entry: e}, nil
 }
 
-func (s *Sealer) writer(ctx context.Context, key string, dst io.Writer, encryptionContext map[string]string, segment, size int) (io.WriteCloser, error) {
-	dataKey, err := s.fresh(ctx, key, encryptionContext, size)
+// charged is a stream whose bytes count as sealed under a data key of a cache.
+type charged struct {
+	io.WriteCloser
+	cache *Cache
+	entry *entry
+}
+
+func (w *charged) Write(p []byte) (int, error) {
+	n, err := w.WriteCloser.Write(p)
+	w.cache.charge(w.entry, n)
+	return n, err
+}
+
+// writer starts a stream of segments of a size, of which size bytes are known to
+// come. The entry is that of the data key; nil: it is in no cache.
+func (s *Sealer) writer(ctx context.Context, key string, dst io.Writer, encryptionContext map[string]string, segment, size int) (io.WriteCloser, *entry, error) {
+	dataKey, e, err := s.fresh(ctx, key, encryptionContext, size)
 	if err != nil {
-		return nil, fmt.Errorf("making a data key: %w", err)
+		return nil, nil, fmt.Errorf("making a data key: %w", err)
 	}
 	defer clear(dataKey.Plaintext)
 	raw, err := header{segment: segment, keyID: dataKey.KeyID, wrapped: dataKey.Ciphertext}.encode()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	stream, err := newStream(dataKey.Plaintext, segment)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if _, err := dst.Write(raw); err != nil {
-		return nil, fmt.Errorf("writing the header: %w", err)
+		return nil, nil, fmt.Errorf("writing the header: %w", err)
 	}
 	w, err := stream.NewEncryptingWriter(dst, raw)
 	if err != nil {
-		return nil, fmt.Errorf("starting the stream: %w", err)
+		return nil, nil, fmt.Errorf("starting the stream: %w", err)
 	}
-	return w, nil
+	return w, e, nil
 }
 
 // Reader returns a reader of the plaintext in src. Each segment is verified
@@ -145,10 +164,12 @@ func newStream(key []byte, segment int) (*subtle.AESGCMHKDF, error) {
 	return stream, nil
 }
 
-// fresh is a data key to seal size bytes with. The caller wipes it.
-func (s *Sealer) fresh(ctx context.Context, key string, encryptionContext map[string]string, size int) (client.DataKey, error) {
+// fresh is a data key to seal size bytes with, and its entry, if it is in a
+// cache. The caller wipes it.
+func (s *Sealer) fresh(ctx context.Context, key string, encryptionContext map[string]string, size int) (client.DataKey, *entry, error) {
 	if s.cache == nil {
-		return s.keys.CreateDataKey(ctx, key, client.DataKeyOptions{Bytes: dataKeyBytes, Context: encryptionContext})
+		made, err := s.keys.CreateDataKey(ctx, key, client.DataKeyOptions{Bytes: dataKeyBytes, Context: encryptionContext})
+		return made, nil, err
 	}
 	return s.cache.fresh(ctx, s.keys, key, encryptionContext, size)
 }
