@@ -25,7 +25,7 @@ import (
 const doctorWithin = 15 * time.Minute
 
 func (a *app) hsmCommands() *cobra.Command {
-	return group("hsm", "Look at a node's HSM", a.doctorCommand())
+	return group("hsm", "Look at a node's HSM, and change what unlocks the embedded one", a.doctorCommand(), a.relockCommand())
 }
 
 func (a *app) doctorCommand() *cobra.Command {

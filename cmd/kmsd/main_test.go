@@ -117,9 +117,16 @@ func start(t *testing.T, args ...string) *process {
 // startProgram is start of another build of kmsd.
 func startProgram(t *testing.T, program string, args ...string) *process {
 	t.Helper()
-	p := &process{t: t, cmd: exec.Command(program, args...), out: new(output), ended: make(chan struct{})}
+	cmd := exec.Command(program, args...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	return startCommand(t, cmd)
+}
+
+// startCommand is start of a command that gives the process something besides.
+func startCommand(t *testing.T, cmd *exec.Cmd) *process {
+	t.Helper()
+	p := &process{t: t, cmd: cmd, out: new(output), ended: make(chan struct{})}
 	p.cmd.Stdout, p.cmd.Stderr = p.out, p.out
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -131,7 +138,7 @@ func startProgram(t *testing.T, program string, args ...string) *process {
 		_ = p.cmd.Process.Kill()
 		<-p.ended
 		if text := p.out.String(); t.Failed() {
-			t.Logf("kmsd %v (%v) said:\n%s", args, p.err, text[max(0, len(text)-maxShown):])
+			t.Logf("kmsd %v (%v) said:\n%s", cmd.Args[1:], p.err, text[max(0, len(text)-maxShown):])
 		}
 	})
 	return p

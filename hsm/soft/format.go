@@ -12,9 +12,10 @@ import (
 
 // The first line of each file names what it is and the version of its format.
 const (
-	rootsMagic     = "raftkms root keys, format 1\n"
-	privateMagic   = "raftkms root private key, format 1\n"
-	transportMagic = "raftkms transport key, format 1\n"
+	rootsMagic      = "raftkms root keys, format 1\n"
+	privateMagic    = "raftkms root private key, format 1\n"
+	passphraseMagic = "raftkms root private key, format 2\n" // encrypted under a passphrase
+	transportMagic  = "raftkms transport key, format 1\n"
 )
 
 // maxEntries bounds the generations in a roots file.
@@ -22,10 +23,38 @@ const maxEntries = 64
 
 // privateKeyFile is file (2).
 type privateKeyFile struct {
-	KEM       uint16 `cbor:"1,keyasint"`
-	PublicKey []byte `cbor:"2,keyasint"`
-	Nonce     []byte `cbor:"3,keyasint"`
-	Sealed    []byte `cbor:"4,keyasint"` // AES-256-GCM under the unlock key
+	KEM        uint16    `cbor:"1,keyasint"`
+	PublicKey  []byte    `cbor:"2,keyasint"`
+	Nonce      []byte    `cbor:"3,keyasint"`
+	Sealed     []byte    `cbor:"4,keyasint"`           // AES-256-GCM under the unlock key, or the key that a passphrase gives
+	Passphrase *argonFor `cbor:"5,keyasint,omitempty"` // in format 2, and only there
+}
+
+// magic is the first line of the file.
+func (f *privateKeyFile) magic() string {
+	if f.Passphrase != nil {
+		return passphraseMagic
+	}
+	return privateMagic
+}
+
+// readPrivateKeyFile reads the contents of a private key file, of either format.
+func readPrivateKeyFile(contents []byte) (*privateKeyFile, error) {
+	magic := privateMagic
+	if bytes.HasPrefix(contents, []byte(passphraseMagic)) {
+		magic = passphraseMagic
+	}
+	f := new(privateKeyFile)
+	if err := decode(magic, contents, f); err != nil {
+		return nil, err
+	}
+	if f.magic() != magic || f.KEM != kem().ID() {
+		return nil, errFormat
+	}
+	if f.Passphrase != nil {
+		return f, f.Passphrase.check()
+	}
+	return f, nil
 }
 
 // rootsFile is file (1).

@@ -56,7 +56,10 @@ func describe(c Config, v *vault) hsm.Description {
 		Capabilities: softkey.Capabilities(),
 		Notes:        []string{"The module is software: the level HSM means no device boundary here."},
 	}
-	if onOneMedium(c.RootsFile, c.PrivateKeyFile, c.UnlockKeyFile) {
+	switch {
+	case c.Passphrase != nil:
+		d.Notes = append(d.Notes, "The private key is encrypted under a passphrase (Argon2id), which is asked for at every start.")
+	case onOneMedium(c.RootsFile, c.PrivateKeyFile, c.UnlockKeyFile):
 		d.Notes = append(d.Notes, "The files of the roots, the private key and the unlock key lie on one file system; they protect only on separate media.")
 	}
 	return d

@@ -33,7 +33,7 @@ func kdf() hpke.KDF   { return hpke.HKDFSHA256() }
 func aead() hpke.AEAD { return hpke.AES256GCM() }
 
 // newVault draws a key pair and returns it with the contents of its private key file.
-func newVault(arena *locked.Arena, unlockKey []byte) (*vault, []byte, error) {
+func newVault(arena *locked.Arena, by unlocking) (*vault, []byte, error) {
 	pair, err := kem().GenerateKey()
 	if err != nil {
 		return nil, nil, fmt.Errorf("drawing a key pair: %w", err)
@@ -43,37 +43,60 @@ func newVault(arena *locked.Arena, unlockKey []byte) (*vault, []byte, error) {
 		return nil, nil, fmt.Errorf("drawing a key pair: %w", err)
 	}
 	defer clear(private)
-	gcm, err := newGCM(unlockKey)
+	public := pair.PublicKey().Bytes()
+	contents, err := sealPrivateKey(private, public, by)
 	if err != nil {
 		return nil, nil, err
 	}
-	f := privateKeyFile{KEM: kem().ID(), PublicKey: pair.PublicKey().Bytes(), Nonce: make([]byte, gcm.NonceSize())}
-	if _, err := rand.Read(f.Nonce); err != nil {
-		return nil, nil, fmt.Errorf("drawing a nonce: %w", err)
-	}
-	f.Sealed = gcm.Seal(nil, f.Nonce, private, f.additionalData())
-	contents, err := encode(privateMagic, f)
-	if err != nil {
-		return nil, nil, err
-	}
-	v, err := holdVault(arena, private, f.PublicKey)
+	v, err := holdVault(arena, private, public)
 	return v, contents, err
 }
 
-// openVault opens the contents of a private key file.
-func openVault(arena *locked.Arena, unlockKey, contents []byte) (*vault, error) {
-	var f privateKeyFile
-	if err := decode(privateMagic, contents, &f); err != nil {
-		return nil, err
-	}
-	gcm, err := newGCM(unlockKey)
+// sealPrivateKey makes the contents of a private key file.
+func sealPrivateKey(private, public []byte, by unlocking) ([]byte, error) {
+	f := privateKeyFile{KEM: kem().ID(), PublicKey: public}
+	key, err := by.forNew(&f)
 	if err != nil {
 		return nil, err
 	}
-	if f.KEM != kem().ID() || len(f.Nonce) != gcm.NonceSize() {
+	gcm, err := newGCM(key)
+	if err != nil {
+		return nil, err
+	}
+	f.Nonce = make([]byte, gcm.NonceSize())
+	if _, err := rand.Read(f.Nonce); err != nil {
+		return nil, fmt.Errorf("drawing a nonce: %w", err)
+	}
+	aad, err := f.additionalData()
+	if err != nil {
+		return nil, err
+	}
+	f.Sealed = gcm.Seal(nil, f.Nonce, private, aad)
+	return encode(f.magic(), f)
+}
+
+// openVault opens the contents of a private key file.
+func openVault(arena *locked.Arena, by unlocking, contents []byte) (*vault, error) {
+	f, err := readPrivateKeyFile(contents)
+	if err != nil {
+		return nil, err
+	}
+	key, err := by.forOld(f)
+	if err != nil {
+		return nil, err
+	}
+	gcm, err := newGCM(key)
+	if err != nil {
+		return nil, err
+	}
+	if len(f.Nonce) != gcm.NonceSize() {
 		return nil, errFormat
 	}
-	private, err := gcm.Open(nil, f.Nonce, f.Sealed, f.additionalData())
+	aad, err := f.additionalData()
+	if err != nil {
+		return nil, err
+	}
+	private, err := gcm.Open(nil, f.Nonce, f.Sealed, aad)
 	if err != nil {
 		return nil, errLocked
 	}
@@ -157,13 +180,18 @@ func splitMAC(b []byte) (contents, mac []byte, err error) {
 	return b[:at:at], b[at:], nil
 }
 
-func (f *privateKeyFile) additionalData() []byte {
-	aad := binary.BigEndian.AppendUint16([]byte(privateMagic), f.KEM)
-	return append(aad, f.PublicKey...)
+func (f *privateKeyFile) additionalData() ([]byte, error) {
+	aad := binary.BigEndian.AppendUint16([]byte(f.magic()), f.KEM)
+	aad = append(aad, f.PublicKey...)
+	if f.Passphrase == nil {
+		return aad, nil
+	}
+	how, err := encode("", f.Passphrase)
+	return append(aad, how...), err
 }
 
-func newGCM(unlockKey []byte) (cipher.AEAD, error) {
-	block, err := aes.NewCipher(unlockKey)
+func newGCM(key []byte) (cipher.AEAD, error) {
+	block, err := aes.NewCipher(key)
 	if err != nil {
 		return nil, fmt.Errorf("using the unlock key: %w", err)
 	}

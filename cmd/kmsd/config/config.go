@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"net/netip"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/raftkms/raftkms/server/audit/export"
@@ -80,12 +81,26 @@ type Module struct {
 	LoadedKeys int    `yaml:"loaded_keys,omitempty" help:"How many key versions are kept loaded; fewer than the objects that a device has room for; 4096 when absent."`
 }
 
-// Soft names the three files of the embedded module. They protect the root
+// Where a passphrase comes from, beside files and credentials.
+const (
+	// FromTerminal asks whoever starts the process.
+	FromTerminal = "terminal"
+	// DescriptorPrefix stands before the number of an inherited file descriptor.
+	DescriptorPrefix = "fd:"
+)
+
+// Soft names the three places of the embedded module. They protect the root
 // keys only as far as they are kept on separate media.
 type Soft struct {
 	RootsFile      string `yaml:"roots_file,omitempty" help:"File of the root keys, encrypted to the private key; module/roots in the data directory when absent."`
 	PrivateKeyFile string `yaml:"private_key_file,omitempty" help:"File of that private key, encrypted under the unlock key; module/private-key in the data directory when absent."`
 	UnlockKeyFile  string `yaml:"unlock_key_file,omitempty" help:"File of the unlock key, or credential:NAME; made when missing. Keep it on other media than the other two; module/unlock-key in the data directory when absent."`
+	PassphraseFile string `yaml:"passphrase_file,omitempty" help:"Where a passphrase comes from that stands in for an unlock key file: a file, credential:NAME, fd:N (the first line of an inherited file descriptor), or terminal (asked for at every start; ./terminal is a file). No passphrase when absent."`
+}
+
+// PassphraseIsFile says whether the passphrase lies in a file or a credential.
+func (s Soft) PassphraseIsFile() bool {
+	return s.PassphraseFile != FromTerminal && !strings.HasPrefix(s.PassphraseFile, DescriptorPrefix)
 }
 
 // PKCS11 names a token and its library.
@@ -242,7 +257,9 @@ func (c *Config) fill(hostname string) {
 	if c.Module.Kind == "soft" {
 		or(&c.Module.Soft.RootsFile, filepath.Join(c.Node.DataDir, "module", "roots"))
 		or(&c.Module.Soft.PrivateKeyFile, filepath.Join(c.Node.DataDir, "module", "private-key"))
-		or(&c.Module.Soft.UnlockKeyFile, filepath.Join(c.Node.DataDir, "module", "unlock-key"))
+		if c.Module.Soft.PassphraseFile == "" {
+			or(&c.Module.Soft.UnlockKeyFile, filepath.Join(c.Node.DataDir, "module", "unlock-key"))
+		}
 	}
 	or(&c.Audit.Dir, filepath.Join(c.Node.DataDir, "audit"))
 	or(&c.Audit.Sync, "always")

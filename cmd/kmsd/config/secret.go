@@ -111,6 +111,9 @@ func (c *Config) CheckSecrets(directory string) error {
 		used = append(used,
 			secret{"module.soft.private_key_file", c.Module.Soft.PrivateKeyFile},
 			secret{"module.soft.unlock_key_file", c.Module.Soft.UnlockKeyFile})
+		if c.Module.Soft.PassphraseIsFile() {
+			used = append(used, secret{"module.soft.passphrase_file", c.Module.Soft.PassphraseFile})
+		}
 	case "pkcs11":
 		used = append(used, secret{"module.pkcs11.pin_file", c.Module.PKCS11.PINFile}, secret{"module.second.pin_file", c.Module.Second.PINFile})
 	}

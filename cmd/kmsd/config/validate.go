@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -201,7 +202,7 @@ func checkModule(c *Config) error {
 		if c.Module.Second != (Second{}) {
 			return errors.New("module.second needs module.kind pkcs11: it is a second token")
 		}
-		return nil
+		return checkSoft(c.Module.Soft)
 	case "pkcs11":
 		p := c.Module.PKCS11
 		for _, need := range []struct{ name, value string }{
@@ -249,6 +250,18 @@ func checkLog(c *Config) error {
 	}
 	if !slices.Contains([]string{"text", "json"}, c.Log.Format) {
 		return fmt.Errorf("log.format %q must be text or json", c.Log.Format)
+	}
+	return nil
+}
+
+func checkSoft(s Soft) error {
+	if s.PassphraseFile != "" && s.UnlockKeyFile != "" {
+		return errors.New("module.soft.passphrase_file and module.soft.unlock_key_file are both given: a passphrase stands in for an unlock key file")
+	}
+	if n, is := strings.CutPrefix(s.PassphraseFile, DescriptorPrefix); is {
+		if fd, err := strconv.ParseUint(n, 10, 16); err != nil || fd == 1 || fd == 2 {
+			return fmt.Errorf("module.soft.passphrase_file %q must name an inherited file descriptor: fd:0, or fd:3 to fd:65535", s.PassphraseFile)
+		}
 	}
 	return nil
 }

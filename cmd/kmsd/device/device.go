@@ -21,26 +21,47 @@ const openWithin = 30 * time.Second
 // Open opens the module that the configuration chooses. hung is told when a
 // call hangs in the device for good; it may be nil.
 func Open(ctx context.Context, c *config.Config, logger *slog.Logger, hung func(error)) (hsm.Module, error) {
+	if c.Module.Kind == "soft" {
+		return openSoft(ctx, c)
+	}
 	ctx, cancel := context.WithTimeout(ctx, openWithin)
 	defer cancel()
-	if c.Module.Kind == "pkcs11" {
-		if err := SetEnvironment(c); err != nil {
-			return nil, err
-		}
-		if c.Module.Second.TokenLabel != "" {
-			return openPair(ctx, c, logger, hung)
-		}
-		return pkcs11.Open(ctx, PKCS11(c, logger, hung))
+	if err := SetEnvironment(c); err != nil {
+		return nil, err
 	}
-	unlock, err := config.FindSecret(c.Module.Soft.UnlockKeyFile, credentialsDirectory())
+	if c.Module.Second.TokenLabel != "" {
+		return openPair(ctx, c, logger, hung)
+	}
+	return pkcs11.Open(ctx, PKCS11(c, logger, hung))
+}
+
+// openSoft takes as long as the person who is asked for a passphrase.
+func openSoft(ctx context.Context, c *config.Config) (hsm.Module, error) {
+	cfg, err := Soft(c)
 	if err != nil {
-		return nil, fmt.Errorf("module.soft.unlock_key_file: %w", err)
+		return nil, err
 	}
-	return soft.Open(ctx, soft.Config{
-		RootsFile:      c.Module.Soft.RootsFile,
-		PrivateKeyFile: c.Module.Soft.PrivateKeyFile,
-		UnlockKeyFile:  unlock.Path,
-	})
+	m, err := soft.Open(ctx, cfg)
+	if err != nil {
+		return nil, err // and no module that is nil inside
+	}
+	return m, nil
+}
+
+// Soft is the configuration of the embedded module.
+func Soft(c *config.Config) (soft.Config, error) {
+	s := c.Module.Soft
+	cfg := soft.Config{RootsFile: s.RootsFile, PrivateKeyFile: s.PrivateKeyFile}
+	if s.PassphraseFile != "" {
+		cfg.Passphrase = Passphrase(s.PassphraseFile)
+		return cfg, nil
+	}
+	unlock, err := config.FindSecret(s.UnlockKeyFile, credentialsDirectory())
+	if err != nil {
+		return soft.Config{}, fmt.Errorf("module.soft.unlock_key_file: %w", err)
+	}
+	cfg.UnlockKeyFile = unlock.Path
+	return cfg, nil
 }
 
 // PKCS11 is the configuration of a PKCS#11 module.
