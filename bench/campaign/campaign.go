@@ -48,6 +48,11 @@ type Scenario struct {
 	// Module is that of the nodes: soft when empty, or pkcs11, which takes
 	// [Config.Device].
 	Module string
+	// Packets has every node be in a network namespace of its own, and callers in
+	// another one, so that faults of the network meet all that a node sends; see
+	// [nemesis.Packets]. Otherwise relays carry what nodes say to one another over
+	// TCP, and nothing else can be cut.
+	Packets bool
 }
 
 // Config is one run of a scenario.
@@ -69,12 +74,12 @@ const calm = time.Second
 // Run runs a scenario and reports. The error is [Report.Err], or says why
 // there is no report. After a failure Dir also holds history.jsonl, report.txt
 // and drawings of the calls that cannot be put in order.
-func Run(ctx context.Context, cfg Config) (*Report, error) {
+func Run(ctx context.Context, cfg Config) (report *Report, err error) {
 	c, err := found(ctx, cfg)
 	if err != nil {
 		return nil, err
 	}
-	defer c.close()
+	defer func() { err = errors.Join(err, c.close()) }()
 	r := &run{cfg: cfg, cluster: c, recorder: history.NewRecorder(), secrets: new(secrets)}
 	defer r.closeAskers()
 	if err := r.openAskers(ctx); err != nil {
@@ -82,7 +87,10 @@ func Run(ctx context.Context, cfg Config) (*Report, error) {
 	}
 	r.drive(ctx)
 	h := r.recorder.History()
-	report := &Report{Scenario: cfg.Scenario, Seed: cfg.Seed, Elapsed: r.recorder.Now(), Unknown: c.network.Unknown() - r.strangers, Problems: r.problems}
+	report = &Report{
+		Scenario: cfg.Scenario, Seed: cfg.Seed, Elapsed: r.recorder.Now(),
+		Unknown: c.network.Unknown() - r.strangers, Lost: c.lost(), Problems: r.problems,
+	}
 	report.fill(h)
 	for _, crash := range c.crashes() {
 		report.Problems = append(report.Problems, fmt.Errorf("%w: %s", ErrCrashed, crash))
@@ -117,17 +125,20 @@ func (r *run) openAskers(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	dial := r.cluster.dialer()
 	for i := range file.Nodes {
-		r.nodes = append(r.nodes, newDirect(file, i, ca, patient, r.secrets))
-		r.hasty = append(r.hasty, newDirect(file, i, ca, hasty, r.secrets))
+		r.nodes = append(r.nodes, newDirect(file, i, ca, patient, r.secrets, dial))
+		r.hasty = append(r.hasty, newDirect(file, i, ca, hasty, r.secrets, dial))
 	}
-	own, err := client.New(client.Config{
-		Endpoints: file.URLs(), CA: ca, AccessKey: file.AccessKey, SecretKey: file.SecretKey, ProjectID: file.ProjectID,
-		Patience: roamPatience,
-	})
-	r.roaming = roaming{own}
-	if err != nil {
-		return err
+	if dial == nil { // our client can be told no other way to connect
+		own, err := client.New(client.Config{
+			Endpoints: file.URLs(), CA: ca, AccessKey: file.AccessKey, SecretKey: file.SecretKey, ProjectID: file.ProjectID,
+			Patience: roamPatience,
+		})
+		if err != nil {
+			return err
+		}
+		r.roaming = roaming{own}
 	}
 	theirs, account, err := neighbour(ctx, r.nodes[0], file)
 	if err != nil {
@@ -139,7 +150,7 @@ func (r *run) openAskers(ctx context.Context) error {
 		random: rand.New(rand.NewPCG(r.cfg.Seed, uint64(r.cfg.Scenario.Workers))),
 	}
 	for i := range theirs.Nodes {
-		r.granting.grantee = append(r.granting.grantee, newDirect(theirs, i, ca, patient, r.secrets))
+		r.granting.grantee = append(r.granting.grantee, newDirect(theirs, i, ca, patient, r.secrets, dial))
 	}
 	if err := r.delay(ctx); err != nil {
 		return err
@@ -226,26 +237,29 @@ func (r *run) breakThings(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, r.cfg.Scenario.Load)
 	defer cancel()
 	n := &nemesis.Nemesis{
-		Processes: r.cluster.processes, Links: r.cluster.network, Recorder: r.recorder,
+		Processes: r.cluster.processes, Links: r.cluster.links(), Recorder: r.recorder,
 		Operator: &operator{cluster: r.cluster, keys: r.granting.grantee},
 		Devices:  r.cluster.devices,
 		Rooms:    r.cluster.rooms, Refuses: r.cluster.refuses,
 		Leader: r.cluster.leader, Recovered: r.cluster.ready, Say: r.cfg.Say,
 	}
+	if r.cluster.packets != nil {
+		n.Callers = callers
+	}
 	return n.Run(ctx, nemesis.NewSchedule(r.cfg.Seed, r.cfg.Scenario.Longest, r.cfg.Scenario.Kinds...))
 }
 
 // workers makes the workers. Most choose a node for every call; every fourth
-// leaves that to our client.
+// leaves that to our client, where that can reach them.
 func (r *run) workers() []*worker {
 	b := newBoard(r.prefix())
 	all := make([]*worker, r.cfg.Scenario.Workers)
 	for i := range all {
 		w := &worker{number: i, random: rand.New(rand.NewPCG(r.cfg.Seed, uint64(i))), board: b, recorder: r.recorder}
-		switch i % 4 {
-		case 3:
+		switch {
+		case i%4 == 3 && r.roaming.Client != nil:
 			w.askers = []asker{r.roaming}
-		case 2:
+		case i%4 == 2:
 			w.askers = askers(r.hasty)
 		default:
 			w.askers = askers(r.nodes)

@@ -46,7 +46,8 @@ type cluster struct {
 	starter   *nemesis.Starter
 	processes []*nemesis.Process
 	sockets   []*admin.Socket
-	network   *nemesis.Network
+	network   *nemesis.Network // relays
+	packets   *nemesis.Packets // instead of relays; nil: relays it is
 	devices   map[string]nemesis.Device
 	rooms     map[string]nemesis.Rooms
 	volumes   []*nemesis.Volume
@@ -75,18 +76,21 @@ func found(ctx context.Context, cfg Config) (*cluster, error) {
 		}
 		return ""
 	})
+	if cfg.Scenario.Packets {
+		if err := c.house(); err != nil {
+			return nil, errors.Join(err, c.close())
+		}
+	}
 	if needsRooms(cfg.Scenario.Kinds) {
 		for _, p := range c.processes {
 			if err := c.mount(p.ID()); err != nil {
-				c.close()
-				return nil, err
+				return nil, errors.Join(err, c.close())
 			}
 		}
 	}
 	for i, p := range c.processes {
 		if err := c.layOut(p.ID(), module, port+portsPerNode*i); err != nil {
-			c.close()
-			return nil, err
+			return nil, errors.Join(err, c.close())
 		}
 	}
 	err = c.runDev(ctx, kmsd, module, nodes, port)
@@ -104,8 +108,7 @@ func found(ctx context.Context, cfg Config) (*cluster, error) {
 		err = c.ready(ctx)
 	}
 	if err != nil {
-		c.close()
-		return nil, fmt.Errorf("founding a cluster: %w", err)
+		return nil, errors.Join(fmt.Errorf("founding a cluster: %w", err), c.close())
 	}
 	return c, nil
 }
@@ -113,28 +116,35 @@ func found(ctx context.Context, cfg Config) (*cluster, error) {
 // settings of a node as kmsd dev would write them, but for the address under
 // which the other nodes reach it, and that it traces each refusal by itself. kmsd dev keeps a configuration that is there.
 const settings = `node: {id: %[1]s, data_dir: %[2]s/data, admin_socket: %[2]s/admin.sock}
-api: {listen: "127.0.0.1:%[3]d", advertise: "https://127.0.0.1:%[3]d"}
-cluster: {listen: "127.0.0.1:%[4]d", advertise: "127.0.0.1:%[6]d", join_token_file: %[2]s/join-token}
-gossip: {listen: "127.0.0.1:%[5]d", advertise: "127.0.0.1:%[5]d"}
+api: {listen: "%[3]s", advertise: "https://%[4]s"}
+cluster: {listen: "%[5]s", advertise: "%[6]s", join_token_file: %[2]s/join-token}
+gossip: {listen: "%[7]s", advertise: "%[7]s"}
 module: {kind: soft}
 keys: {deletion_minimum: 1s, erasure_pause: 1s}
 limits: {failures: 1000000}
 `
 
-// layOut writes a node's configuration and starts the relay to it.
+// layOut writes a node's configuration and starts the relay to it, if there are
+// relays.
 func (c *cluster) layOut(id, module string, port int) error {
+	if c.packets == nil {
+		if err := c.network.Relay(id, loopback(port+relayPort), loopback(port+clusterPort)); err != nil {
+			return err
+		}
+	}
 	if module != softModule {
-		return c.network.Relay(id, loopback(port+relayPort), loopback(port+clusterPort))
+		return nil // kmsd dev does, with the HSM
 	}
 	dir := filepath.Join(c.dir, id)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("making the directory of %s: %w", id, err)
 	}
-	text := fmt.Sprintf(settings, id, dir, port, port+clusterPort, port+gossipPort, port+relayPort)
+	a := c.addresses(id, port)
+	text := fmt.Sprintf(settings, id, dir, a.apiListen, a.api, a.clusterListen, a.cluster, a.gossip)
 	if err := os.WriteFile(filepath.Join(dir, "kmsd.yaml"), []byte(text), 0o600); err != nil {
 		return fmt.Errorf("writing the configuration of %s: %w", id, err)
 	}
-	return c.network.Relay(id, loopback(port+relayPort), loopback(port+clusterPort))
+	return nil
 }
 
 // softModule is the module that needs no device.
@@ -174,14 +184,22 @@ func (c *cluster) misfit(id string, port int, device func(dir, library string) (
 
 // runDev has kmsd dev make the cluster, and ends it.
 func (c *cluster) runDev(ctx context.Context, kmsd, module string, nodes, port int) error {
+	space, err := c.foundingSpace()
+	if err != nil {
+		return err
+	}
+	if space != nil {
+		defer space.Close() // nothing can be done about an error, nor has to be
+	}
 	dev := c.starter.NewProcess("kmsd dev", filepath.Join(c.dir, "dev.log"),
 		kmsd, "dev", "--dir", c.dir, "--nodes", strconv.Itoa(nodes), "--module", module, "--port", strconv.Itoa(port))
+	dev.Settle(space)
 	if err := dev.Start(); err != nil {
 		return err
 	}
-	var err error
 	for {
 		if c.file, err = devfile.Read(filepath.Join(c.dir, devfile.Name)); err == nil {
+			c.move(port)
 			break
 		}
 		if dev.PID() == 0 || ctx.Err() != nil {
@@ -193,13 +211,14 @@ func (c *cluster) runDev(ctx context.Context, kmsd, module string, nodes, port i
 }
 
 // close ends everything.
-func (c *cluster) close() {
+func (c *cluster) close() error {
 	for _, p := range c.processes {
 		_ = p.Kill() // the starter's end kills what is left
 	}
 	c.starter.Close()
-	c.network.Close()
+	err := c.closeLinks()
 	c.unmount()
+	return err
 }
 
 // stop asks all nodes to end; one that does not is an error.

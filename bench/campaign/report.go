@@ -36,6 +36,7 @@ type Report struct {
 	Compared   int   // indexes at which states of several nodes were compared
 	Traced     int   // answers whose traces were looked for
 	Installs   int   // snapshots that nodes got from others
+	Lost       int64 // packets, where the scenario has some
 	Unknown    int64 // connections between nodes that could not be cut, since nobody knew whose they were
 
 	Violations []*history.Violation
@@ -97,6 +98,9 @@ func (r *Report) tooLittle() error {
 	behind := slices.Contains(r.Scenario.Kinds, nemesis.LeaveBehind) || slices.Contains(r.Scenario.Kinds, nemesis.ReplaceOne)
 	if behind && r.Installs == 0 {
 		return fmt.Errorf("%w: no node took a snapshot from another", ErrTooLittle)
+	}
+	if r.Scenario.Packets && r.Lost == 0 {
+		return fmt.Errorf("%w: no packet was lost", ErrTooLittle)
 	}
 	missing := 0
 	for _, kind := range r.Scenario.Kinds {
@@ -165,6 +169,9 @@ func (r *Report) String() string {
 			r.Recoveries[n/2].Round(time.Millisecond), r.Recoveries[n-1].Round(time.Millisecond))
 	}
 	fmt.Fprintf(&b, "\n%d terms seen; states compared at %d indexes; the traces of %d answers looked for; %d snapshots installed; %d connections of unknown origin\n", r.Terms, r.Compared, r.Traced, r.Installs, r.Unknown)
+	if r.Scenario.Packets {
+		fmt.Fprintf(&b, "%d packets were lost\n", r.Lost)
+	}
 	for _, problem := range r.Problems {
 		fmt.Fprintf(&b, "PROBLEM: %v\n", problem)
 	}

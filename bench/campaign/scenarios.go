@@ -20,6 +20,9 @@ func Torture() []string {
 	if nemesis.ClockTrouble() == nil {
 		names = append(names, "clocks")
 	}
+	if nemesis.PacketTrouble() == nil {
+		names = append(names, "packets")
+	}
 	return names
 }
 
@@ -61,6 +64,13 @@ func Scenarios() map[string]Scenario {
 		{
 			Name: "clocks", Nodes: 3, Workers: 10, Load: 45 * time.Second, Longest: 5 * time.Second, Successes: 200, Revokers: 1,
 			Kinds: slices.Concat(nemesis.ClockKinds(), []nemesis.Kind{nemesis.KillLeader}),
+		},
+		{
+			Name: "packets", Nodes: 3, Workers: 10, Load: 50 * time.Second, Longest: 5 * time.Second, Successes: 200, Revokers: 1, Packets: true,
+			Kinds: slices.Concat(nemesis.PacketKinds(), []nemesis.Kind{
+				nemesis.IsolateLeader, nemesis.MuteLeader, nemesis.DeafenOne, nemesis.SplitPair, nemesis.Shatter, nemesis.OneWayRing,
+				nemesis.Flap, nemesis.SlowNetwork, nemesis.StopDeaf, nemesis.KillLeader, nemesis.PauseLeader,
+			}),
 		},
 		{
 			Name: "hsm", Nodes: 3, Workers: 8, Load: 40 * time.Second, Longest: 4 * time.Second, Successes: 100, Module: "pkcs11",

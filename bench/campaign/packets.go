@@ -1,0 +1,117 @@
+package campaign
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"strconv"
+
+	"github.com/raftkms/raftkms/bench/nemesis"
+)
+
+// callers is the end of a network of packets from which all calls are made.
+const callers = "callers"
+
+// addresses are those that a node's configuration names.
+type addresses struct {
+	apiListen, api         string
+	clusterListen, cluster string
+	gossip                 string
+}
+
+// addresses of a node whose first port is this one.
+func (c *cluster) addresses(id string, port int) addresses {
+	if c.packets == nil {
+		return addresses{
+			apiListen: loopback(port), api: loopback(port),
+			clusterListen: loopback(port + clusterPort), cluster: loopback(port + relayPort),
+			gossip: loopback(port + gossipPort),
+		}
+	}
+	at := func(port int) string { return netip.AddrPortFrom(c.packets.Address(id), uint16(port)).String() }
+	return addresses{
+		// kmsd dev asks the node on the loopback address.
+		apiListen: "0.0.0.0:" + strconv.Itoa(port), api: at(port),
+		clusterListen: at(port + clusterPort), cluster: at(port + clusterPort),
+		gossip: at(port + gossipPort),
+	}
+}
+
+// house makes a network of packets, in which all lives of the nodes are.
+func (c *cluster) house() error {
+	names := []string{callers}
+	for _, p := range c.processes {
+		names = append(names, p.ID())
+	}
+	var err error
+	if c.packets, err = nemesis.NewPackets(names...); err != nil {
+		return err
+	}
+	for _, p := range c.processes {
+		p.Settle(c.packets.Space(p.ID()))
+	}
+	return nil
+}
+
+// foundingSpace is where kmsd dev finds the addresses of all nodes; nil: here.
+// The caller closes it.
+func (c *cluster) foundingSpace() (*nemesis.Space, error) {
+	if c.packets == nil {
+		return nil, nil
+	}
+	var all []netip.Addr
+	for _, p := range c.processes {
+		all = append(all, c.packets.Address(p.ID()))
+	}
+	return nemesis.NewSpace(all...)
+}
+
+// move has the cluster's file name the addresses that callers reach nodes by.
+func (c *cluster) move(port int) {
+	if c.packets == nil {
+		return
+	}
+	c.file.Nodes = slices.Clone(c.file.Nodes)
+	for i := range c.file.Nodes {
+		n := &c.file.Nodes[i]
+		n.URL = "https://" + c.addresses(n.ID, port+portsPerNode*i).api
+	}
+}
+
+// links are what carries the messages of the nodes.
+func (c *cluster) links() nemesis.Links {
+	if c.packets != nil {
+		return c.packets
+	}
+	return c.network
+}
+
+// dialer is how callers connect; nil: as everybody does.
+func (c *cluster) dialer() func(ctx context.Context, network, address string) (net.Conn, error) {
+	if c.packets == nil {
+		return nil
+	}
+	return c.packets.Dialer(callers)
+}
+
+// lost is how many packets did not arrive.
+func (c *cluster) lost() int64 {
+	if c.packets == nil {
+		return 0
+	}
+	return c.packets.Lost()
+}
+
+// closeLinks ends what carries the messages.
+func (c *cluster) closeLinks() error {
+	c.network.Close()
+	if c.packets == nil {
+		return nil
+	}
+	if err := c.packets.Close(); err != nil {
+		return fmt.Errorf("taking the network of packets away: %w", err)
+	}
+	return nil
+}
