@@ -4,7 +4,6 @@ import (
 	"container/list"
 	"context"
 	"errors"
-	"slices"
 	"sync"
 	"time"
 )
@@ -27,10 +26,11 @@ const (
 //
 // One principal has at most half of the places, so that another one always finds
 // some. Calls that find none wait, those of one principal in the order in which
-// they came, and principals take turns: who asks for little waits for one turn,
-// however much others ask for. When too many wait the newest call of who has most
-// of them is refused; a call that has waited for a second is refused, too. It is
-// safe for concurrent use.
+// they came, and principals who have less than their half take turns: who asks
+// for little waits for one turn, however much others ask for. When too many wait
+// the newest call of who has most of them is refused; a call that has waited for
+// a second is refused, too. What a call costs under the lock does not depend on
+// how many wait. It is safe for concurrent use.
 type Lane struct {
 	most, share, queue int
 	wait               time.Duration
@@ -39,10 +39,14 @@ type Lane struct {
 	working int
 	waiting int
 	callers map[string]*Place
-	idle    []*Place   // to be used again
-	turns   *list.List // of *Place: who has calls that wait, in the order of their turns
-	full    int64      // calls refused because too many waited
-	late    int64      // because they waited for too long
+	idle    []*Place  // to be used again
+	turns   list.List // of *Place: who has calls that wait and less than the share, in the order of their turns
+	crowds  crowds
+	full    int64 // calls refused because too many waited
+	late    int64 // because they waited for too long
+
+	// Invariant: whoever has a turn finds no place, so turns is empty while
+	// working is less than most.
 }
 
 // Place is what a principal has of a lane.
@@ -50,8 +54,17 @@ type Place struct {
 	lane    *Lane
 	who     string
 	working int
-	queue   []chan error  // of the calls that wait; each has room for one
-	turn    *list.Element // nil: nothing waits
+	queue   list.List     // of *waiter, in the order in which they came
+	turn    *list.Element // nil: it has none
+	crowd   int           // the calls that wait, as its lane's crowds have it
+	among   *list.Element // of that crowd; nil: nothing waits
+}
+
+// waiter is a call that waits.
+type waiter struct {
+	place   *Place
+	at      *list.Element // of the queue; nil: it is decided
+	decided chan error    // has room for one
 }
 
 // NewLane returns a lane on which that many calls (0: 1024) are worked on at once.
@@ -61,7 +74,7 @@ func NewLane(calls int) *Lane {
 	}
 	return &Lane{
 		most: calls, share: max(1, calls/2), queue: queueFactor * calls, wait: longestQueued,
-		callers: make(map[string]*Place), turns: list.New(),
+		callers: make(map[string]*Place),
 	}
 }
 
@@ -70,7 +83,7 @@ func NewLane(calls int) *Lane {
 func (l *Lane) Enter(ctx context.Context, who string) (*Place, error) {
 	l.mu.Lock()
 	p := l.place(who)
-	if p.turn == nil && p.working < l.share && l.working < l.most {
+	if l.working < l.most && p.working < l.share {
 		p.working++
 		l.working++
 		l.mu.Unlock()
@@ -78,30 +91,28 @@ func (l *Lane) Enter(ctx context.Context, who string) (*Place, error) {
 	}
 	if l.waiting >= l.queue && !l.dropFor(p) {
 		l.full++
-		l.forget(p)
+		l.settle(p)
 		l.mu.Unlock()
 		return nil, ErrBusy
 	}
-	decided := make(chan error, 1)
-	p.queue = append(p.queue, decided)
+	w := &waiter{place: p, decided: make(chan error, 1)}
+	w.at = p.queue.PushBack(w)
 	l.waiting++
-	if p.turn == nil {
-		p.turn = l.turns.PushBack(p)
-	}
+	l.settle(p)
 	l.mu.Unlock()
-	if err := l.await(ctx, p, decided); err != nil {
+	if err := l.await(ctx, w); err != nil {
 		return nil, err
 	}
 	return p, nil
 }
 
 // await waits for the turn of a call.
-func (l *Lane) await(ctx context.Context, p *Place, decided chan error) error {
+func (l *Lane) await(ctx context.Context, w *waiter) error {
 	timer := time.NewTimer(l.wait)
 	defer timer.Stop()
 	var err error
 	select {
-	case err := <-decided:
+	case err := <-w.decided:
 		return err
 	case <-timer.C:
 		err = ErrBusy
@@ -110,15 +121,13 @@ func (l *Lane) await(ctx context.Context, p *Place, decided chan error) error {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	at := slices.Index(p.queue, decided)
-	if at < 0 { // it was decided just now
-		return <-decided
+	if w.at == nil { // it was decided just now
+		return <-w.decided
 	}
 	if errors.Is(err, ErrBusy) {
 		l.late++
 	}
-	l.unqueue(p, at)
-	l.forget(p)
+	l.decide(w, err)
 	return err
 }
 
@@ -129,56 +138,56 @@ func (p *Place) Leave() {
 	defer l.mu.Unlock()
 	p.working--
 	l.working--
-	l.admit()
-	l.forget(p)
-}
-
-// admit lets in who waits, by turns, as far as there is room.
-func (l *Lane) admit() {
-	for range l.turns.Len() {
-		if l.working >= l.most {
-			return
-		}
-		p := l.turns.Front().Value.(*Place)
-		l.turns.MoveToBack(p.turn)
-		if p.working >= l.share {
-			continue
-		}
-		decided := p.queue[0]
-		l.unqueue(p, 0)
+	l.settle(p)
+	if next := l.turns.Front(); next != nil {
+		p := next.Value.(*Place)
 		p.working++
 		l.working++
-		decided <- nil
+		l.turns.MoveToBack(next)
+		l.decide(p.queue.Front().Value.(*waiter), nil)
 	}
 }
 
 // dropFor refuses the newest call of who has most of those that wait, so that
 // one of p may wait instead; false: nobody has more than p.
 func (l *Lane) dropFor(p *Place) bool {
-	most := p
-	for e := l.turns.Front(); e != nil; e = e.Next() {
-		if other := e.Value.(*Place); len(other.queue) > len(most.queue) {
-			most = other
-		}
-	}
-	if len(most.queue) <= len(p.queue)+1 {
+	most := l.crowds.largest()
+	if most.queue.Len() <= p.queue.Len()+1 {
 		return false
 	}
-	newest := len(most.queue) - 1
-	decided := most.queue[newest]
-	l.unqueue(most, newest)
 	l.full++
-	l.forget(most)
-	decided <- ErrBusy
+	l.decide(most.queue.Back().Value.(*waiter), ErrBusy)
 	return true
 }
 
-func (l *Lane) unqueue(p *Place, at int) {
-	p.queue = slices.Delete(p.queue, at, at+1)
+// decide ends the wait of a call.
+func (l *Lane) decide(w *waiter, err error) {
+	w.place.queue.Remove(w.at)
+	w.at = nil
 	l.waiting--
-	if len(p.queue) == 0 {
+	l.settle(w.place)
+	w.decided <- err
+}
+
+// settle puts a place where it belongs after it has changed. One that is nothing
+// any more is forgotten.
+func (l *Lane) settle(p *Place) {
+	waits := p.queue.Len() > 0
+	switch turn := waits && p.working < l.share; {
+	case turn && p.turn == nil:
+		p.turn = l.turns.PushBack(p)
+	case !turn && p.turn != nil:
 		l.turns.Remove(p.turn)
 		p.turn = nil
+	}
+	l.crowds.settle(p)
+	if waits || p.working > 0 {
+		return
+	}
+	delete(l.callers, p.who)
+	p.who = ""
+	if len(l.idle) < l.most {
+		l.idle = append(l.idle, p)
 	}
 }
 
@@ -195,17 +204,6 @@ func (l *Lane) place(who string) *Place {
 		l.callers[who] = p
 	}
 	return p
-}
-
-func (l *Lane) forget(p *Place) {
-	if p.working > 0 || p.turn != nil {
-		return
-	}
-	delete(l.callers, p.who)
-	p.who = ""
-	if len(l.idle) < l.most {
-		l.idle = append(l.idle, p)
-	}
 }
 
 // LaneCounts are what a lane does, and has refused.
