@@ -13,6 +13,7 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
 )
@@ -70,14 +71,18 @@ func (c *Client) callBy(ctx context.Context, h how, kind repeatable, request, re
 	defer cancel()
 
 	var last error
+	var apart *failedTry              // of a node whose clock is not the caller's
+	var except *node                  // it, which is not asked again
 	strangers := make(map[*node]bool) // whose certificates do not verify
 	for try := 0; ; try++ {
 		if try > 0 && !sleep(ctx, backoff(try)) {
 			return fmt.Errorf("%s: %w: %w", verb, ErrUnavailable, last)
 		}
-		nodes, n, err := c.choose(ctx)
+		nodes, n, err := c.choose(ctx, except)
 		if err != nil {
 			switch {
+			case apart != nil:
+				return fmt.Errorf("%s: %w", verb, apart.cause)
 			case errors.Is(err, errPatience) && last != nil:
 				// What a node said says more than that it is to be left alone.
 				return fmt.Errorf("%s: %w: %w", verb, ErrUnavailable, last)
@@ -112,6 +117,13 @@ func (c *Client) callBy(ctx context.Context, h how, kind repeatable, request, re
 		switch {
 		case failed.mayHaveArrived && kind == once:
 			return fmt.Errorf("%s: %w: %w", verb, ErrOutcomeUnknown, failed.cause)
+		case apart != nil: // two were asked
+			return fmt.Errorf("%s: %w", verb, apart.cause)
+		case failed.clocks && len(nodes) == 1:
+			return fmt.Errorf("%s: %w", verb, failed.cause)
+		case failed.clocks:
+			// The clock that is off may be the node's: one other is asked.
+			apart, except = failed, n
 		case ctx.Err() != nil && last != nil:
 			// What a node said before says more than that the time is up.
 			return fmt.Errorf("%s: %w: %w: %w", verb, ErrUnavailable, last, failed.cause)
@@ -128,7 +140,13 @@ type failedTry struct {
 	mayHaveArrived bool // the node may have done what was asked
 	// patience is how long the node asks not to be asked again; 0: it did not say.
 	patience time.Duration
+	// clocks: the node refused the call because the time that it was signed at is
+	// far from the node's own. Another node's clock may be right.
+	clocks bool
 }
+
+// farApart is how the refusal ends of a node whose clock is far from the caller's.
+const farApart = "is more than 15 minutes from the server's time"
 
 // Error returns the cause's text.
 func (f *failedTry) Error() string { return f.cause.Error() }
@@ -209,7 +227,10 @@ func (c *Client) send(ctx context.Context, n *node, h how, kind repeatable, body
 		return text, nil
 	}
 	refused := refusal(n.url, answer.Header, answer.StatusCode, text)
-	if answer.StatusCode == http.StatusServiceUnavailable {
+	switch {
+	case answer.StatusCode == http.StatusUnauthorized && strings.HasSuffix(refused.Message, farApart):
+		return nil, &failedTry{cause: refused, clocks: true}
+	case answer.StatusCode == http.StatusServiceUnavailable:
 		return nil, &failedTry{cause: refused, patience: retryAfter(answer.Header, time.Now())}
 	}
 	return nil, refused
@@ -220,14 +241,14 @@ var errPatience = errors.New("all nodes ask not to be asked again for longer tha
 
 // choose returns the nodes and the one of them to ask now. Where all ask not to
 // be asked again for a while, it waits for the first that may be, unless the
-// call ends before that.
-func (c *Client) choose(ctx context.Context) ([]*node, *node, error) {
+// call ends before that. except is not asked unless it is the only one.
+func (c *Client) choose(ctx context.Context, except *node) ([]*node, *node, error) {
 	for {
 		nodes, err := c.nodesOrLook(ctx)
 		if err != nil {
 			return nil, nil, err
 		}
-		n := c.pick(nodes, time.Now(), nil)
+		n := c.pick(nodes, time.Now(), except)
 		asked := n.patience(time.Now())
 		if asked == 0 {
 			return nodes, n, nil

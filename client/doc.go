@@ -23,7 +23,9 @@
 // or said that it cannot serve now (503): then nothing has happened. It is also
 // tried again when the connection broke after the request was sent and doing
 // it twice does no harm; where it could, the error wraps [ErrOutcomeUnknown].
-// Every other refusal is returned at once as an [*Error].
+// Every other refusal is returned at once as an [*Error], but for one: where a
+// node says that its clock is far from the caller's, one other node is asked,
+// since it may be the first one's that is wrong.
 //
 // A node that says after how long it may be asked again (Retry-After, up to a
 // minute) is not asked before that. Where all nodes say so the call waits for the

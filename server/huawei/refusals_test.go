@@ -298,8 +298,8 @@ func TestRefusedIdentities(t *testing.T) {
 	const fails = "Incorrect IAM authentication information: verify aksk signature fail"
 	f("wrong secret", w.askIn(fsmtest.ProjectID, fsmtest.AccessKeyID, secretKey+"x", now, "create-key", body), 401, "APIGW.0301", fails+`"`)
 	f("unknown key", w.askIn(fsmtest.ProjectID, "NOBODY", secretKey, now, "create-key", body), 401, "APIGW.0301", fails+`"`)
-	f("stale", w.askIn(fsmtest.ProjectID, fsmtest.AccessKeyID, secretKey, now.Add(-16*time.Minute), "create-key", body), 401, "APIGW.0301", "15 minutes")
-	f("future", w.askIn(fsmtest.ProjectID, fsmtest.AccessKeyID, secretKey, now.Add(16*time.Minute), "create-key", body), 401, "APIGW.0301", "15 minutes")
+	f("stale", w.askIn(fsmtest.ProjectID, fsmtest.AccessKeyID, secretKey, now.Add(-16*time.Minute), "create-key", body), 401, "APIGW.0301", "X-Sdk-Date is more than 15 minutes from the server's time\"")
+	f("future", w.askIn(fsmtest.ProjectID, fsmtest.AccessKeyID, secretKey, now.Add(16*time.Minute), "create-key", body), 401, "APIGW.0301", "X-Sdk-Date is more than 15 minutes from the server's time\"")
 	f("no signature", good(func(r *http.Request) { r.Header.Del("Authorization") }), 401, "APIGW.0301", "x-auth-token not found")
 	f("two signatures", good(func(r *http.Request) { r.Header.Add("Authorization", r.Header.Get("Authorization")) }), 401, "APIGW.0301", "malformed")
 	f("two dates", good(func(r *http.Request) { r.Header.Add("X-Sdk-Date", r.Header.Get("X-Sdk-Date")) }), 401, "APIGW.0301", "X-Sdk-Date")

@@ -54,10 +54,11 @@ const (
 	reasonMalformed    = "verify aksk signature fail, the Authorization header is malformed"
 	reasonAlgorithm    = "verify aksk signature fail, the signature algorithm is not supported"
 	reasonDate         = "verify aksk signature fail, X-Sdk-Date is missing or malformed"
-	reasonExpired      = "verify aksk signature fail, X-Sdk-Date is more than 15 minutes from the server's time"
-	reasonHeader       = "verify aksk signature fail, a signed header is missing or there more than once"
-	reasonPayload      = "verify aksk signature fail, X-Sdk-Content-Sha256 is not the hash of the body"
-	reasonURL          = "verify aksk signature fail, the URL is malformed"
+	// The Go client knows this one by its end, and asks another node.
+	reasonExpired = "verify aksk signature fail, X-Sdk-Date is more than 15 minutes from the server's time"
+	reasonHeader  = "verify aksk signature fail, a signed header is missing or there more than once"
+	reasonPayload = "verify aksk signature fail, X-Sdk-Content-Sha256 is not the hash of the body"
+	reasonURL     = "verify aksk signature fail, the URL is malformed"
 )
 
 // Settled says whether the state has no part in the refusal: the request is not
