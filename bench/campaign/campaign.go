@@ -60,6 +60,9 @@ type Config struct {
 	Scenario Scenario
 	Seed     uint64
 	Kmsd     string // the program
+	// Other is another build of it, for scenarios in which nodes change between
+	// the two.
+	Other string
 	// Device makes, in a directory, a PKCS #11 library that forwards to another
 	// one and misbehaves when it is told to.
 	Device func(dir, library string) (path string, device nemesis.Device, err error)
@@ -89,7 +92,7 @@ func Run(ctx context.Context, cfg Config) (report *Report, err error) {
 	h := r.recorder.History()
 	report = &Report{
 		Scenario: cfg.Scenario, Seed: cfg.Seed, Elapsed: r.recorder.Now(),
-		Unknown: c.network.Unknown() - r.strangers, Lost: c.lost(), Problems: r.problems,
+		Unknown: c.network.Unknown() - r.strangers, Lost: c.lost(), Led: c.leaders.programs(), Problems: r.problems,
 	}
 	report.fill(h)
 	for _, crash := range c.crashes() {
@@ -242,6 +245,9 @@ func (r *run) breakThings(ctx context.Context) error {
 		Devices:  r.cluster.devices,
 		Rooms:    r.cluster.rooms, Refuses: r.cluster.refuses,
 		Leader: r.cluster.leader, Recovered: r.cluster.ready, Say: r.cfg.Say,
+	}
+	if r.cfg.Other != "" {
+		n.Programs = []string{r.cfg.Kmsd, r.cfg.Other}
 	}
 	if r.cluster.packets != nil {
 		n.Callers = callers

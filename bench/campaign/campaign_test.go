@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"testing"
 	"time"
@@ -50,6 +51,9 @@ func TestMain(m *testing.M) {
 //	RAFTKMS_SEED      of the first campaign; drawn where there is none
 //	RAFTKMS_SCENARIO  a name in campaign.Scenarios; where there is none short, and
 //	                  for torture those of campaign.Torture in turn
+//	RAFTKMS_OTHER     another kmsd, which nodes change to and from where the
+//	                  scenario says so; where there is none, a build that differs
+//	                  in the feature level that it knows
 func TestMixedFaults(t *testing.T) {
 	seed, budget, names := rand.Uint64N(1_000_000), time.Duration(0), []string{"short"}
 	var err error
@@ -95,6 +99,23 @@ func faulty(dir, library string) (string, nemesis.Device, error) {
 	return d.Path, d, nil
 }
 
+// other is the program that nodes change to and from, where the scenario has that.
+func other(t *testing.T, s campaign.Scenario) string {
+	t.Helper()
+	if !slices.ContainsFunc(s.Kinds, func(k nemesis.Kind) bool { return slices.Contains(nemesis.ProgramKinds(), k) }) {
+		return ""
+	}
+	if named := os.Getenv("RAFTKMS_OTHER"); named != "" {
+		return named
+	}
+	next := filepath.Join(t.TempDir(), "kmsd-next")
+	build := exec.Command("go", "build", "-ldflags", "-X main.featureLevel=2 -X main.version=next", "-o", next, "../../cmd/kmsd")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("building the other kmsd: %v\n%s", err, out)
+	}
+	return next
+}
+
 // run runs one campaign. Its directory stays where it failed.
 func run(t *testing.T, s campaign.Scenario, seed uint64) {
 	t.Helper()
@@ -104,7 +125,7 @@ func run(t *testing.T, s campaign.Scenario, seed uint64) {
 	}
 	t.Logf("%s campaign with RAFTKMS_SEED=%d in %s", s.Name, seed, dir)
 	report, err := campaign.Run(context.Background(), campaign.Config{
-		Scenario: s, Seed: seed, Kmsd: kmsd, Dir: dir,
+		Scenario: s, Seed: seed, Kmsd: kmsd, Other: other(t, s), Dir: dir,
 		Say: t.Logf, Device: faulty,
 	})
 	if report != nil {

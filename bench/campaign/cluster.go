@@ -52,6 +52,7 @@ type cluster struct {
 	rooms     map[string]nemesis.Rooms
 	volumes   []*nemesis.Volume
 	fresh     []atomic.Int64 // how often each node has begun anew
+	leaders   leaders
 }
 
 // found makes a cluster in dir with kmsd dev, and starts its nodes again as

@@ -142,6 +142,9 @@ func (c *cluster) recordStatus(ctx context.Context, rec *history.Recorder, i int
 	if err != nil || pid == 0 || p.PID() != pid || s.ClusterID == "" || c.fresh[i].Load() != fresh {
 		return 0, false // nobody, or two of them
 	}
+	if s.Leader == p.ID() {
+		c.leaders.add(p.Program())
+	}
 	rec.Status(history.Status{
 		Node: p.ID(), PID: pid, Fresh: int(fresh), Leader: s.Leader, Begin: begin, End: rec.Now(),
 		Term: s.Term, Commit: s.Commit, Applied: s.Applied, StateHash: s.StateHash,

@@ -36,6 +36,7 @@ type Report struct {
 	Compared   int   // indexes at which states of several nodes were compared
 	Traced     int   // answers whose traces were looked for
 	Installs   int   // snapshots that nodes got from others
+	Led        int   // programs that have led
 	Lost       int64 // packets, where the scenario has some
 	Unknown    int64 // connections between nodes that could not be cut, since nobody knew whose they were
 
@@ -98,6 +99,10 @@ func (r *Report) tooLittle() error {
 	behind := slices.Contains(r.Scenario.Kinds, nemesis.LeaveBehind) || slices.Contains(r.Scenario.Kinds, nemesis.ReplaceOne)
 	if behind && r.Installs == 0 {
 		return fmt.Errorf("%w: no node took a snapshot from another", ErrTooLittle)
+	}
+	mixed := slices.ContainsFunc(r.Scenario.Kinds, func(k nemesis.Kind) bool { return slices.Contains(nemesis.ProgramKinds(), k) })
+	if mixed && r.Led < 2 {
+		return fmt.Errorf("%w: one program has led all the time", ErrTooLittle)
 	}
 	if r.Scenario.Packets && r.Lost == 0 {
 		return fmt.Errorf("%w: no packet was lost", ErrTooLittle)

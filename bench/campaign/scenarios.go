@@ -10,7 +10,7 @@ import (
 // Torture returns the names of the scenarios that torture goes through, again
 // and again; together they have every kind of fault that is possible here.
 func Torture() []string {
-	names := []string{"long", "links", "operator", "hsm"}
+	names := []string{"long", "links", "operator", "versions", "hsm"}
 	if nemesis.DiskTrouble() == nil {
 		names = append(names, "disk")
 	}
@@ -52,6 +52,12 @@ func Scenarios() map[string]Scenario {
 		{
 			Name: "operator", Nodes: 3, Workers: 10, Load: 45 * time.Second, Longest: 4 * time.Second, Successes: 300,
 			Kinds: slices.Concat(nemesis.OperatorKinds(), []nemesis.Kind{nemesis.KillLeader, nemesis.SlowNetwork}),
+		},
+		{
+			Name: "versions", Nodes: 3, Workers: 10, Load: 45 * time.Second, Longest: 3 * time.Second, Successes: 300, Revokers: 1,
+			Kinds: slices.Concat(nemesis.ProgramKinds(), nemesis.ProgramKinds(), []nemesis.Kind{ // twice as often as the others
+				nemesis.KillLeader, nemesis.IsolateLeader, nemesis.TransferStorm, nemesis.LeaveBehind, nemesis.ReplaceOne,
+			}),
 		},
 		{
 			Name: "disk", Nodes: 3, Workers: 10, Load: 40 * time.Second, Longest: 4 * time.Second, Successes: 200,

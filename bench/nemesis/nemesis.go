@@ -23,6 +23,7 @@ type Nemesis struct {
 	Operator  Operator          // likewise
 	Devices   map[string]Device // of each node, by id; likewise
 	Rooms     map[string]Rooms  // likewise
+	Programs  []string          // that nodes are run as, in turn; likewise
 	Recorder  *history.Recorder
 	// Refuses is why a node says that it cannot serve; empty: it serves, or says
 	// nothing. It is asked while a disk is full.
@@ -107,7 +108,7 @@ func (n *Nemesis) victims(ctx context.Context, a Action) []*Process {
 	switch a.Kind {
 	case KillAll, StormAll, Shatter, OneWayRing, Swizzle, SlowNetwork, Lossy, PacketLoss, Overtaking, Narrow, TransferStorm, UnplugAll, FullAll:
 		return n.Processes
-	case KillLeader, StopLeader, PauseLeader, IsolateLeader, MuteLeader, DeafenLeader, StopDeaf, Flap, Alone, ClockLeader, ClockJumps:
+	case KillLeader, StopLeader, PauseLeader, IsolateLeader, MuteLeader, DeafenLeader, StopDeaf, Flap, Alone, OtherLeader, ClockLeader, ClockJumps:
 		leader := n.Leader(ctx)
 		if i := slices.IndexFunc(n.Processes, func(p *Process) bool { return p.ID() == leader }); i >= 0 {
 			return n.Processes[i : i+1]
@@ -149,6 +150,8 @@ func (n *Nemesis) inject(ctx context.Context, a Action, victims []*Process) (det
 		return "", n.disk(ctx, a, victims[0])
 	case slices.Contains(RoomKinds(), a.Kind):
 		return n.fill(ctx, a, victims)
+	case slices.Contains(ProgramKinds(), a.Kind):
+		detail, err = n.exchange(victims[0])
 	case slices.Contains(ClockKinds(), a.Kind):
 		return n.shift(ctx, a, victims[0])
 	default:
@@ -163,7 +166,7 @@ func (n *Nemesis) inject(ctx context.Context, a Action, victims []*Process) (det
 	if err == nil {
 		sleep(ctx, a.Length)
 	}
-	return "", err
+	return detail, err
 }
 
 // trouble does something to processes.

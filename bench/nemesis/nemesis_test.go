@@ -485,3 +485,31 @@ func TestADiskFails(t *testing.T) {
 		t.Errorf("after a disk that failed it is %d, %d before; crashes: %v", n.Processes[0].PID(), first, n.Processes[0].Crashes())
 	}
 }
+
+func TestANodeGoesOnAsAnotherProgram(t *testing.T) {
+	n := cluster(t)
+	ended, end := context.WithCancel(context.Background())
+	end() // one round
+	if err := n.Run(ended, nemesis.NewSchedule(1, time.Millisecond, nemesis.OtherProgram)); err == nil || !strings.Contains(err.Error(), "no other program") {
+		t.Errorf("a change of programs where there is one: %v", err)
+	}
+	link := filepath.Join(t.TempDir(), "other")
+	must(t, os.Symlink(os.Args[0], link))
+	n.Programs = []string{os.Args[0], link}
+	leader := n.Processes[1]
+	for _, want := range []string{link, os.Args[0]} {
+		pid := leader.PID()
+		must(t, n.Run(ended, nemesis.NewSchedule(1, time.Millisecond, nemesis.OtherLeader)))
+		command, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", leader.PID()))
+		if must(t, err); leader.PID() == pid || !strings.HasPrefix(string(command), want+"\x00child\x00wait") {
+			t.Errorf("it goes on as %q (pid %d, %d before), want %s", command, leader.PID(), pid, want)
+		}
+		faults := n.Recorder.History().Faults
+		if last := faults[len(faults)-1]; last.Detail != "to "+want || last.Nodes[0] != "n2" {
+			t.Errorf("recorded as %+v", last)
+		}
+	}
+	if got := leader.Crashes(); len(got) != 0 {
+		t.Errorf("crashes: %v", got)
+	}
+}
