@@ -115,13 +115,17 @@ func found(ctx context.Context, cfg Config) (*cluster, error) {
 }
 
 // settings of a node as kmsd dev would write them, but for the address under
-// which the other nodes reach it, and that it traces each refusal by itself. kmsd dev keeps a configuration that is there.
+// which the other nodes reach it. kmsd dev keeps a configuration that is there.
 const settings = `node: {id: %[1]s, data_dir: %[2]s/data, admin_socket: %[2]s/admin.sock}
 api: {listen: "%[3]s", advertise: "https://%[4]s"}
 cluster: {listen: "%[5]s", advertise: "%[6]s", join_token_file: %[2]s/join-token}
 gossip: {listen: "%[7]s", advertise: "%[7]s"}
 module: {kind: soft}
-keys: {deletion_minimum: 1s, erasure_pause: 1s}
+` + moreSettings
+
+// moreSettings are those that kmsd dev leaves alone: the clusters of campaigns
+// erase at once, and trace each refusal by itself.
+const moreSettings = `keys: {deletion_minimum: 1s, erasure_pause: 1s}
 limits: {failures: 1000000}
 `
 
@@ -152,7 +156,7 @@ func (c *cluster) layOut(id, module string, port int) error {
 const softModule = "soft"
 
 // misfit gives a node that kmsd dev has laid out an HSM that misbehaves, has it
-// advertise the relay to it, and erase as soon as the others do.
+// advertise the relay to it, and has [moreSettings] count.
 func (c *cluster) misfit(id string, port int, device func(dir, library string) (string, nemesis.Device, error)) error {
 	dir := filepath.Join(c.dir, id)
 	path := filepath.Join(dir, "kmsd.yaml")
@@ -176,7 +180,7 @@ func (c *cluster) misfit(id string, port int, device func(dir, library string) (
 	changed := strings.NewReplacer(
 		"library: "+library, "library: "+faulty,
 		"advertise: "+loopback(port+clusterPort), "advertise: "+loopback(port+relayPort),
-	).Replace(string(text))
+	).Replace(string(text)) + moreSettings
 	if err := os.WriteFile(path, []byte(changed), 0o600); err != nil {
 		return fmt.Errorf("writing the configuration of %s: %w", id, err)
 	}

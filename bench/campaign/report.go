@@ -96,7 +96,9 @@ func (r *Report) fill(h *history.History) {
 
 // tooLittle returns an error when nothing follows from nothing being found.
 func (r *Report) tooLittle() error {
-	behind := slices.Contains(r.Scenario.Kinds, nemesis.LeaveBehind) || slices.Contains(r.Scenario.Kinds, nemesis.ReplaceOne)
+	behind := slices.ContainsFunc(r.Scenario.Kinds, func(k nemesis.Kind) bool {
+		return k == nemesis.LeaveBehind || k == nemesis.ReplaceOne || k == nemesis.UnplugBehind
+	})
 	if behind && r.Installs == 0 {
 		return fmt.Errorf("%w: no node took a snapshot from another", ErrTooLittle)
 	}

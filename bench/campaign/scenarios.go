@@ -10,7 +10,7 @@ import (
 // Torture returns the names of the scenarios that torture goes through, again
 // and again; together they have every kind of fault that is possible here.
 func Torture() []string {
-	names := []string{"long", "links", "operator", "versions", "hsm"}
+	names := []string{"long", "links", "operator", "versions", "hsm", "hsm-moves"}
 	if nemesis.DiskTrouble() == nil {
 		names = append(names, "disk")
 	}
@@ -81,6 +81,12 @@ func Scenarios() map[string]Scenario {
 		{
 			Name: "hsm", Nodes: 3, Workers: 8, Load: 40 * time.Second, Longest: 4 * time.Second, Successes: 100, Module: "pkcs11",
 			Kinds: slices.Concat(nemesis.DeviceKinds(), []nemesis.Kind{nemesis.KillLeader}),
+		},
+		{
+			Name: "hsm-moves", Nodes: 3, Workers: 8, Load: 45 * time.Second, Longest: 4 * time.Second, Successes: 100, Module: "pkcs11",
+			Kinds: slices.Concat(nemesis.DeviceOperatorKinds(), nemesis.DeviceOperatorKinds(), []nemesis.Kind{ // twice as often as the others
+				nemesis.UnplugOne, nemesis.SlowDevice, nemesis.LoseSessions, nemesis.LeaveBehind, nemesis.TransferStorm, nemesis.KillLeader, nemesis.PauseLeader,
+			}),
 		},
 		{
 			Name: "deaf", Nodes: 3, Workers: 12, Load: 40 * time.Second, Longest: time.Second, Successes: 500,

@@ -144,6 +144,11 @@ func (n *Nemesis) inject(ctx context.Context, a Action, victims []*Process) (det
 			return "", errors.New("there is nobody to operate the cluster")
 		}
 		return n.operate(ctx, a, victims)
+	case slices.Contains(DeviceOperatorKinds(), a.Kind):
+		if n.Operator == nil {
+			return "", errors.New("there is nobody to operate the cluster")
+		}
+		return n.operateWithout(ctx, a, victims[0])
 	case slices.Contains(DeviceKinds(), a.Kind):
 		err = n.misbehave(a, victims)
 	case slices.Contains(DiskKinds(), a.Kind):
