@@ -133,6 +133,7 @@ func (n *Node) lead() {
 // applied here. A leader that cannot do that hands leadership on, for it would
 // sit there unable to lead.
 func (n *Node) gain(term uint64) error {
+	elected := n.cfg.Clock() // or a little later
 	ctx, cancel := context.WithTimeout(n.ctx, takeOver)
 	defer cancel()
 	if _, err := n.replicate(ctx, nil); err != nil {
@@ -141,7 +142,7 @@ func (n *Node) gain(term uint64) error {
 		}
 		return fmt.Errorf("applying what was committed before: %w", err)
 	}
-	n.lend(term)
+	n.lend(term, elected)
 	n.readyTerm.Store(term)
 	n.view.signal()
 	n.log.Info("leading", "term", term)

@@ -51,7 +51,7 @@ import (
 //     configuration that was committed by then, which this lessor has applied
 //     (readindex.go); and nobody leaves a configuration before his leases have run
 //     out (4 below). So every member counts as a holder from index zero, for one
-//     such Length from the beginning, unless it reports to this term: then whatever
+//     such Length from the election, unless it reports to this term: then whatever
 //     incarnation held an earlier lease is the one that reports or is dead.
 //  4. Granted to a node that has left: the lessor first grants it nothing more
 //     (bar), waits until all its records have run out, and only then proposes the
@@ -118,11 +118,11 @@ type lessor struct {
 
 // newLessor begins a term. members are those of the newest applied
 // configuration, longest is the longest Length that may be in force, released
-// what this node knows.
-func newLessor(term uint64, members []string, terms Terms, longest time.Duration, released uint64, now moment) *lessor {
+// what this node knows, elected when it was elected or later.
+func newLessor(term uint64, members []string, terms Terms, longest time.Duration, released uint64, elected moment) *lessor {
 	l := &lessor{term: term, terms: terms, holders: make(map[holder]*tenure), barred: make(map[string]bool), released: released}
 	for _, node := range members {
-		l.holders[holder{node: node}] = &tenure{records: []*record{{until: now + longest}}}
+		l.holders[holder{node: node}] = &tenure{records: []*record{{until: elected + longest}}}
 	}
 	return l
 }

@@ -245,8 +245,9 @@ func (n *Node) isMember(node string) bool {
 }
 
 // lend begins this node's term as a lessor. Everything that was committed before
-// is applied, and nobody has been granted anything in this term.
-func (n *Node) lend(term uint64) {
+// is applied, and nobody has been granted anything in this term. What others
+// granted was sent for before this node was elected.
+func (n *Node) lend(term uint64, elected moment) {
 	var members []string
 	if committed := n.committed.Load(); committed != nil {
 		for _, server := range *committed {
@@ -254,7 +255,7 @@ func (n *Node) lend(term uint64) {
 		}
 	}
 	terms, longest := n.cfg.leaseTerms()
-	n.lender.Store(&lender{lessor: *newLessor(term, members, terms, longest, n.released.load(), n.cfg.Clock())})
+	n.lender.Store(&lender{lessor: *newLessor(term, members, terms, longest, n.released.load(), elected)})
 }
 
 // vacate waits until a node that is to be removed holds no lease any more, and
