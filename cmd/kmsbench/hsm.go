@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -57,6 +56,7 @@ func newHSM() *cobra.Command {
 // hsmBench is a node over a device whose latency can be changed.
 type hsmBench struct {
 	file     *devfile.File
+	pids     []int // of the node
 	ca       *x509.CertPool
 	device   *faultylib.Device
 	metrics  *scraper
@@ -91,6 +91,9 @@ func benchHSM(ctx context.Context, out io.Writer, e effort, o clusterOptions, ro
 	b := &hsmBench{device: device, progress: terminal(), effort: e}
 	if b.file, err = devfile.Read(cluster.path); err != nil {
 		return err
+	}
+	for _, node := range b.file.Nodes {
+		b.pids = append(b.pids, node.PID)
 	}
 	if b.ca, err = client.ReadCA(b.file.CAFile); err != nil {
 		return err
@@ -135,6 +138,7 @@ type measured struct {
 	delay   time.Duration
 
 	rates         []float64
+	costs         []float64 // µs of the node's CPU time for a data key
 	calls, served float64 // of the device, and the derivations in them
 	keysMade      uint64
 }
@@ -162,16 +166,17 @@ func (b *hsmBench) run(ctx context.Context, out io.Writer, rounds int, hardware,
 			}
 		}
 		for _, m := range group {
-			fmt.Fprintf(out, "%-26s %4d connections %9.0f data keys/s", m.name, m.workers, m.rate())
+			fmt.Fprintf(out, "%-26s %4d connections %9.0f data keys/s %6.1f µs of CPU each", m.name, m.workers, median(m.rates), median(m.costs))
 			if m.calls > 0 {
 				fmt.Fprintf(out, "   %6.3f calls of the device each (%.1f in one)", m.calls/float64(m.keysMade), m.served/m.calls)
 			}
 			fmt.Fprintln(out)
 		}
 	}
-	fmt.Fprintf(out, "\nHSM level / SOFTWARE level, %d connections: %.3f\n", few, level[0].rate()/level[1].rate())
-	fmt.Fprintf(out, "1 ms in every call of the device / none, one key, %d connections: %.3f\n", manyWorkers, slow[1].rate()/slow[0].rate())
-	fmt.Fprintf(out, "1 ms in every call of the device / none, %d keys in turn, %d connections: %.3f\n", len(others), manyWorkers, turn[1].rate()/turn[0].rate())
+	fmt.Fprintln(out)
+	compared(out, fmt.Sprintf("HSM level / SOFTWARE level, %d connections", few), level[0], level[1])
+	compared(out, fmt.Sprintf("1 ms in every call of the device / none, one key, %d connections", manyWorkers), slow[1], slow[0])
+	compared(out, fmt.Sprintf("1 ms in every call of the device / none, %d keys in turn, %d connections", len(others), manyWorkers), turn[1], turn[0])
 	calls, err := driveOneSession(ctx)
 	if err != nil {
 		return err
@@ -180,10 +185,12 @@ func (b *hsmBench) run(ctx context.Context, out io.Writer, rounds int, hardware,
 	return nil
 }
 
-// rate is the median of the rounds.
-func (m *measured) rate() float64 {
-	sorted := slices.Sorted(slices.Values(m.rates))
-	return sorted[len(sorted)/2]
+// compared prints what is left of the throughput, round by round. On a machine
+// that does other work as well the CPU time says more.
+func compared(out io.Writer, name string, a, b *measured) {
+	rates, costs := over(a.rates, b.rates), over(a.costs, b.costs)
+	fmt.Fprintf(out, "%s: %.3f (%.3f to %.3f) of the throughput, %.3f (%.3f to %.3f) times the CPU time\n",
+		name, rates.median, rates.low, rates.high, costs.median, costs.low, costs.high)
 }
 
 func (b *hsmBench) round(ctx context.Context, m *measured) error {
@@ -213,7 +220,15 @@ func (b *hsmBench) round(ctx context.Context, m *measured) error {
 	if err != nil {
 		return err
 	}
+	before, err := cpuTime(b.pids)
+	if err != nil {
+		return err
+	}
 	report, err := measure(ctx, b.progress, m.name, effort{workers: m.workers, duration: b.effort.duration}, poster)
+	if err != nil {
+		return err
+	}
+	after, err := cpuTime(b.pids)
 	if err != nil {
 		return err
 	}
@@ -222,6 +237,7 @@ func (b *hsmBench) round(ctx context.Context, m *measured) error {
 		return err
 	}
 	m.rates = append(m.rates, report.Rate())
+	m.costs = append(m.costs, float64(after-before)/float64(time.Microsecond)/float64(report.Calls))
 	m.calls += calls - callsBefore
 	m.served += served - servedBefore
 	m.keysMade += report.Calls
