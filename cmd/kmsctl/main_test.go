@@ -23,6 +23,7 @@ import (
 
 	"github.com/raftkms/raftkms/client"
 	"github.com/raftkms/raftkms/client/devfile"
+	"github.com/raftkms/raftkms/hsm/pkcs11"
 	"github.com/raftkms/raftkms/server/iam"
 	"github.com/raftkms/raftkms/server/wire"
 )
@@ -45,7 +46,7 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"node": writeNode, "await": await, "setenv": setenv, "credentials": useCredentials, "status": wantStatus,
+			"node": writeNode, "hsms": useHSMs, "await": await, "setenv": setenv, "credentials": useCredentials, "status": wantStatus,
 			"secret": writeSecret, "alter": alter, "shorten": shorten, "moduleof": moduleOf, "passcode": writePasscode, "request": checkRequest,
 		},
 		RequireExplicitExec: true,
@@ -64,6 +65,35 @@ func writeNode(ts *testscript.TestScript, _ bool, args []string) {
 		args[0], ts.MkAbs(args[0]), port, port+1, port+2)
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]+".yaml"), []byte(text), 0o600))
 	ts.Setenv("URL_"+args[0], fmt.Sprintf("https://127.0.0.1:%d", port))
+}
+
+// useHSMs (hsms ID LABEL [LABEL]) gives the node tokens of SoftHSM, with a
+// library of its own for the second, so that it is another device. Their user
+// PIN and the officer's are in the files pin and officer-pin.
+func useHSMs(ts *testscript.TestScript, _ bool, args []string) {
+	const officerPIN, userPIN = "officer-1234", "user-5678"
+	library, err := pkcs11.FindSoftHSM()
+	ts.Check(err)
+	dir := ts.MkAbs("hsm-" + args[0])
+	ts.Check(os.MkdirAll(dir, 0o700))
+	var environment map[string]string
+	for _, label := range args[1:] {
+		environment, err = pkcs11.CreateSoftHSMToken(dir, label, []byte(officerPIN), []byte(userPIN))
+		ts.Check(err)
+	}
+	ts.Check(os.WriteFile(ts.MkAbs("pin"), []byte(userPIN), 0o600))
+	ts.Check(os.WriteFile(ts.MkAbs("officer-pin"), []byte(officerPIN), 0o600))
+	module := fmt.Sprintf("module:\n  kind: pkcs11\n  pkcs11: {library: %q, token_label: %q, pin_file: %q, environment: {SOFTHSM2_CONF: %q}}\n",
+		library, args[1], ts.MkAbs("pin"), environment["SOFTHSM2_CONF"])
+	if len(args) > 2 {
+		text, err := os.ReadFile(library)
+		ts.Check(err)
+		second := filepath.Join(dir, "second.so")
+		ts.Check(os.WriteFile(second, text, 0o700))
+		module += fmt.Sprintf("  second: {library: %q, token_label: %q}\n", second, args[2])
+	}
+	config := ts.ReadFile(args[0] + ".yaml")
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]+".yaml"), []byte(config+module), 0o600))
 }
 
 func free(port int) bool {
