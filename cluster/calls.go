@@ -152,11 +152,11 @@ func (n *Node) keepGossip() {
 
 // noteAddresses writes down where gossip sees the members.
 func (n *Node) noteAddresses() {
-	members := make(map[string]bool)
+	members := map[string]bool{n.cfg.NodeID: true}
 	for _, server := range n.servers() {
 		members[string(server.ID)] = true
 	}
-	seen := make(map[string]string)
+	seen := map[string]string{n.cfg.NodeID: n.advertise} // for checkAlone
 	for _, peer := range n.gossip.Peers() {
 		seen[peer.NodeID] = peer.ClusterAddress
 	}

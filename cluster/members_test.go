@@ -67,6 +67,30 @@ func TestDeadVoter(t *testing.T) {
 	c.WaitVoters(4)
 }
 
+// TestNoMajorityLeft: with one of three away, no other can be taken out, and the
+// one that is away can; all goes on meanwhile.
+func TestNoMajorityLeft(t *testing.T) {
+	t.Parallel()
+	c := clustertest.Start(t, clustertest.Options{})
+	away := c.Follower()
+	c.Stop(away)
+	for _, m := range c.Members {
+		if m == away {
+			continue
+		}
+		c.Eventually("the removal of "+m.ID+" to be refused", func() bool {
+			err := c.Leader().MajorityWithout(m.ID)
+			return errors.Is(err, cluster.ErrNotDone) && strings.Contains(err.Error(), "only 1 of 2 voters would answer, which is no majority: bring others back first")
+		})
+	}
+	if err := c.Leader().MajorityWithout(away.ID); err != nil {
+		t.Errorf("without the one that is away: %v", err)
+	}
+	if _, err := c.Leader().Propose(patience(t), []byte("on=and on")); err != nil {
+		t.Errorf("a write: %v", err)
+	}
+}
+
 // TestRemove: a removed node is told and stops; the others go on.
 func TestRemove(t *testing.T) {
 	t.Parallel()

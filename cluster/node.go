@@ -122,6 +122,9 @@ func Open(ctx context.Context, cfg Config, sm StateMachine) (_ *Node, err error)
 			n.abandon()
 		}
 	}()
+	if err := n.openFiles(ctx); err != nil {
+		return nil, err
+	}
 	if err := n.openPort(); err != nil {
 		return nil, err
 	}
@@ -167,12 +170,9 @@ func (n *Node) openPort() (err error) {
 	return nil
 }
 
-func (n *Node) openRaft() (err error) {
-	if n.cfg.Metrics != nil {
-		if err := n.cfg.Metrics.install(); err != nil {
-			return err
-		}
-	}
+// openFiles takes the data directory for this process, and looks whether a copy
+// of it is in use elsewhere, before the port that others reach it at is open.
+func (n *Node) openFiles(ctx context.Context) (err error) {
 	n.stores, err = storage.Open(storage.Config{
 		Dir:       n.cfg.raftDir(),
 		ClusterID: n.cfg.ClusterID,
@@ -189,6 +189,15 @@ func (n *Node) openRaft() (err error) {
 		n.log.Warn("this node may not find the others if all have moved", "err", err)
 	}
 	n.addresses.Store(book)
+	return n.checkAlone(ctx, book)
+}
+
+func (n *Node) openRaft() (err error) {
+	if n.cfg.Metrics != nil {
+		if err := n.cfg.Metrics.install(); err != nil {
+			return err
+		}
+	}
 	n.trans = transport.NewReplication(n.port, n.cfg.NodeID, n.cfg.Timing.Request, n.leadsIn, newRaftLogger(n.log, "transport"))
 	notify := make(chan bool, 16)
 	if n.raft, err = startRaft(n.cfg.raftConfig(notify), n.fsm, n.stores, n.trans); err != nil {

@@ -160,6 +160,45 @@ func TestAddressesChange(t *testing.T) {
 	})
 }
 
+// TestACopyIsRefused: while a node runs, a copy of its data directory does not
+// start anywhere else; when the node is gone, the copy is a node that has moved.
+func TestACopyIsRefused(t *testing.T) {
+	t.Parallel()
+	c := clustertest.Start(t, clustertest.Options{Nodes: 1})
+	m := c.Members[0]
+	c.Eventually("the node to write down where it is", func() bool {
+		text, _ := os.ReadFile(filepath.Join(m.DataDir, "raft", "addresses.json"))
+		return strings.Contains(string(text), m.Address)
+	})
+	c.Stop(m)
+	dir := filepath.Join(t.TempDir(), "copy")
+	if err := os.CopyFS(dir, os.DirFS(m.DataDir)); err != nil {
+		t.Fatal(err)
+	}
+	start := func() error {
+		n, err := cluster.Open(patience(t), cluster.Config{
+			NodeID: m.ID, ClusterID: c.CA.ClusterID, DataDir: dir, Identity: c.CA.Identity(t, m.ID), ListenAddress: "127.0.0.1:0",
+			Gossip: membership.Config{ListenAddress: "127.0.0.1:0", Key: make([]byte, membership.KeySize)},
+			Timing: clustertest.Timing(), Fatal: func(error) {}, Logger: slog.New(slog.DiscardHandler),
+		}, clustertest.NewMachine())
+		if err != nil {
+			return err
+		}
+		return n.Close(patience(t))
+	}
+	c.Restart(m)
+	if err := start(); err == nil || !strings.Contains(err.Error(), "node node-1 runs at "+m.Address+" already") {
+		t.Errorf("a copy beside its node: %v", err)
+	}
+	if _, err := m.Propose(patience(t), []byte("still=here")); err != nil {
+		t.Errorf("the node does not go on: %v", err)
+	}
+	c.Stop(m)
+	if err := start(); err != nil {
+		t.Errorf("a node that was moved: %v", err)
+	}
+}
+
 // TestRefusedToOpen: each mistake is one clear sentence.
 func TestRefusedToOpen(t *testing.T) {
 	t.Parallel()
@@ -203,12 +242,12 @@ func TestRefusedToOpen(t *testing.T) {
 	busy := taken.Addr().String()
 
 	f(func(cfg *cluster.Config) {}, "in use by another process")
-	f(func(cfg *cluster.Config) { cfg.ListenAddress = busy }, "cluster port "+busy+" is in use")
+	f(func(cfg *cluster.Config) { cfg.DataDir = t.TempDir(); cfg.ListenAddress = busy }, "cluster port "+busy+" is in use")
 	f(func(cfg *cluster.Config) { cfg.DataDir = t.TempDir(); cfg.Gossip.ListenAddress = busy }, "gossip port "+busy+" is in use")
 	f(func(cfg *cluster.Config) { *cfg = base(theirs, "a") }, "belongs to cluster ours, not to theirs")
 	f(func(cfg *cluster.Config) { *cfg = base(ours, "b") }, "belongs to node a, not to b")
 	f(func(cfg *cluster.Config) { cfg.NodeID = "b" }, "certificate is that of node a")
 	f(func(cfg *cluster.Config) { cfg.NodeID = "A!" }, "not a valid name")
-	f(func(cfg *cluster.Config) { cfg.ListenAddress = "0.0.0.0:0" }, "cannot be reached from other nodes")
+	f(func(cfg *cluster.Config) { cfg.DataDir = t.TempDir(); cfg.ListenAddress = "0.0.0.0:0" }, "cannot be reached from other nodes")
 	f(func(cfg *cluster.Config) { cfg.DataDir = t.TempDir(); cfg.Gossip.Key = make([]byte, 16) }, "16 bytes instead of 32")
 }

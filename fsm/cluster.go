@@ -133,7 +133,7 @@ func admitNode(c *call, b command.AdmitNode) (any, *Refusal) {
 	}
 	for _, other := range c.Nodes() {
 		if (other.ID == b.Node.ID) != bytes.Equal(other.TLSKey, b.Node.TLSKey) {
-			return nil, refuse(CodeAlreadyExists, "the node id or the TLS key is another node's")
+			return nil, refuse(CodeAlreadyExists, "the node id or the TLS key is another node's: give this one another id and an empty data directory, or take that one out first (`kmsctl cluster remove`)")
 		}
 	}
 
@@ -157,11 +157,11 @@ func checkToken(c *call, b command.AdmitNode) (*state.JoinToken, *Refusal) {
 	token, known := c.JoinToken(b.TokenID)
 	switch {
 	case !known:
-		return nil, refuse(CodeTokenUnknown, "there is no such join token")
+		return nil, refuse(CodeTokenUnknown, "there is no such join token: `kmsctl cluster join-token` makes one on a member")
 	case token.UsedBy != "" && (token.UsedBy != b.Node.ID || !bytes.Equal(token.UsedByKey, b.Node.TLSKey)):
-		return nil, refuse(CodeTokenUsed, "the join token was used by another node")
+		return nil, refuse(CodeTokenUsed, "the join token was used by another node, and admits one: `kmsctl cluster join-token` makes another on a member")
 	case token.Expires <= c.Now():
-		return nil, refuse(CodeTokenExpired, "the join token has expired")
+		return nil, refuse(CodeTokenExpired, "the join token has expired: `kmsctl cluster join-token` makes another on a member")
 	default:
 		return token, nil
 	}

@@ -47,8 +47,8 @@ var ErrNoCluster = errors.New("the state holds no cluster")
 
 // Refound makes the state of a new generation of a cluster from a backup. newer
 // may be a later state of the same cluster, of which every deletion, of keys and
-// of imported material, every disable and every revocation is done again; nil when there is none. The result begins
-// after both.
+// of imported material, every disable and every revocation is done again; nil when there is none. An earlier one is
+// refused: what it does not know yet would count as taken away since. The result begins after both.
 func Refound(backup, newer *state.Root, with Foundation) (*state.Root, *Undone, error) {
 	old := backup.Cluster()
 	if old == nil {
@@ -56,6 +56,10 @@ func Refound(backup, newer *state.Root, with Foundation) (*state.Root, *Undone, 
 	}
 	if newer != nil && (newer.Cluster() == nil || newer.Cluster().ID != old.ID) {
 		return nil, nil, fmt.Errorf("the state to compare with is not of the cluster %s", old.ID)
+	}
+	if newer != nil && (newer.Cluster().Generation < old.Generation || newer.Applied() < backup.Applied()) {
+		return nil, nil, fmt.Errorf("the state to compare with (generation %d, index %d) is older than the backup (generation %d, index %d) and knows of nothing that happened since: name the directory of a node that went on longest",
+			newer.Cluster().Generation, newer.Applied(), old.Generation, backup.Applied())
 	}
 	if refusal := checkNode(with.Node); refusal != nil {
 		return nil, nil, refusal

@@ -3,6 +3,7 @@ package fsm_test
 import (
 	"bytes"
 	"errors"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -92,6 +93,22 @@ func TestRefound(t *testing.T) {
 		}
 	}
 	readsBack(t, root)
+
+	// Nothing older is compared with: the backup's own users and keys would count
+	// as taken away since.
+	older := func(generation uint32) *state.Root {
+		c := *backup.Cluster()
+		c.Generation = generation
+		txn := newer.Txn()
+		txn.PutCluster(&c)
+		return txn.Commit()
+	}
+	if _, _, err := fsm.Refound(newer, backup, with); err == nil || !strings.Contains(err.Error(), "is older than the backup") {
+		t.Errorf("compared with an older state: %v", err)
+	}
+	if _, _, err := fsm.Refound(older(2), newer, with); err == nil || !strings.Contains(err.Error(), "is older than the backup (generation 2") {
+		t.Errorf("compared with an older generation: %v", err)
+	}
 
 	if _, _, err := fsm.Refound(fsm.New().State(), nil, with); !errors.Is(err, fsm.ErrNoCluster) {
 		t.Errorf("an empty state: %v", err)

@@ -100,6 +100,9 @@ func (s *Server) readBackup(ctx context.Context, r io.Reader) (*state.Root, *wir
 	if err != nil {
 		return nil, nil, err
 	}
+	if c := s.machine.State().Cluster(); c != nil && c.ID != h.ClusterID {
+		return nil, nil, fmt.Errorf("this backup is of the cluster %.64q, and this node is of the cluster %s: check it at a node of that cluster, or at one without a cluster whose module holds its root keys", h.ClusterID, c.ID)
+	}
 	if s.member.Load() == nil {
 		id, err := uuid.Parse(h.ClusterID)
 		if err != nil {
@@ -113,7 +116,7 @@ func (s *Server) readBackup(ctx context.Context, r io.Reader) (*state.Root, *wir
 			return nil, nil, fmt.Errorf("this backup needs root generation %d, and this node's module holds %d", h.RootGeneration, generation)
 		}
 	}
-	root, err := backup.Read(ctx, r, h, front, s.cfg.Module)
+	root, err := backup.Read(ctx, r, h, front, s.cfg.Module, s.machine.Highest())
 	if err != nil {
 		return nil, nil, err
 	}
@@ -141,7 +144,7 @@ func (s *Server) answerRestore(ctx context.Context, w http.ResponseWriter, r *ht
 	}
 	var newer *state.Root
 	if dir := query.Get(wire.RestoreAgainst); dir != "" {
-		if newer, err = readState(filepath.Join(dir, raftDir)); err != nil {
+		if newer, err = readState(filepath.Join(dir, raftDir), s.machine.Highest()); err != nil {
 			return err
 		}
 	}
@@ -157,12 +160,13 @@ func (s *Server) answerRestore(ctx context.Context, w http.ResponseWriter, r *ht
 	return nil
 }
 
-// readState reads the newest state that the Raft directory of a stopped node holds.
-func readState(dir string) (*state.Root, error) {
+// readState reads the newest state that the Raft directory of a stopped node
+// holds, of a feature level up to highest.
+func readState(dir string, highest uint32) (*state.Root, error) {
 	if !filepath.IsAbs(dir) {
 		return nil, fmt.Errorf("the directory of an old node, %q, must be an absolute path", dir)
 	}
-	machine := fsm.New()
+	machine := fsm.NewAt(highest)
 	if err := cluster.Replay(dir, stateMachine{machine: machine}); err != nil {
 		return nil, fmt.Errorf("reading the state in %s: %w", dir, err)
 	}

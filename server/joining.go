@@ -76,7 +76,7 @@ func (s *Server) join(ctx context.Context, text string) error {
 		return err
 	}
 	defer clear(body)
-	reply, err := s.askToJoin(ctx, token, body)
+	reply, err := s.askToJoin(ctx, token, body, joinAttempts)
 	if err != nil {
 		return err
 	}
@@ -133,14 +133,14 @@ func (s *Server) joinBody(ctx context.Context, token membership.Token, key []byt
 	return body, nil
 }
 
-// askToJoin asks until somebody answers; a refusal is final.
-func (s *Server) askToJoin(ctx context.Context, token membership.Token, body []byte) (*joinReply, error) {
+// askToJoin asks until somebody answers, so many times; a refusal is final.
+func (s *Server) askToJoin(ctx context.Context, token membership.Token, body []byte, attempts int) (*joinReply, error) {
 	var last error
-	for attempt := range joinAttempts {
+	for attempt := range attempts {
 		if attempt > 0 {
 			select {
 			case <-ctx.Done():
-				return nil, ctx.Err()
+				return nil, fmt.Errorf("joining the cluster: stopped before a member answered: %w", last)
 			case <-time.After(joinPause):
 			}
 		}
@@ -157,7 +157,7 @@ func (s *Server) askToJoin(ctx context.Context, token membership.Token, body []b
 		last = err
 		s.cfg.Logger.Warn("joining the cluster; trying again", "error", err)
 	}
-	return nil, fmt.Errorf("joining the cluster: no member answered: %w", last)
+	return nil, fmt.Errorf("joining the cluster: no member answered at the cluster addresses in the token; see that this machine reaches one of them, or make a new token if they are others by now: %w", last)
 }
 
 func joinOnce(ctx context.Context, token membership.Token, body []byte) (*joinReply, error) {

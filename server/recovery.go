@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/raftkms/raftkms/fsm/state"
 	"github.com/raftkms/raftkms/server/kms"
 )
 
@@ -51,7 +52,7 @@ func FindRecovery(dataDir string) (*Recovery, error) {
 	if !found {
 		return nil, fmt.Errorf("%s belongs to no cluster: there is nothing to recover", dataDir)
 	}
-	root, err := readState(filepath.Join(dataDir, raftDir))
+	root, err := readState(filepath.Join(dataDir, raftDir), state.FeatureLevel)
 	if err != nil {
 		return nil, fmt.Errorf("looking for what this node has left: %w", err)
 	}
@@ -117,7 +118,7 @@ func (s *Server) finishRecovery(ctx context.Context) (recovering bool, err error
 	} else if found { // it is done, but for the mark
 		return false, os.Remove(mark)
 	}
-	root, err := readState(filepath.Join(s.cfg.DataDir, raftDir+aside))
+	root, err := readState(filepath.Join(s.cfg.DataDir, raftDir+aside), s.machine.Highest())
 	if err != nil {
 		return true, err
 	}

@@ -118,7 +118,7 @@ func Join(ctx context.Context, addresses []string, caPin [32]byte, body []byte) 
 	if len(body) > maxJoinBody {
 		return nil, fmt.Errorf("the request to join has %d bytes, more than %d", len(body), maxJoinBody)
 	}
-	var failures []error
+	var failed error // one line, however many addresses there are
 	for _, address := range addresses {
 		reply, err := joinAt(ctx, address, caPin, body)
 		var refusal *RemoteError
@@ -128,12 +128,15 @@ func Join(ctx context.Context, addresses []string, caPin [32]byte, body []byte) 
 		case errors.As(err, &refusal) && refusal.Code != CodeBusy:
 			return nil, refusal
 		}
-		failures = append(failures, fmt.Errorf("joining by way of %s: %w", address, err))
+		if err = fmt.Errorf("joining by way of %s: %w", address, err); failed != nil {
+			err = fmt.Errorf("%w; %w", failed, err)
+		}
+		failed = err
 	}
-	if len(failures) == 0 {
+	if failed == nil {
 		return nil, errors.New("joining: no address to ask")
 	}
-	return nil, errors.Join(failures...)
+	return nil, failed
 }
 
 func joinAt(ctx context.Context, address string, caPin [32]byte, body []byte) ([]byte, error) {
@@ -195,7 +198,7 @@ func checkPin(state tls.ConnectionState, caPin [32]byte) error {
 
 // ErrCAPin means that the server belongs to another cluster than the one whose
 // CA was pinned; asking it again changes nothing.
-var ErrCAPin = errors.New("the server is not of the cluster that the join token names: its CA has another fingerprint")
+var ErrCAPin = errors.New("the server is not of the cluster that the join token names: its CA has another fingerprint (make a new token on a member of the cluster that is meant)")
 
 // A frame is a length (4 bytes, big-endian) and that many bytes.
 

@@ -211,6 +211,17 @@ func (p *Port) dialAt(ctx context.Context, nodeID, address, protocol string) (*t
 	return conn, nil
 }
 
+// Answers returns nil when the node of that name, and no other, answers at an
+// address (host:port). It needs no port of the caller's own.
+func Answers(ctx context.Context, id *Identity, nodeID, address string) error {
+	dialer := tls.Dialer{Config: id.TLSConfigClient(nodeID, protocolRPC)}
+	conn, err := dialer.DialContext(ctx, "tcp", address)
+	if err != nil {
+		return fmt.Errorf("looking for node %s at %s: %w", nodeID, address, err)
+	}
+	return conn.Close()
+}
+
 // conn is a TCP connection that the port knows of while it is open: neither
 // Raft nor HTTP closes all of theirs in the end.
 type conn struct {

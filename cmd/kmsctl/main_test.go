@@ -8,6 +8,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io/fs"
 	"math/rand/v2"
 	"net"
 	"os"
@@ -47,7 +48,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"node": writeNode, "hsms": useHSMs, "await": await, "setenv": setenv, "credentials": useCredentials, "status": wantStatus,
-			"secret": writeSecret, "alter": alter, "shorten": shorten, "moduleof": moduleOf, "passcode": writePasscode, "request": checkRequest,
+			"secret": writeSecret, "alter": alter, "shorten": shorten, "flip": flip, "moduleof": moduleOf, "clone": clone, "passcode": writePasscode, "request": checkRequest,
 		},
 		RequireExplicitExec: true,
 	})
@@ -180,12 +181,26 @@ func alter(ts *testscript.TestScript, _ bool, args []string) {
 // moduleOf (moduleof OLD NEW) gives a new node the module of an old one.
 func moduleOf(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(os.MkdirAll(ts.MkAbs(args[1]), 0o700))
-	ts.Check(os.CopyFS(filepath.Join(ts.MkAbs(args[1]), "module"), os.DirFS(filepath.Join(ts.MkAbs(args[0]), "module"))))
-	files, err := filepath.Glob(filepath.Join(ts.MkAbs(args[1]), "module", "*"))
-	ts.Check(err)
-	for _, file := range files { // CopyFS opens them to others
-		ts.Check(os.Chmod(file, 0o600))
-	}
+	copyPrivate(ts, filepath.Join(ts.MkAbs(args[0]), "module"), filepath.Join(ts.MkAbs(args[1]), "module"))
+}
+
+// clone (clone OLD NEW) gives a new node all that a stopped one has.
+func clone(ts *testscript.TestScript, _ bool, args []string) {
+	copyPrivate(ts, ts.MkAbs(args[0]), ts.MkAbs(args[1]))
+}
+
+// copyPrivate copies a directory, readable by its owner alone.
+func copyPrivate(ts *testscript.TestScript, from, to string) {
+	ts.Check(os.CopyFS(to, os.DirFS(from)))
+	ts.Check(filepath.WalkDir(to, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() {
+			return os.Chmod(path, 0o700)
+		}
+		return os.Chmod(path, 0o600) // CopyFS opens them to others
+	}))
 }
 
 // checkRequest (request FILE NAME...) wants a request for a certificate that is
@@ -208,6 +223,14 @@ func shorten(ts *testscript.TestScript, _ bool, args []string) {
 	info, err := os.Stat(ts.MkAbs(args[0]))
 	ts.Check(err)
 	ts.Check(os.Truncate(ts.MkAbs(args[0]), info.Size()-1))
+}
+
+// flip (flip FILE) changes one bit in the middle of a file.
+func flip(ts *testscript.TestScript, _ bool, args []string) {
+	content, err := os.ReadFile(ts.MkAbs(args[0]))
+	ts.Check(err)
+	content[len(content)/2] ^= 1
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), content, 0o600))
 }
 
 func TestExitStatuses(t *testing.T) {

@@ -1,6 +1,7 @@
 package main_test
 
 import (
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -8,6 +9,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/raftkms/raftkms/client/admin"
 )
 
 // TestRollingUpgrade takes a cluster from one program to another that knows one
@@ -76,12 +79,20 @@ func TestRollingUpgrade(t *testing.T) {
 			change(i, next, "next")
 		}
 	}
+	old := backUp(t, c, "before")
 	token := joinToken(t, c)
 	status, err := c.admin(0).RaiseLevel(t.Context(), 0)
 	if err != nil || status.Level != 2 || len(status.Nodes) != count {
 		t.Fatalf("raising the level: %+v, %v", status, err)
 	}
 	written()
+	backup := backUp(t, c, "after")
+	for _, file := range []string{old, backup} {
+		if err := checkBackup(t, c.admin(0), file); err != nil {
+			t.Errorf("checking a backup with the program that wrote it: %v", err)
+		}
+	}
+	checkWithOlder(t, c, old, backup)
 	wantOneSentence(t, []string{"feature levels 1 to 1 and not 2"},
 		"serve", "--config", nodeFile(t, freePort(t, 1)), "--cluster-join-token-file", token)
 	nodes[0].stop(syscall.SIGTERM)
@@ -92,4 +103,61 @@ func TestRollingUpgrade(t *testing.T) {
 	for _, node := range nodes {
 		node.stop(syscall.SIGTERM)
 	}
+}
+
+// backUp has the first node write a backup, and returns the file.
+func backUp(t *testing.T, c *cluster, name string) string {
+	t.Helper()
+	file, err := os.Create(filepath.Join(t.TempDir(), name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(c.admin(0).Backup(t.Context(), file), file.Close()); err != nil {
+		t.Fatalf("writing a backup: %v", err)
+	}
+	return file.Name()
+}
+
+func checkBackup(t *testing.T, s *admin.Socket, name string) error {
+	t.Helper()
+	file, err := os.Open(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	_, err = s.CheckBackup(t.Context(), file)
+	return err
+}
+
+// checkWithOlder wants that the program from before, on a node without a cluster
+// that has a copy of the module, reads the backup from before the level was
+// raised, and says of the other one what to do.
+func checkWithOlder(t *testing.T, c *cluster, before, after string) {
+	t.Helper()
+	config := nodeFile(t, freePort(t, 1))
+	dir := filepath.Dir(config)
+	from := filepath.Join(c.dir, c.file.Nodes[0].ID, "data", "module")
+	if err := os.CopyFS(filepath.Join(dir, "data", "module"), os.DirFS(from)); err != nil {
+		t.Fatal(err)
+	}
+	files, err := filepath.Glob(filepath.Join(dir, "data", "module", "*"))
+	for _, file := range append(files, filepath.Join(dir, "data"), filepath.Join(dir, "data", "module")) {
+		err = errors.Join(err, os.Chmod(file, 0o700))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	older := start(t, "serve", "--config", config)
+	s := admin.Open(filepath.Join(dir, "data", "admin.sock"))
+	await(t, "the older program", func() bool {
+		status, err := s.Status(t.Context())
+		return err == nil && status.Phase == "empty"
+	})
+	if err := checkBackup(t, s, before); err != nil {
+		t.Errorf("the older program and the backup from before: %v", err)
+	}
+	if err := checkBackup(t, s, after); err == nil || !strings.Contains(err.Error(), "was written by a newer raftkms (next): use that version or a later one") {
+		t.Errorf("the older program and the backup from after: %v", err)
+	}
+	older.stop(syscall.SIGTERM)
 }

@@ -143,8 +143,9 @@ func ReadHeader(r io.Reader) (h *Header, front []byte, err error) {
 }
 
 // Read reads the state in a backup behind its header. The module must hold the
-// roots that the header names.
-func Read(ctx context.Context, r io.Reader, h *Header, front []byte, module hsm.Module) (*state.Root, error) {
+// roots that the header names, and the program must know its feature level:
+// highest is the newest that it does.
+func Read(ctx context.Context, r io.Reader, h *Header, front []byte, module hsm.Module, highest uint32) (*state.Root, error) {
 	mac := make([]byte, macSize)
 	if _, err := io.ReadFull(r, mac); err != nil {
 		return nil, cut(err)
@@ -178,9 +179,9 @@ func Read(ctx context.Context, r io.Reader, h *Header, front []byte, module hsm.
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
-	root, err := snapshot.Read(opened)
+	root, err := snapshot.ReadUpTo(opened, highest)
 	if errors.Is(err, snapshot.ErrNewer) {
-		return nil, fmt.Errorf("the backup was written by a newer raftkms (%s): %w", h.Version, err)
+		return nil, fmt.Errorf("the backup was written by a newer raftkms (%s): use that version or a later one: %w", h.Version, err)
 	} else if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
 	}

@@ -41,7 +41,7 @@ func read(module hsm.Module, file []byte) (*state.Root, error) {
 	if err != nil {
 		return nil, err
 	}
-	return backup.Read(context.Background(), r, h, front, module)
+	return backup.Read(context.Background(), r, h, front, module, state.FeatureLevel)
 }
 
 func TestBackup(t *testing.T) {
