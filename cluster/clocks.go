@@ -182,7 +182,7 @@ func (n *Node) yieldToClocks(last time.Time) time.Time {
 		return last
 	}
 	n.log.Error("this node's clock is far from the median of the members' clocks: it does no timed work and hands leadership on; set it right", "ahead_of_median", -ahead)
-	ctx, cancel := context.WithTimeout(n.ctx, takeOver)
+	ctx, cancel := context.WithTimeout(n.ctx, changePatience)
 	defer cancel()
 	if err := n.TransferLeadership(ctx); err != nil {
 		n.log.Warn("handing leadership on", "err", err)

@@ -70,6 +70,8 @@ type Timing struct {
 	Stable           time.Duration // how long a newcomer must have been caught up before it gets a vote; 2 s
 	Dead             time.Duration // how long a voter must have been silent before it may lose its vote, see autopilot; 10 min, never when negative
 	Rejoin           time.Duration // how often gossip looks for members it has lost; 30 s
+	Gossip           time.Duration // how often gossip probes a node; 1 s (dead ones are forgotten after 30 of it)
+	TakeOver         time.Duration // how long a new leader may need until it is ready; after that it hands leadership on; 20 s
 
 	Lease   time.Duration // a serving lease; what a fence waits for a member that is silent; 3 s
 	Margin  time.Duration // by which the holder of a lease stops earlier; a fifth of Lease
@@ -180,6 +182,8 @@ func (c *Config) fill() {
 	or(&t.Stable, 2*time.Second)
 	or(&t.Dead, 10*time.Minute)
 	or(&t.Rejoin, 30*time.Second)
+	or(&t.Gossip, time.Second)
+	or(&t.TakeOver, 20*time.Second)
 	or(&t.Lease, 3*time.Second)
 	or(&t.Margin, t.Lease/5)
 	or(&t.Renewal, 500*time.Millisecond)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -203,4 +204,44 @@ func TestCommandSize(t *testing.T) {
 	f(1, nil)
 	f(cluster.MaxCommand, nil)
 	f(cluster.MaxCommand+1, cluster.ErrTooLarge)
+}
+
+// TestALeaderThatCannotTakeOver: a node that was elected, and does not come to
+// apply what was committed before it, hands leadership on, and the cluster goes
+// on without it.
+func TestALeaderThatCannotTakeOver(t *testing.T) {
+	t.Parallel()
+	c := clustertest.Start(t, clustertest.Options{Configure: func(cfg *cluster.Config) { cfg.Timing.TakeOver = 500 * time.Millisecond }})
+	ctx := patience(t)
+	hung := c.Follower()
+	resume := sync.OnceFunc(hung.Machine.(*clustertest.Machine).Stall())
+	t.Cleanup(resume) // before the nodes are stopped
+	if _, err := c.Leader().Propose(ctx, []byte("before=1")); err != nil {
+		t.Fatal(err)
+	}
+	elected := false
+	c.Eventually(hung.ID+" to be elected", func() bool {
+		for _, m := range c.Members {
+			if m.IsLeader() {
+				_ = m.TransferLeadershipTo(ctx, hung.ID) // asked again if it does not succeed
+			}
+			if leader, _ := m.Leader(); leader == hung.ID {
+				elected = true
+			}
+		}
+		return elected
+	})
+	if hung.IsLeader() {
+		t.Fatal("it leads without having applied what was committed before it")
+	}
+	c.Eventually("another leader, and a write", func() bool {
+		m := c.Leader()
+		_, err := m.Propose(ctx, []byte("after=1"))
+		return m != hung && err == nil
+	})
+	resume()
+	c.Eventually("the node that hung to catch up", func() bool { return hung.Machine.(*clustertest.Machine).Value("after") == "1" })
+	if len(hung.Fatal) > 0 {
+		t.Errorf("it has ended: %v", <-hung.Fatal)
+	}
 }

@@ -11,9 +11,9 @@ import (
 	"github.com/raftkms/raftkms/cluster/autopilot"
 )
 
-// takeOver is how long a new leader may need until it has applied everything
-// that was committed before it; after that it hands leadership on.
-const takeOver = 20 * time.Second
+// changePatience bounds a change of members, or of the leader, that a leader makes
+// by itself: Raft may take for ever.
+const changePatience = 20 * time.Second
 
 // levelWithin is how many entries a newcomer may be behind and still be given a
 // vote.
@@ -134,11 +134,13 @@ func (n *Node) lead() {
 // sit there unable to lead.
 func (n *Node) gain(term uint64) error {
 	elected := n.cfg.Clock() // or a little later
-	ctx, cancel := context.WithTimeout(n.ctx, takeOver)
+	ctx, cancel := context.WithTimeout(n.ctx, n.cfg.Timing.TakeOver)
 	defer cancel()
 	if _, err := n.replicate(ctx, nil); err != nil {
 		if n.leadsIn(term) && ctx.Err() != nil && n.ctx.Err() == nil {
-			err = errors.Join(err, n.TransferLeadership(n.ctx))
+			ctx, cancel := context.WithTimeout(n.ctx, changePatience)
+			defer cancel()
+			err = errors.Join(err, n.TransferLeadership(ctx))
 		}
 		return fmt.Errorf("applying what was committed before: %w", err)
 	}
@@ -181,7 +183,7 @@ func (n *Node) pilot(history autopilot.History) autopilot.History {
 	if due == nil {
 		return history
 	}
-	ctx, cancel := context.WithTimeout(n.ctx, takeOver)
+	ctx, cancel := context.WithTimeout(n.ctx, changePatience)
 	defer cancel()
 	switch {
 	case due.Vote:

@@ -1,8 +1,10 @@
 package cluster_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -10,6 +12,7 @@ import (
 
 	"github.com/raftkms/raftkms/cluster"
 	"github.com/raftkms/raftkms/cluster/clustertest"
+	"github.com/raftkms/raftkms/cluster/membership"
 	"github.com/raftkms/raftkms/cluster/transport"
 )
 
@@ -254,5 +257,47 @@ func TestGossip(t *testing.T) {
 			peers := m.Status().Peers
 			return len(peers) == 2 && peers[0].ClusterAddress != "" && peers[1].ClusterAddress != ""
 		})
+	}
+}
+
+// TestGossipIsCutOff: a node that hears no gossip for so long that all others have
+// forgotten it, and it them, serves on, and is found again when it hears it.
+func TestGossipIsCutOff(t *testing.T) {
+	t.Parallel()
+	const pace = 20 * time.Millisecond // of gossip, which forgets what has been dead for 30 of it
+	c := clustertest.Start(t, clustertest.Options{Configure: func(cfg *cluster.Config) { cfg.Timing.Gossip = pace }})
+	see := func(m *clustertest.Member, peers int) {
+		t.Helper()
+		c.Eventually(fmt.Sprintf("%s to see %d peers", m.ID, peers), func() bool { return len(m.Status().Peers) == peers })
+	}
+	for _, m := range c.Members {
+		see(m, 2)
+	}
+	apart := c.Follower()
+	key, other := make([]byte, membership.KeySize), bytes.Repeat([]byte{1}, membership.KeySize)
+	for range 2 { // gossip that has healed once can be cut off again
+		if err := apart.SetGossipKeys(other, nil); err != nil { // as deaf and dumb as behind a firewall
+			t.Fatal(err)
+		}
+		for _, m := range c.Members {
+			see(m, map[bool]int{true: 0, false: 1}[m == apart])
+		}
+		for end := time.Now().Add(60 * pace); time.Now().Before(end); time.Sleep(pace) {
+			if !apart.Serving() {
+				t.Fatal("a node without gossip does not serve")
+			}
+		}
+		if _, err := apart.Propose(patience(t), []byte("without=gossip")); err != nil {
+			t.Errorf("a write by way of the node without gossip: %v", err)
+		}
+		if peers := len(apart.Status().Peers); peers != 0 {
+			t.Fatalf("%d peers are seen by a node that nothing reaches: this test tests nothing", peers)
+		}
+		if err := apart.SetGossipKeys(key, nil); err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range c.Members {
+			see(m, 2)
+		}
 	}
 }

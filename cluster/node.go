@@ -246,6 +246,7 @@ func (n *Node) openGossip() (err error) {
 		Config:         gossip,
 		NodeID:         n.cfg.NodeID,
 		ClusterAddress: n.advertise,
+		Pace:           n.cfg.Timing.Gossip,
 		Fatal:          n.fatal,
 		Logger:         n.log,
 	})

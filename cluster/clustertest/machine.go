@@ -17,6 +17,8 @@ import (
 // does so and is fenced, any other is only counted. The reply to a command is how many commands have been
 // applied so far, in decimal.
 type Machine struct {
+	stall sync.Mutex // held: nothing is applied
+
 	mu       sync.Mutex
 	state    machineState
 	fail     error
@@ -33,6 +35,8 @@ func NewMachine() *Machine { return &Machine{state: machineState{Values: map[str
 
 // Apply applies a batch, or fails as FailWith asked.
 func (m *Machine) Apply(entries []cluster.Entry) ([]cluster.Reply, error) {
+	m.stall.Lock()
+	defer m.stall.Unlock()
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	replies := make([]cluster.Reply, len(entries))
@@ -148,4 +152,11 @@ func (m *Machine) FailWith(err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.fail = err
+}
+
+// Stall has Apply hang until resume is called, as on a disk or a lock that does
+// not let go.
+func (m *Machine) Stall() (resume func()) {
+	m.stall.Lock()
+	return m.stall.Unlock
 }

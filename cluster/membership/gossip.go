@@ -72,6 +72,10 @@ type Options struct {
 	// fatal: after a restart under another address, others keep telling of the
 	// old one until they have noticed. One minute when zero.
 	ConflictGrace time.Duration
+	// Pace is how often a node is probed; one second when zero. All that gossip does
+	// by the clock keeps step with it: a node that is silent is dead after some
+	// paces, and forgotten after 30 more.
+	Pace time.Duration
 	// Fatal is called when another node goes by our name for good.
 	Fatal func(error)
 	// Logger is where gossip logs.
@@ -141,6 +145,12 @@ func Open(o Options) (*Gossip, error) {
 
 func (o Options) memberlist(g *Gossip) (*memberlist.Config, error) {
 	c := memberlist.DefaultLANConfig()
+	if o.Pace != 0 {
+		scale := func(d *time.Duration) { *d = time.Duration(float64(*d) * o.Pace.Seconds()) }
+		for _, d := range []*time.Duration{&c.ProbeInterval, &c.ProbeTimeout, &c.GossipInterval, &c.GossipToTheDeadTime, &c.PushPullInterval} {
+			scale(d)
+		}
+	}
 	var err error
 	if c.BindAddr, c.BindPort, err = splitAddress(o.ListenAddress); err != nil {
 		return nil, err
