@@ -139,7 +139,7 @@ type measured struct {
 
 	rates         []float64
 	costs         []float64 // µs of the node's CPU time for a data key
-	calls, served float64 // of the device, and the derivations in them
+	calls, served float64   // of the device, and the derivations in them
 	keysMade      uint64
 }
 
