@@ -23,25 +23,33 @@ type clocks struct {
 	said  map[string]said
 	heard chan struct{} // closed with the next word; nil: nobody waits
 
-	// believed is the newest time that most members have vouched for.
+	// believed is the newest time that most members have vouched for, without what
+	// our clock showed.
 	believed said
 }
 
 type said struct {
 	clock time.Time
 	when  moment
+	ours  time.Time // what this leader's clock showed then
 }
 
 // at is what the clock shows later, or showed before.
 func (s said) at(now moment) time.Time { return s.clock.Add(now - s.when) }
 
-func (c *clocks) hear(node string, theirs time.Time, now moment) {
+// jumped is how far our clock has jumped since this was said.
+func (s said) jumped(ours time.Time, now moment) time.Duration {
+	return ours.Sub(s.ours) - (now - s.when)
+}
+
+// hear takes a node's word, and what our clock shows as it comes.
+func (c *clocks) hear(node string, theirs, ours time.Time, now moment) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.said == nil {
 		c.said = make(map[string]said)
 	}
-	c.said[node] = said{theirs, now}
+	c.said[node] = said{theirs, now, ours}
 	if c.heard != nil {
 		close(c.heard)
 		c.heard = nil
@@ -60,6 +68,8 @@ func (c *clocks) next() <-chan struct{} {
 
 // median returns how far the lower median of the clocks of these nodes, as far
 // as they have spoken since, is ahead of what self's shows now. ok: most have.
+// What came before our clock jumped does not count: a node that is wrong and is
+// set right, and then this one, would be most of three.
 func (c *clocks) median(self string, ours time.Time, nodes []string, since, now moment) (ahead time.Duration, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -67,7 +77,7 @@ func (c *clocks) median(self string, ours time.Time, nodes []string, since, now 
 	for _, node := range nodes {
 		if s, spoke := c.said[node]; node == self {
 			known = append(known, 0)
-		} else if spoke && s.when >= since {
+		} else if spoke && s.when >= since && s.jumped(ours, now).Abs() <= maxSkew {
 			known = append(known, s.at(now).Sub(ours))
 		}
 	}
@@ -87,7 +97,7 @@ func (c *clocks) believe(ours time.Time, ahead time.Duration, ok bool, now momen
 	defer c.mu.Unlock()
 	switch {
 	case ok:
-		c.believed = said{ours.Add(min(ahead, 0)), now}
+		c.believed = said{clock: ours.Add(min(ahead, 0)), when: now}
 		return c.believed.clock
 	case c.believed.clock.IsZero():
 		return time.Time{}

@@ -13,9 +13,9 @@ func TestMedianOfClocks(t *testing.T) {
 		t.Helper()
 		var c clocks
 		for node, by := range ahead {
-			c.hear(node, epoch.Add(by), 10)
+			c.hear(node, epoch.Add(by), epoch, 10)
 		}
-		c.hear("late", epoch, 1)
+		c.hear("late", epoch, epoch, 1)
 		if got, most := c.median("a", epoch, nodes, 5, 10); got != want || most != ok {
 			t.Errorf("%v of %v: %s, %v, want %s, %v", ahead, nodes, got, most, want, ok)
 		}
@@ -54,9 +54,9 @@ func TestAJumpIsSeenAtOnce(t *testing.T) {
 	if got := stamp(0, 0, 0); !got.IsZero() {
 		t.Errorf("before anybody has spoken: %s", got)
 	}
-	c.hear("b", epoch, 0)
+	c.hear("b", epoch, epoch, 0)
 	f(0, 0, 0, 0)
-	c.hear("c", epoch, 0)
+	c.hear("c", epoch, epoch, 0)
 	f(time.Second, time.Second, 0, time.Second)
 	f(2*time.Second+year, 2*time.Second, 0, 2*time.Second)
 	f(3*time.Second-year, 3*time.Second, 0, 3*time.Second-year) // replicated time never goes back for it
@@ -64,6 +64,37 @@ func TestAJumpIsSeenAtOnce(t *testing.T) {
 	// The others have fallen silent.
 	f(6*time.Second, 6*time.Second, 5*time.Second, 6*time.Second)
 	f(7*time.Second+year, 7*time.Second, 5*time.Second, 7*time.Second)
+}
+
+// Two clocks that are wrong one after the other are never most of three: what a
+// node said while its clock was wrong does not vouch for ours when that jumps
+// afterwards, even if the node has not said since that it was set right.
+func TestClocksThatJumpOneAfterTheOther(t *testing.T) {
+	const year = 365 * 24 * time.Hour
+	epoch := time.UnixMilli(1_700_000_000_000)
+	three := []string{"a", "b", "c"}
+	var c clocks
+	f := func(wall time.Duration, now moment, want time.Duration) {
+		t.Helper()
+		ours := epoch.Add(wall)
+		ahead, ok := c.median("a", ours, three, 0, now)
+		if got := c.believe(ours, ahead, ok, now).Sub(epoch); got != want {
+			t.Errorf("our clock shows %s after %s: stamped with %s, want %s", wall, now, got, want)
+		}
+	}
+	c.hear("b", epoch, epoch, 0)
+	c.hear("c", epoch.Add(year), epoch, 0) // and is set right at once
+	f(0, 0, 0)
+	const jump = 100 * time.Millisecond
+	f(jump+year, jump, jump)
+	c.hear("b", epoch.Add(2*jump), epoch.Add(2*jump+year), 2*jump)
+	f(2*jump+year, 2*jump, 2*jump)
+	c.hear("c", epoch.Add(3*jump), epoch.Add(3*jump+year), 3*jump)
+	f(3*jump+year, 3*jump, 3*jump)
+	if ahead, ok := c.median("a", epoch.Add(3*jump+year), three, 0, 3*jump); !ok || ahead != -year {
+		t.Errorf("all have spoken since, and our clock is ahead by %s (%v), want %s", -ahead, ok, year)
+	}
+	f(4*jump, 4*jump, 4*jump) // it is set right
 }
 
 func TestVerdicts(t *testing.T) {

@@ -201,7 +201,7 @@ func (n *Node) serveLease(ctx context.Context, peer string, body []byte) ([]byte
 	if !n.isMember(peer) {
 		return nil, &RemoteError{Code: "not_member", Message: "only members of the committed configuration are given leases", Node: peer}
 	}
-	n.clocks.hear(peer, time.UnixMilli(ask.Clock), n.cfg.Clock())
+	n.clocks.hear(peer, time.UnixMilli(ask.Clock), n.cfg.Now(), n.cfg.Clock())
 	if err := n.hearHashes(peer, ask.States); err != nil {
 		return nil, err
 	}
