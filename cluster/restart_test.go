@@ -62,8 +62,14 @@ func TestSnapshotInstall(t *testing.T) {
 	}})
 	away := c.Follower()
 	c.Stop(away)
+	again := uint64(0) // how often a busy machine lost its leader under a command
 	for i := range 200 {
-		if _, err := c.Leader().Propose(patience(t), fmt.Appendf(nil, "k%d=%d", i%50, i)); err != nil {
+		_, err := c.Leader().Propose(patience(t), fmt.Appendf(nil, "k%d=%d", i%50, i))
+		for errors.Is(err, cluster.ErrOutcomeUnknown) && again < 20 {
+			again++
+			_, err = c.Leader().Propose(patience(t), fmt.Appendf(nil, "k%d=%d", i%50, i))
+		}
+		if err != nil {
 			t.Fatalf("proposing: %v", err)
 		}
 		if i%20 == 0 {
@@ -81,8 +87,8 @@ func TestSnapshotInstall(t *testing.T) {
 				t.Fatalf("%s has k%d = %q", m.ID, i, got)
 			}
 		}
-		if got := machine.Commands(); got != 200 {
-			t.Fatalf("%s counts %d commands, want 200", m.ID, got)
+		if got := machine.Commands(); got < 200 || got > 200+again {
+			t.Fatalf("%s counts %d commands, want 200 and up to %d more", m.ID, got, again)
 		}
 		if machine.Restored() == 0 {
 			t.Fatalf("%s was not given a snapshot", m.ID)
