@@ -25,6 +25,8 @@ var writes = map[command.Type]write{
 	command.TypeRemoveNode:      {command.CallerOperator, policy.ActionRemoveNode, of(removeNode)},
 	command.TypeSetStandby:      {command.CallerOperator, policy.ActionUpdateNode, of(setStandby)},
 	command.TypeRotateGossipKey: {command.CallerOperator, policy.ActionUpdateCluster, of(rotateGossipKey)},
+	command.TypeRotateCA:        {command.CallerOperator, policy.ActionUpdateCluster, of(rotateCA)},
+	command.TypeReportCAs:       {command.CallerSystem, "", of(reportCAs)},
 	command.TypeReportNode:      {command.CallerSystem, "", of(reportNode)},
 	command.TypeRaiseLevel:      {command.CallerOperator, policy.ActionUpdateCluster, of(raiseLevel)},
 	command.TypeRotateRoots:     {command.CallerOperator, policy.ActionRotateRoots, of(rotateRoots)},

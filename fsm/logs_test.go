@@ -55,7 +55,7 @@ func drawBody(t *rapid.T) command.Body {
 		if rapid.IntRange(0, 4).Draw(t, "rare") == 0 {
 			return fsmtest.Bootstrap()
 		}
-		switch rapid.IntRange(0, 9).Draw(t, "member") {
+		switch rapid.IntRange(0, 11).Draw(t, "member") {
 		case 7:
 			b := command.RotateRoots{Step: command.RootStep(rapid.ByteRange(0, 5).Draw(t, "step")), Generation: rapid.Uint32Range(1, 3).Draw(t, "generation"),
 				EndTokens: rapid.Bool().Draw(t, "end tokens")}
@@ -73,6 +73,14 @@ func drawBody(t *rapid.T) command.Body {
 				b.Sealed = []byte(rapid.StringN(0, 10, 20).Draw(t, "sealed"))
 			}
 			return b
+		case 10:
+			b := command.RotateCA{Step: command.CAStep(rapid.ByteRange(0, 6).Draw(t, "step"))}
+			if b.Step == command.CAStage {
+				b.Certificate, b.Sealed = []byte(rapid.StringN(0, 10, 20).Draw(t, "CA")), []byte("sealed")
+			}
+			return b
+		case 11:
+			return fsmtest.ReportCAs(rapid.SampledFrom([]string{fsmtest.NodeID, someNodes.Draw(t, "node")}).Draw(t, "which"), "CA", rapid.SliceOfN(rapid.SampledFrom([]string{"", "CA", "new CA"}), 0, 3).Draw(t, "trusted")...)
 		case 0:
 			return command.RemoveNode{NodeID: someNodes.Draw(t, "node")}
 		case 1:

@@ -67,6 +67,8 @@ func TestEveryTypeIsApplied(t *testing.T) {
 	m.Must(fsmtest.ApproveRoots("n2"))
 	m.Must(command.SetStandby{NodeID: "n2", Standby: true})
 	m.Must(command.RotateGossipKey{Step: command.GossipStage, Sealed: []byte("sealed")})
+	m.Must(command.RotateCA{Step: command.CAStage, Certificate: []byte("new CA"), Sealed: []byte("sealed")})
+	m.Must(fsmtest.ReportCAs("n2", "new CA", "CA", "new CA"))
 	m.Must(fsmtest.ReportNode(fsmtest.NodeID, 2))
 	m.Must(fsmtest.ReportNode("n2", 2))
 	m.Must(command.RaiseLevel{Level: 2})

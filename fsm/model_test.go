@@ -106,7 +106,7 @@ func agree(t *testing.T, draw func(rt *rapid.T, m *fsmtest.Machine) command.Body
 			if kind := fsmtest.CallerFor(body.Type()).Kind; kind != command.CallerUser && kind != command.CallerSystem {
 				continue
 			}
-			if typ := body.Type(); typ == command.TypeReportNode || typ == command.TypeReportRoots || typ == command.TypeRewrapRecords {
+			if typ := body.Type(); typ == command.TypeReportNode || typ == command.TypeReportCAs || typ == command.TypeReportRoots || typ == command.TypeRewrapRecords {
 				continue // the model knows nothing of roots and nodes
 			}
 			m.Now += rapid.SampledFrom([]int64{0, 0, 0, 1, 500, 8 * 86_400_000}).Draw(rt, "wait")

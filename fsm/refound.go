@@ -103,7 +103,7 @@ type refounding struct {
 func (r *refounding) beginAgain(cluster state.Cluster) {
 	cluster.Generation = r.undone.Generation
 	cluster.CACertificates, cluster.SealedCAKey, cluster.SealedGossip = [][]byte{r.with.CACertificate}, r.with.SealedCAKey, r.with.SealedGossip
-	cluster.SealedGossipOther, cluster.GossipStaged = nil, false
+	cluster.SealedGossipOther, cluster.GossipStaged, cluster.SealedCAKeyNext = nil, false, nil
 	cluster.RootNext, cluster.RootNextCanary = 0, nil // nothing is under these roots, and who holds them is not known
 	cluster.Fence = r.index
 	if r.newer != nil {

@@ -64,6 +64,7 @@ func TestRolesAreApartWhereWritesAreApplied(t *testing.T) {
 	f(fsmtest.ApproveRoots("n2"), operator, socket)
 	f(command.SetStandby{NodeID: "n2", Standby: true}, operator, socket)
 	f(command.RotateGossipKey{Step: command.GossipStage, Sealed: []byte("sealed")}, operator, socket)
+	f(command.RotateCA{Step: command.CAStage, Certificate: []byte("new CA"), Sealed: []byte("sealed")}, operator, socket)
 	f(command.RaiseLevel{Level: 2}, operator, socket)
 	f(command.RotateRoots{Step: command.RootStage, Generation: 2, Canary: []byte("canary")}, operator, socket)
 	f(command.RemoveNode{NodeID: "n2"}, operator, socket)
@@ -92,7 +93,7 @@ func TestRolesAreApartWhereWritesAreApplied(t *testing.T) {
 		command.LockUser{UserID: fsmtest.ID("bob"), Until: fsmtest.Start + 60_000}, command.SpendCode{UserID: fsmtest.ID("bob"), ID: fsmtest.ID("x"), Step: 1},
 		command.DeleteDueKey{KeyID: fsmtest.KeyID("a"), Due: fsmtest.Start}, fsmtest.AdmitNode("t", "n3"),
 		command.PublishCheckpoint{NodeID: fsmtest.NodeID, From: 1, Size: 1, Key: "key", Note: []byte("note")},
-		fsmtest.ReportNode(fsmtest.NodeID, 1),
+		fsmtest.ReportNode(fsmtest.NodeID, 1), fsmtest.ReportCAs(fsmtest.NodeID, "CA", "CA"),
 		command.ReportRoots{NodeID: fsmtest.NodeID, Generation: 1},
 		command.RewrapRecords{Generation: 1, Parts: []command.Rewrapped{{What: state.SealedAccessKey, ID: "none", Bytes: []byte("sealed")}}},
 	} {

@@ -190,10 +190,10 @@ func rewrap(c *call, generation uint32, p command.Rewrapped) bool {
 		}
 		*at = p.Bytes
 		c.PutAuthenticator(&factor)
-	case state.SealedCAKey, state.SealedGossip, state.SealedGossipOther:
+	case state.SealedCAKey, state.SealedCAKeyNext, state.SealedGossip, state.SealedGossipOther:
 		cluster := *c.Cluster()
 		at := map[state.SealedWhat]*[]byte{
-			state.SealedCAKey: &cluster.SealedCAKey, state.SealedGossip: &cluster.SealedGossip, state.SealedGossipOther: &cluster.SealedGossipOther,
+			state.SealedCAKey: &cluster.SealedCAKey, state.SealedCAKeyNext: &cluster.SealedCAKeyNext, state.SealedGossip: &cluster.SealedGossip, state.SealedGossipOther: &cluster.SealedGossipOther,
 		}[p.What]
 		if p.ID != cluster.ID || !is(*at) {
 			return false

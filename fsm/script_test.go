@@ -236,6 +236,13 @@ func (s *script) body(name string, take func(string, string) string, number func
 	case "use-gossip-key", "drop-gossip-key", "other-gossip-step":
 		steps := map[string]command.GossipStep{"use-gossip-key": command.GossipUse, "drop-gossip-key": command.GossipDrop, "other-gossip-step": 4}
 		return command.RotateGossipKey{Step: steps[name], Sealed: []byte(take("sealed", ""))}
+	case "stage-ca":
+		return command.RotateCA{Step: command.CAStage, Certificate: []byte(take("ca", "")), Sealed: []byte(take("sealed", ""))}
+	case "use-ca", "drop-ca", "abort-ca", "other-ca-step":
+		steps := map[string]command.CAStep{"use-ca": command.CAUse, "drop-ca": command.CADrop, "abort-ca": command.CAAbort, "other-ca-step": 9}
+		return command.RotateCA{Step: steps[name], Certificate: []byte(take("ca", ""))}
+	case "report-cas":
+		return fsmtest.ReportCAs(take("node", ""), take("issuer", ""), strings.FieldsFunc(take("trusts", ""), func(r rune) bool { return r == '+' })...)
 	case "approve-roots":
 		b := fsmtest.ApproveRoots(take("node", ""))
 		b.TransportKey = fsmtest.Fingerprint("transport " + take("transport", b.NodeID))
@@ -267,6 +274,9 @@ func (s *script) show() {
 		fmt.Fprintf(&s.out, "  gossip key %q, also %q, which comes: %v\n", c.SealedGossip, c.SealedGossipOther, c.GossipStaged)
 	} else if string(c.SealedGossip) != string(fsmtest.Bootstrap().SealedGossip) {
 		fmt.Fprintf(&s.out, "  gossip key %q\n", c.SealedGossip)
+	}
+	if first := string(c.CACertificates[0]); len(c.CACertificates) > 1 || first != string(fsmtest.Bootstrap().CACertificate) {
+		fmt.Fprintf(&s.out, "  CAs %q, key %q, next %q\n", c.CACertificates, c.SealedCAKey, c.SealedCAKeyNext)
 	}
 	if p, ok := root.ProjectByName(fsmtest.DomainID, fsmtest.Region); ok {
 		fmt.Fprintf(&s.out, "  project %s… %s quota=%d enabled=%v\n", p.ID[:4], p.Name, p.KeyQuota, p.Enabled)

@@ -101,6 +101,11 @@ func (s *Server) serveAdmin() adminServer {
 	})
 	handleAdmin(mux, wire.AdminPathTransfer, s.transferLeadership)
 	handleAdmin(mux, wire.AdminPathRotateGossip, s.rotateGossipKey)
+	mux.HandleFunc("GET "+wire.AdminPathCA, func(w http.ResponseWriter, r *http.Request) {
+		reply, err := s.caStatus(r.Context())
+		writeAdmin(w, reply, err)
+	})
+	handleAdmin(mux, wire.AdminPathCA, s.rotateCA)
 	mux.HandleFunc("GET "+wire.AdminPathUpgrade, func(w http.ResponseWriter, r *http.Request) {
 		reply, err := s.upgradeStatus(r.Context())
 		writeAdmin(w, reply, err)

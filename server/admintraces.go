@@ -41,6 +41,8 @@ func adminOperations() map[string]kms.Operation {
 		"POST " + wire.AdminPathDemote:         kms.OpDemoteNode,
 		"POST " + wire.AdminPathTransfer:       kms.OpTransferLeadership,
 		"POST " + wire.AdminPathRotateGossip:   kms.OpRotateGossipKey,
+		"GET " + wire.AdminPathCA:              kms.OpShowCA,
+		"POST " + wire.AdminPathCA:             kms.OpRotateCA,
 		"GET " + wire.AdminPathUpgrade:         kms.OpShowUpgrade,
 		"POST " + wire.AdminPathUpgrade:        kms.OpRaiseLevel,
 		"GET " + wire.AdminPathBackup:          kms.OpBackup,

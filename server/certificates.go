@@ -170,6 +170,8 @@ func renewalDueOf(certificate *x509.Certificate, hosts []string) bool {
 func (s *Server) renewOnce(ctx context.Context, m *member) error {
 	ctx, cancel := context.WithTimeout(ctx, foundingTimeout)
 	defer cancel()
+	m.certificates.Lock()
+	defer m.certificates.Unlock()
 	creds, err := loadCredentials(s.cfg.DataDir)
 	if err != nil {
 		return err

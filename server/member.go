@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -39,10 +40,13 @@ type member struct {
 	roots     *rootKeeper
 	rewrapper *rewrapper
 	gossip    *gossipKeeper
+	cas       *caKeeper
 	ready     *readiness
 	publisher *publisher
 	table     routeTable             // of the API
 	goodPeer  atomic.Pointer[string] // the peer whose module answered last
+
+	certificates sync.Mutex // held while this node's certificate, or what it trusts, is replaced
 
 	apiExpires func() time.Time // of the certificate that the API serves
 }
@@ -189,6 +193,7 @@ func (s *Server) start(ctx context.Context, id identity, creds credentials) erro
 	m.roots = newRootKeeper(s, m, id)
 	m.rewrapper = &rewrapper{server: s, member: m}
 	m.gossip = &gossipKeeper{server: s, member: m}
+	m.cas = &caKeeper{server: s, member: m}
 	m.ready = &readiness{server: s, member: m}
 	if m.publisher, err = newPublisher(s, m); err != nil {
 		m.close(ctx)
@@ -202,6 +207,7 @@ func (s *Server) start(ctx context.Context, id identity, creds credentials) erro
 	s.member.Store(m)
 	s.tasks.Go(func() { m.roots.run(ctx) })
 	s.tasks.Go(func() { m.gossip.run(ctx) })
+	s.tasks.Go(func() { m.cas.run(ctx) })
 	s.tasks.Go(func() { m.ready.run(ctx) })
 	s.tasks.Go(func() { s.reportNode(ctx, m) })
 	s.tasks.Go(func() { s.watchModule(ctx, m) })

@@ -160,7 +160,7 @@ func sealPurpose(what state.SealedWhat) string {
 		return sealAccessKey
 	case state.SealedFactor, state.SealedNextFactor:
 		return sealFactor
-	case state.SealedCAKey:
+	case state.SealedCAKey, state.SealedCAKeyNext:
 		return sealCAKey
 	case state.SealedGossip, state.SealedGossipOther:
 		return sealGossipKey

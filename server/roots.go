@@ -361,6 +361,7 @@ func (s *Server) handleCalls(m *member) {
 		return s.answerVerifyRoots(ctx, m, body)
 	})
 	m.node.Handle(callFollowGossip, m.gossip.answerFollow)
+	m.node.Handle(callFollowCAs, m.cas.answer)
 	m.node.Handle(callMayRemove, func(_ context.Context, _ string, body []byte) ([]byte, error) {
 		return nil, m.node.MajorityWithout(string(body))
 	})

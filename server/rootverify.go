@@ -168,6 +168,7 @@ func (p *rootProof) record(ctx context.Context, record state.SealedRecord) error
 	switch r := record.(type) {
 	case *state.Cluster:
 		sealed("ca-key", sealCAKey, r.ID, r.SealedCAKey)
+		sealed("ca-key", sealCAKey, r.ID, r.SealedCAKeyNext)
 		sealed("gossip-key", sealGossipKey, r.ID, r.SealedGossip)
 		sealed("gossip-key", sealGossipKey, r.ID, r.SealedGossipOther)
 	case *state.AccessKey:

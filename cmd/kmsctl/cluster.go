@@ -15,7 +15,7 @@ import (
 func (a *app) clusterCommands() *cobra.Command {
 	return group("cluster", "Set up and look at the cluster (admin socket; endpoints: API)",
 		a.endpointsCommand(), a.initCommand(), a.consistencyCommand(), a.joinTokenCommand(), a.joinCommand(), a.statusCommand(),
-		a.membersCommand(), a.removeCommand(), a.promoteCommand(), a.demoteCommand(), a.transferCommand(), a.rotateGossipCommand(), a.upgradeCommands(), a.snapshotCommands(), a.recoverCommand())
+		a.membersCommand(), a.removeCommand(), a.promoteCommand(), a.demoteCommand(), a.transferCommand(), a.rotateGossipCommand(), a.caCommands(), a.upgradeCommands(), a.snapshotCommands(), a.recoverCommand())
 }
 
 func (a *app) initCommand() *cobra.Command {

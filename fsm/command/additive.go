@@ -20,6 +20,7 @@ func (t Type) Fenced() bool {
 		TypeSetStandby,                                                                                               // a vote decides nothing that a call asks for
 		TypeRotateGossipKey,                                                                                          // where nodes find one another decides nothing, either
 		TypeCreateAccount, TypeCreateProject, TypeCreateUser, TypeCreateGroup, TypeCreatePolicy, TypeCreateAccessKey, // new, and bound nowhere
+		TypeRotateCA, TypeReportCAs, // by which certificates nodes know one another decides nothing, either
 		TypeReportNode, TypeRaiseLevel, // neither where a node is nor what it could do is asked by a call
 		TypeUpdateGroup,                    // a name
 		TypePublishCheckpoint,              // what traces say is asked of no call

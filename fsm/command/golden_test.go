@@ -48,6 +48,8 @@ func bodies() []command.Body {
 		command.SetConsistency{Mode: state.ConsistencyAvailable, MaxAge: 30_000},
 		command.SetStandby{NodeID: "n2", Standby: true},
 		command.RotateGossipKey{Step: command.GossipStage, Sealed: []byte("sealed new gossip key")},
+		command.RotateCA{Step: command.CAStage, Certificate: []byte("new CA"), Sealed: []byte("sealed key of the new CA")},
+		fsmtest.ReportCAs("n2", "CA", "CA", "new CA"),
 		fsmtest.ReportNode("n2", 3),
 		command.RaiseLevel{Level: 2},
 		command.RotateRoots{Step: command.RootRetire, Generation: 2, Canary: []byte("canary"), EndTokens: true},

@@ -9,6 +9,8 @@ const (
 	TypeRotateGossipKey Type = 152
 	TypeReportNode      Type = 153
 	TypeRaiseLevel      Type = 154
+	TypeRotateCA        Type = 155
+	TypeReportCAs       Type = 156
 )
 
 var membershipRows = []row{
@@ -17,6 +19,8 @@ var membershipRows = []row{
 	{TypeRotateGossipKey, "rotate-gossip-key", 1, body[RotateGossipKey]},
 	{TypeReportNode, "report-node", 1, body[ReportNode]},
 	{TypeRaiseLevel, "raise-level", 1, body[RaiseLevel]},
+	{TypeRotateCA, "rotate-ca", 1, body[RotateCA]},
+	{TypeReportCAs, "report-cas", 1, body[ReportCAs]},
 }
 
 // RemoveNode takes a node out of the cluster: its certificate is not accepted
@@ -84,3 +88,36 @@ func (ReportNode) Type() Type { return TypeReportNode }
 
 // Type returns [TypeRaiseLevel].
 func (RaiseLevel) Type() Type { return TypeRaiseLevel }
+
+// RotateCA takes one step of a rotation of the cluster's CA. CAUse is refused
+// until all nodes trust the new CA, CADrop until all have certificates of it.
+type RotateCA struct {
+	Step        CAStep `cbor:"1,keyasint"`
+	Certificate []byte `cbor:"2,keyasint,omitempty"` // of the new CA, DER: with CAStage only
+	Sealed      []byte `cbor:"3,keyasint,omitempty"` // its PKCS #8, sealed under root-seal: likewise
+}
+
+// CAStep is a step of a rotation of the cluster's CA.
+type CAStep uint8
+
+// The steps, in their order; CAAbort instead of CAUse.
+const (
+	CAStage CAStep = 1 // nodes trust the new CA as well
+	CAUse   CAStep = 2 // it signs, and nodes renew their certificates; both are trusted
+	CADrop  CAStep = 3 // the old one is not trusted any more
+	CAAbort CAStep = 4 // the new one is given up
+)
+
+// ReportCAs says which CAs a node trusts and which one signed its certificate,
+// each by the SHA-256 of the CA's certificate. Nodes do so while the CA is rotated.
+type ReportCAs struct {
+	NodeID  string   `cbor:"1,keyasint"`
+	Trusted [][]byte `cbor:"2,keyasint"`
+	Issuer  []byte   `cbor:"3,keyasint"`
+}
+
+// Type returns [TypeRotateCA].
+func (RotateCA) Type() Type { return TypeRotateCA }
+
+// Type returns [TypeReportCAs].
+func (ReportCAs) Type() Type { return TypeReportCAs }

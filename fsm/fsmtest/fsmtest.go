@@ -133,14 +133,14 @@ func Caller() command.Caller {
 // CallerFor returns the caller who may ask for writes of that type.
 func CallerFor(t command.Type) command.Caller {
 	switch t {
-	case command.TypeBootstrap, command.TypeCreateJoinToken, command.TypeApproveRoots, command.TypeRemoveNode, command.TypeSetStandby, command.TypeRotateGossipKey, command.TypeRaiseLevel, command.TypeRotateRoots, command.TypeSetConsistency,
+	case command.TypeBootstrap, command.TypeCreateJoinToken, command.TypeApproveRoots, command.TypeRemoveNode, command.TypeSetStandby, command.TypeRotateGossipKey, command.TypeRotateCA, command.TypeRaiseLevel, command.TypeRotateRoots, command.TypeSetConsistency,
 		command.TypeUnlockUser, command.TypeAddProvider, command.TypeRemoveProvider, command.TypeBindIdentity, command.TypeUnbindIdentity:
 		return command.Caller{Kind: command.CallerOperator, NodeID: NodeID}
 	case command.TypeAdmitNode:
 		return command.Caller{Kind: command.CallerNode, NodeID: NodeID}
 	case command.TypeRotateDueKey, command.TypeDeleteDueKey, command.TypeReportErasure, command.TypeRecordUse, command.TypeExpireImport,
 		command.TypeLockUser, command.TypeSpendCode, command.TypeRecordAccess, command.TypeForgetRevoked, command.TypePublishCheckpoint,
-		command.TypeReportNode, command.TypeReportRoots, command.TypeRewrapRecords:
+		command.TypeReportNode, command.TypeReportCAs, command.TypeReportRoots, command.TypeRewrapRecords:
 		return command.Caller{Kind: command.CallerSystem, NodeID: NodeID}
 	case command.TypeEnrolAuthenticator, command.TypeConfirmAuthenticator:
 		return ByToken(Caller())
@@ -194,6 +194,16 @@ func AdmitNode(token, node string) command.AdmitNode {
 // ApproveRoots is the body that approves the roots for the node of that name.
 func ApproveRoots(node string) command.ApproveRoots {
 	return command.ApproveRoots{NodeID: node, TransportKey: Node(node).TransportKey, RootGeneration: 1}
+}
+
+// ReportCAs is the body with which the node of that name says which CA its
+// certificate is of, and which ones it trusts; all in words.
+func ReportCAs(node, issuer string, trusted ...string) command.ReportCAs {
+	b := command.ReportCAs{NodeID: node, Issuer: Fingerprint(issuer)}
+	for _, ca := range trusted {
+		b.Trusted = append(b.Trusted, Fingerprint(ca))
+	}
+	return b
 }
 
 // ReportNode is the body with which the node of that name says that its program

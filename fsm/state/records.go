@@ -1,5 +1,10 @@
 package state
 
+import (
+	"bytes"
+	"slices"
+)
+
 // LowestFeatureLevel is the lowest feature level at which this binary can run:
 // that of the oldest clusters that it can be brought into by a rolling upgrade.
 const LowestFeatureLevel uint32 = 1
@@ -33,8 +38,8 @@ type Cluster struct {
 	ModuleKind     string   `cbor:"5,keyasint"`  // soft or pkcs11; joiners must have the same
 	RootGeneration uint32   `cbor:"6,keyasint"`  // of the root set in use
 	Canary         []byte   `cbor:"7,keyasint"`  // encoded hsm.Canary: proves a root set
-	CACertificates [][]byte `cbor:"8,keyasint"`  // DER, newest first; all are trusted
-	SealedCAKey    []byte   `cbor:"9,keyasint"`  // PKCS#8 of the newest, sealed under root-seal
+	CACertificates [][]byte `cbor:"8,keyasint"`  // DER; the first one signs, all are trusted
+	SealedCAKey    []byte   `cbor:"9,keyasint"`  // PKCS#8 of the first, sealed under root-seal
 	SealedGossip   []byte   `cbor:"10,keyasint"` // the gossip key, sealed under root-seal
 	Created        int64    `cbor:"11,keyasint"`
 	Fence          uint64   `cbor:"12,keyasint"`
@@ -44,6 +49,10 @@ type Cluster struct {
 
 	SealedGossipOther []byte `cbor:"15,keyasint,omitempty"` // while the gossip key is rotated: the coming one, then the one before
 	GossipStaged      bool   `cbor:"16,keyasint,omitempty"` // SealedGossipOther is the coming one
+
+	// SealedCAKeyNext is there while the second of CACertificates is a CA to come,
+	// and is its key. Without it, the second is the one before.
+	SealedCAKeyNext []byte `cbor:"17,keyasint,omitempty"`
 
 	// While the root keys are rotated: the coming generation until it is in use,
 	// then the one before until nothing is under it and it is retired.
@@ -350,6 +359,18 @@ type Node struct {
 	Created        int64  `cbor:"8,keyasint"`
 	Fence          uint64 `cbor:"9,keyasint"`
 	RootsHeld      uint32 `cbor:"25,keyasint,omitempty"` // newest root generation that its module has proved to hold, in a rotation
+
+	// What it last said while the CA was rotated; SHA-256 of the certificates of CAs.
+	CAsTrusted [][]byte `cbor:"17,keyasint,omitempty"`
+	CAIssuer   []byte   `cbor:"18,keyasint,omitempty"` // of its own certificate
+}
+
+// MaxCAs is how many CAs of the cluster are trusted at a time.
+const MaxCAs = 2
+
+// TrustsCA tells whether the node said that it trusts a CA.
+func (n *Node) TrustsCA(fingerprint []byte) bool {
+	return slices.ContainsFunc(n.CAsTrusted, func(trusted []byte) bool { return bytes.Equal(trusted, fingerprint) })
 }
 
 // TakesRoots tells whether something may be under that generation of the roots:

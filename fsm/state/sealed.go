@@ -117,6 +117,7 @@ const (
 	SealedGossipOther SealedWhat = 7
 	SealedFingerprint SealedWhat = 8
 	SealedImport      SealedWhat = 9
+	SealedCAKeyNext   SealedWhat = 10
 )
 
 // SealedPart is one such thing of a record.
@@ -140,6 +141,7 @@ func SealedParts(record SealedRecord) (parts []SealedPart) {
 	switch r := record.(type) {
 	case *Cluster:
 		seal(SealedCAKey, r.ID, r.ID, r.SealedCAKey)
+		seal(SealedCAKeyNext, r.ID, r.ID, r.SealedCAKeyNext)
 		seal(SealedGossip, r.ID, r.ID, r.SealedGossip)
 		seal(SealedGossipOther, r.ID, r.ID, r.SealedGossipOther)
 	case *AccessKey:

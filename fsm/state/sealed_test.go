@@ -87,6 +87,7 @@ var sealedFields = []string{
 	"Cluster.RootNextCanary",
 	"Cluster.RootOldCanary",
 	"Cluster.SealedCAKey",
+	"Cluster.SealedCAKeyNext",
 	"Cluster.SealedGossip",
 	"Cluster.SealedGossipOther",
 	"ImportPair.Blob",

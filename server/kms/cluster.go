@@ -2,6 +2,7 @@ package kms
 
 import (
 	"context"
+	"encoding/hex"
 	"strconv"
 
 	"github.com/google/uuid"
@@ -75,6 +76,32 @@ func (s *Service) RotateGossipKey(ctx context.Context, requestID string, body co
 		c.Operator()
 		c.asked.Number("step", int64(body.Step))
 		_, err := s.propose(ctx, c, body, strconv.Itoa(int(body.Step)))
+		return err
+	})
+}
+
+// RotateCA takes one step of a rotation of the cluster's CA.
+func (s *Service) RotateCA(ctx context.Context, requestID string, body command.RotateCA) error {
+	in := Incoming{Operation: OpRotateCA, RequestID: requestID, Source: "admin socket"}
+	return s.Run(ctx, in, func(ctx context.Context, c *Call) error {
+		c.Operator()
+		c.asked.Number("step", int64(body.Step))
+		_, err := s.propose(ctx, c, body, strconv.Itoa(int(body.Step)))
+		return err
+	})
+}
+
+// ReportCAs says which CAs this node trusts, and which one signed its certificate.
+func (s *Service) ReportCAs(ctx context.Context, body command.ReportCAs) error {
+	return s.RunSystem(ctx, OpReportCAs, "", command.CallerSystem, func(ctx context.Context, c *Call) error {
+		c.AboutResource(body.NodeID, "")
+		c.asked.Text("issuer", hex.EncodeToString(body.Issuer))
+		c.asked.Number("trusted", int64(len(body.Trusted)))
+		said := []string{body.NodeID, hex.EncodeToString(body.Issuer)}
+		for _, fingerprint := range body.Trusted {
+			said = append(said, hex.EncodeToString(fingerprint))
+		}
+		_, err := s.propose(ctx, c, body, said...)
 		return err
 	})
 }

@@ -42,6 +42,7 @@ var (
 	OpRetireRoots                    = Operation{"retireRoots", policy.ActionRotateRoots, "cluster"}
 	OpSetConsistency                 = Operation{"setConsistency", policy.ActionUpdateCluster, "cluster"}
 	OpRotateGossipKey                = Operation{"rotateGossipKey", policy.ActionUpdateCluster, "cluster"}
+	OpRotateCA                       = Operation{"rotateCA", policy.ActionUpdateCluster, "cluster"}
 	OpRaiseLevel                     = Operation{"raiseFeatureLevel", policy.ActionUpdateCluster, "cluster"}
 	OpBootstrap                      = Operation{"bootstrapCluster", "", "cluster"} // before there is anybody
 
@@ -51,6 +52,8 @@ var (
 	OpCopyRoots          = Operation{"copyRoots", "", "cluster"}
 	OpTransferLeadership = Operation{"transferLeadership", "", "cluster"}
 	OpCheckBackup        = Operation{"checkBackup", "", "cluster"}
+	OpShowCA             = Operation{"showCA", "", "cluster"}
+	OpReportCAs          = Operation{"reportCAs", "", "cluster"}
 	OpShowUpgrade        = Operation{"showUpgrade", "", "cluster"}
 	OpReportNode         = Operation{"reportNode", "", "cluster"}
 	OpReportRoots        = Operation{"reportRoots", "", "cluster"}
