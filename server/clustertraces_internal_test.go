@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -59,6 +60,15 @@ func TestClusterEventsAreTraced(t *testing.T) {
 		return !slices.ContainsFunc(c.nodes[:3], func(s *Server) bool { return s.member.Load().ready.now() != nil })
 	})
 	must(t, was.member.Load().node.Erase(context.Background())) // takes a snapshot
+
+	// Who waits for another leader is told when the old one was elected again.
+	now := leader().member.Load().node.Status()
+	if other, err := was.member.Load().awaitOther(t.Context(), now.LeaderID, now.Term-1); err == nil || !strings.Contains(err.Error(), "elected again") {
+		t.Errorf("waiting for another leader than %s in term %d: %q, %v", now.LeaderID, now.Term-1, other, err)
+	}
+	if other, err := was.member.Load().awaitOther(t.Context(), "n4", now.Term-1); err != nil || other != now.LeaderID {
+		t.Errorf("another leader than n4 is %q, %v, want %s", other, err, now.LeaderID)
+	}
 
 	// One trace each, or as many as there are nodes; by whom, and about whom. (A
 	// member that is given its vote at once may have one change in all.)

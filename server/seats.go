@@ -101,21 +101,35 @@ func (s *Server) transferLeadership(ctx context.Context, req wire.NodeRequest) (
 		return wire.TransferReply{}, errNoCluster
 	}
 	before, _ := m.node.Leader()
+	term := m.node.Status().Term
 	if before != "" && before == req.NodeID {
 		return wire.TransferReply{Leader: before}, nil
 	}
 	if _, err := m.node.CallLeader(ctx, callTransfer, []byte(req.NodeID)); err != nil && !errors.Is(err, cluster.ErrOutcomeUnknown) {
 		return wire.TransferReply{}, err
 	}
+	now, err := m.awaitOther(ctx, before, term)
+	return wire.TransferReply{Leader: now}, err
+}
+
+// awaitOther waits until another node leads than the one that did in a term.
+func (m *member) awaitOther(ctx context.Context, before string, term uint64) (now string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, seatTimeout)
 	defer cancel()
 	for {
-		if now, known := m.node.Leader(); known && now != before {
-			return wire.TransferReply{Leader: now}, nil
+		// Raft forgets the leader before it takes up a newer term: who leads after
+		// that was read was elected in it, or later.
+		newer := m.node.Status().Term > term
+		now, known := m.node.Leader()
+		switch {
+		case known && now != before:
+			return now, nil
+		case known && newer:
+			return "", fmt.Errorf("node %s was elected again after it had handed leadership on: try again", before)
 		}
 		select {
 		case <-ctx.Done():
-			return wire.TransferReply{}, fmt.Errorf("node %s still leads: %w", before, context.Cause(ctx))
+			return "", fmt.Errorf("node %s still leads: %w", before, context.Cause(ctx))
 		case <-time.After(seatPeriod):
 		}
 	}

@@ -212,6 +212,9 @@ func (r *run) drive(ctx context.Context) {
 	if err == nil {
 		err = r.cluster.settle(ctx, r.recorder)
 	}
+	if err == nil {
+		err = r.cluster.meet(ctx)
+	}
 	if err != nil {
 		r.problems = append(r.problems, fmt.Errorf("%w: %w", ErrUnfinished, err))
 		for _, p := range r.cluster.processes {

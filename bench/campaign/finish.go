@@ -152,6 +152,33 @@ func (c *cluster) recordStatus(ctx context.Context, rec *history.Recorder, i int
 	return s.Applied, true
 }
 
+// meet waits until gossip has found together again: every node says of all
+// members that they are alive.
+func (c *cluster) meet(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, settlePatience)
+	defer cancel()
+	for i, p := range c.processes {
+		for {
+			s, err := c.status(ctx, i)
+			missing := len(c.processes) - len(s.Members)
+			for _, m := range s.Members {
+				if !m.Alive {
+					missing++
+				}
+			}
+			if err == nil && missing == 0 {
+				break
+			}
+			select {
+			case <-ctx.Done():
+				return fmt.Errorf("gossip of %s finds %d of %d members missing %s after the end: %w", p.ID(), missing, len(c.processes), settlePatience, errors.Join(err, ctx.Err()))
+			case <-time.After(pollPeriod):
+			}
+		}
+	}
+	return nil
+}
+
 // settle waits until all nodes were seen at one index, so that their states
 // have been compared at the end.
 func (c *cluster) settle(ctx context.Context, rec *history.Recorder) error {

@@ -21,7 +21,7 @@ func Torture() []string {
 		names = append(names, "clocks")
 	}
 	if nemesis.PacketTrouble() == nil {
-		names = append(names, "packets")
+		names = append(names, "packets", "apart")
 	}
 	return names
 }
@@ -77,6 +77,11 @@ func Scenarios() map[string]Scenario {
 				nemesis.IsolateLeader, nemesis.MuteLeader, nemesis.DeafenOne, nemesis.SplitPair, nemesis.Shatter, nemesis.OneWayRing,
 				nemesis.Flap, nemesis.SlowNetwork, nemesis.StopDeaf, nemesis.KillLeader, nemesis.PauseLeader,
 			}),
+		},
+		{
+			// Longer than gossip remembers the dead, which is 30 s.
+			Name: "apart", Nodes: 3, Workers: 8, Load: 60 * time.Second, Longest: 50 * time.Second, Successes: 100, Packets: true,
+			Kinds: []nemesis.Kind{nemesis.Alone, nemesis.Shatter, nemesis.Unanswering},
 		},
 		{
 			Name: "hsm", Nodes: 3, Workers: 8, Load: 40 * time.Second, Longest: 4 * time.Second, Successes: 100, Module: "pkcs11",
