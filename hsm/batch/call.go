@@ -56,6 +56,7 @@ func (d *Device) take(ctx context.Context, k *key, r *request) (*call, error) {
 	} else {
 		d.lone.Add(1)
 	}
+	d.inside[c] = struct{}{}
 	c.began = time.Now()
 	k.began = c.began
 	d.stats.Calls++
@@ -109,6 +110,7 @@ func (d *Device) finish(ctx context.Context, k *key, c *call, err error) {
 func (d *Device) settle(k *key, c *call, err error, again bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	delete(d.inside, c)
 	switch {
 	case err == nil:
 		d.typical += (min(c.took, longest) - d.typical) / 8

@@ -50,7 +50,8 @@ type Device struct {
 
 	mu      sync.Mutex
 	turns   line[*key] // the keys that somebody waits for
-	free    int        // sessions
+	inside  map[*call]struct{}
+	free    int // sessions
 	typical time.Duration
 	stats   Stats
 	closed  bool
@@ -78,6 +79,7 @@ func New(cfg Config) *Device {
 		sessions: cfg.Sessions,
 		requests: sync.Pool{New: func() any { return newRequest() }},
 		calls:    sync.Pool{New: func() any { return new(call) }},
+		inside:   make(map[*call]struct{}),
 		free:     cfg.Sessions,
 		drained:  make(chan struct{}),
 	}
@@ -100,13 +102,28 @@ func (d *Device) Stats() Stats {
 	return s
 }
 
-// Fail tells all who wait, and all who come, that the device does not serve:
-// calls that hang inside may have taken every session. With nil it serves again.
+// Fail tells all who wait, all who come, and those whose blocks are in another
+// caller's call that the device does not serve: calls that hang inside may have
+// taken every session, and never come back. Whoever is inside for the others
+// comes back when the device does. With nil it serves again.
 func (d *Device) Fail(err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.failed = err; err != nil {
-		d.turnAway(err)
+	if d.failed = err; err == nil {
+		return
+	}
+	d.turnAway(err)
+	for c := range d.inside {
+		for i, m := range c.members[1:] {
+			if m.state != inside {
+				continue
+			}
+			// Who is told takes its request along; the one in its place has left.
+			c.members[i+1] = newRequest()
+			c.members[i+1].src, c.members[i+1].state = c.in[:len(m.src)], left
+			m.state, m.err = done, err
+			m.wake <- struct{}{}
+		}
 	}
 }
 

@@ -19,7 +19,8 @@
 //   - A caller that waits comes back when its context ends, and its memory is
 //     not touched any more. One whose blocks had not gone to the device is not
 //     sent any more. The one that is inside the device for the others comes
-//     back when the device does, as with a call of its own.
+//     back when the device does, as with a call of its own; the others that are
+//     in its call come back when [Device.Fail] says that the device hangs.
 //   - What an error means is left to the module, which tries again where that
 //     may help: all whose blocks went together get the same error. Only when
 //     the context of the caller inside has ended, that caller alone gets the

@@ -3,6 +3,7 @@ package batch_test
 import (
 	"context"
 	"errors"
+	"runtime"
 	"testing"
 
 	"github.com/raftkms/raftkms/hsm"
@@ -42,5 +43,65 @@ func TestFail(t *testing.T) {
 	ask()
 	if err := <-results; err != nil {
 		t.Errorf("when it serves again: %v", err)
+	}
+}
+
+// A call that hangs takes nobody along but the one who is inside: the others in
+// it are told when the device is known to hang, and what the device says later
+// touches nothing of theirs.
+func TestFailFreesThoseInACallThatHangs(t *testing.T) {
+	d := newDevice(t, batch.Config{MaxBlocks: 64, Sessions: 1})
+	enter, release := make(chan int, 8), make(chan struct{})
+	k := d.Key(keyFunc(func(_ context.Context, dst, src []byte) error {
+		enter <- len(src)
+		<-release
+		copy(dst, src)
+		return nil
+	}))
+	type result struct {
+		err     error
+		touched bool
+	}
+	results := make(chan result, 8)
+	ask := func() {
+		src, dst := blocks(1, 2), make([]byte, 32)
+		err := k.EncryptBlocks(context.Background(), dst, src)
+		results <- result{err, string(dst) != string(make([]byte, 32))}
+	}
+	go ask()
+	<-enter
+	for range 4 {
+		go ask()
+	}
+	for d.Stats().Waiting < 4 {
+		runtime.Gosched()
+	}
+	release <- struct{}{}
+	if r := <-results; r.err != nil || !r.touched {
+		t.Fatalf("the first: %+v", r)
+	}
+	if size := <-enter; size != 4*32 {
+		t.Fatalf("%d bytes are inside", size)
+	}
+	d.Fail(hsm.ErrUnavailable)
+	for range 3 {
+		if r := <-results; !errors.Is(r.err, hsm.ErrUnavailable) || r.touched {
+			t.Errorf("who is in a call that hangs: %+v", r)
+		}
+	}
+	d.Fail(hsm.ErrUnavailable) // again: nobody is told twice
+	release <- struct{}{}
+	if r := <-results; r.err != nil || !r.touched {
+		t.Errorf("who was inside: %+v", r)
+	}
+	d.Fail(nil)
+	close(release)
+	for range 8 { // with the requests that were given back meanwhile
+		go ask()
+	}
+	for range 8 {
+		if r := <-results; r.err != nil || !r.touched {
+			t.Errorf("when it serves again: %+v", r)
+		}
 	}
 }

@@ -28,7 +28,8 @@ type Config struct {
 	// CallLimit is how long a call may be inside the device before the device
 	// counts as gone: calls then fail at once, until it has answered and could
 	// be logged in to again. 0 means 10 seconds. What makes key pairs is given
-	// twelve times as much.
+	// twelve times as much. A device that has a call inside, and of which nothing
+	// at all comes out, counts as gone after a quarter of it, and a second at least.
 	CallLimit time.Duration
 	// Hung is told, once, when a call has been inside for six times its limit.
 	// A call in C cannot be ended, nor its library unloaded below it: only the

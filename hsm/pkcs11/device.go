@@ -43,6 +43,8 @@ type device struct {
 	counts counts
 	lone   stay // of who is alone in the device
 
+	progress atomic.Int64 // when a call last came out: nanoseconds of the process
+
 	probe     func(s *session) error // what a working device can do
 	suspected atomic.Bool            // a call showed a fault of the device
 	nudge     chan struct{}          // wakes the supervisor
@@ -166,6 +168,7 @@ func (d *device) on(ctx context.Context, pool chan *session, f func(s *session) 
 			d.discard(s)
 		}
 		s.stay.end()
+		d.cameOut()
 		pool <- s
 	}()
 	if !s.open {
@@ -260,6 +263,7 @@ func (d *device) alone(ctx context.Context, f func() error) error {
 		return errModuleClosed
 	}
 	d.lone.begin()
+	defer d.cameOut()
 	defer d.lone.end()
 	return f()
 }

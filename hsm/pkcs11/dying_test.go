@@ -6,6 +6,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -297,6 +298,42 @@ func TestHungForGood(t *testing.T) {
 	if len(told) > 0 {
 		t.Error("told more than once")
 	}
+}
+
+// A device of which nothing comes out any more is an outage long before the limit
+// of one call, and so nobody waits for it. One call that lasts is none.
+func TestSilence(t *testing.T) {
+	m, d := dying(t, func(c *pkcs11.Config) { c.CallLimit = 4 * time.Second })
+	w := work(t, m)
+	var wg sync.WaitGroup
+	hang := func() {
+		wg.Go(func() { _ = w.keys[0].EncryptBlocks(testContext(t), make([]byte, 16), make([]byte, 16)) })
+	}
+	d.Hang(faultylib.Encrypt)
+	hang()
+	time.Sleep(2 * time.Second) // twice what would be silence
+	if h := m.Health(); h.Outage != nil || h.Inside == 0 {
+		t.Errorf("while one call lasts: health %+v", h)
+	}
+	for range 5 { // more than there are sessions
+		hang()
+	}
+	awaitOutage(t, m)
+	if out := m.Health().Outage; !errors.Is(out, hsm.ErrUnavailable) || !strings.Contains(out.Error(), "nothing has come out of the device") {
+		t.Errorf("the outage is called %v", out)
+	}
+	d.Release()
+	wg.Wait()
+	awaitBack(t, m)
+	const generateKeyPair faultylib.Function = 59
+	d.Hang(generateKeyPair)
+	wg.Go(func() { _, _ = m.Generate(testContext(t), hsm.LevelHSM, hsm.SpecRSA2048) })
+	time.Sleep(2 * time.Second)
+	if h := m.Health(); h.Outage != nil || h.Inside == 0 {
+		t.Errorf("while a key pair is made: health %+v", h)
+	}
+	d.Release()
+	wg.Wait()
 }
 
 // A PIN that is refused when the device comes back is tried once, by nobody else.

@@ -96,6 +96,7 @@ func (d *device) mend(reload bool) error {
 		return errModuleClosed
 	}
 	d.lone.begin()
+	defer d.cameOut()
 	defer d.lone.end()
 	d.disconnect()
 	if reload {

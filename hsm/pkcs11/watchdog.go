@@ -13,6 +13,10 @@ const (
 	patient = 12
 	// hopeless is after how many limits a call counts as hung for good.
 	hopeless = 6
+	// silence is the part of the limit for which nothing at all may come out of
+	// a device that has a call inside; a second is no silence.
+	silence      = 4
+	silenceLeast = time.Second
 )
 
 // stay is the time that one user of the device spends inside it.
@@ -52,12 +56,19 @@ func (d *device) stays() []*stay {
 	return all
 }
 
+// cameOut notes that a call has come back from the device, with whatever answer.
+func (d *device) cameOut() { d.progress.Store(int64(time.Since(begun))) }
+
 // watch looks at the clock and never calls the device, so it cannot hang with
-// it. A call that has been inside for longer than its limit begins an outage.
+// it. A call that has been inside for longer than its limit begins an outage,
+// and so does a device of which nothing comes out any more.
 func (d *device) watch() {
-	tick := time.NewTicker(min(max(d.limit/20, time.Millisecond), 250*time.Millisecond))
+	every := min(max(d.limit/20, time.Millisecond), 250*time.Millisecond)
+	tick := time.NewTicker(every)
 	defer tick.Stop()
 	told := false
+	var heard int64
+	var silent time.Duration
 	for {
 		select {
 		case <-d.stop:
@@ -79,5 +90,40 @@ func (d *device) watch() {
 				d.hung(err)
 			}
 		}
+		// Counted in looks, not by the clock: where this process was put aside
+		// for seconds the device had no chance to be heard.
+		if last := d.progress.Load(); last != heard || !d.waits(every) {
+			heard, silent = last, 0
+			continue
+		}
+		silent += every
+		d.silent(silent)
+	}
+}
+
+// waits tells whether a call of a session is inside for so long. While a key pair
+// is made nobody is known to wait: some devices do nothing beside that.
+func (d *device) waits(length time.Duration) bool {
+	waits := false
+	for _, s := range d.all {
+		inside := s.stay.length()
+		if inside > 0 && s.stay.slow.Load() {
+			return false
+		}
+		waits = waits || inside >= length
+	}
+	return waits
+}
+
+// silent is told for how long nothing has come out of the device although
+// somebody is inside. First it has something sent that a working device answers
+// at once, so that one call that lasts is not taken for a device that hangs.
+func (d *device) silent(length time.Duration) {
+	most := max(d.limit/silence, silenceLeast)
+	if length > most/2 {
+		d.suspect()
+	}
+	if length > most {
+		d.fail(fmt.Errorf("%w: nothing has come out of the device for %v", hsm.ErrUnavailable, length))
 	}
 }
