@@ -35,7 +35,8 @@ type Scenario struct {
 	Nodes   int
 	Workers int
 	// Load is how long the nemesis goes on; every kind of fault is injected at
-	// least once, however long that takes.
+	// least once, however long that takes. Where a busy machine has done too
+	// little by then, it goes on for up to twice as long again.
 	Load time.Duration
 	// Kinds of faults, each of which lasts up to Longest.
 	Kinds   []nemesis.Kind
@@ -240,8 +241,8 @@ func (r *run) say(format string, args ...any) {
 
 // breakThings lets the nemesis work, and heals.
 func (r *run) breakThings(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, r.cfg.Scenario.Load)
-	defer cancel()
+	ctx, stop := r.untilEnough(ctx)
+	defer stop()
 	n := &nemesis.Nemesis{
 		Processes: r.cluster.processes, Links: r.cluster.links(), Recorder: r.recorder,
 		Operator: &operator{cluster: r.cluster, keys: r.granting.grantee},
@@ -256,6 +257,30 @@ func (r *run) breakThings(ctx context.Context) error {
 		n.Callers = callers
 	}
 	return n.Run(ctx, nemesis.NewSchedule(r.cfg.Seed, r.cfg.Scenario.Longest, r.cfg.Scenario.Kinds...))
+}
+
+// untilEnough returns a context that ends when the load of the scenario is over,
+// and enough calls have succeeded and rights been taken away by then.
+func (r *run) untilEnough(ctx context.Context) (context.Context, func()) {
+	load := r.cfg.Scenario.Load
+	ctx, cancel := context.WithTimeout(ctx, 3*load)
+	var watching sync.WaitGroup
+	watching.Go(func() {
+		defer cancel()
+		for wait := load; ctx.Err() == nil; wait = time.Second {
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(wait):
+			}
+			report := &Report{Scenario: r.cfg.Scenario}
+			report.fill(r.recorder.History())
+			if report.tooFew() == nil {
+				return
+			}
+		}
+	})
+	return ctx, func() { cancel(); watching.Wait() }
 }
 
 // workers makes the workers. Most choose a node for every call; every fourth

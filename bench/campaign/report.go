@@ -115,16 +115,28 @@ func (r *Report) tooLittle() error {
 			missing++
 		}
 	}
+	if err := r.tooFew(); err != nil {
+		return err
+	}
+	if missing == 0 && len(r.Faults) > 0 && r.Compared > 0 && r.Granted > 0 && r.Ungranted > 0 {
+		return nil
+	}
+	return fmt.Errorf("%w: %d of %d kinds of faults are missing, states were compared at %d indexes, %d uses by grants succeeded and %d were refused",
+		ErrTooLittle, missing, len(r.Scenario.Kinds), r.Compared, r.Granted, r.Ungranted)
+}
+
+// tooFew returns an error when too few calls have succeeded, or rights were taken
+// away: of both more comes with time.
+func (r *Report) tooFew() error {
 	for _, right := range history.Rights() {
 		if r.Revoked[right] < r.Scenario.Revocations {
 			return fmt.Errorf("%w: of the kind %s %d revocations were seen through, of %d", ErrTooLittle, right, r.Revoked[right], r.Scenario.Revocations)
 		}
 	}
-	if missing == 0 && len(r.Faults) > 0 && r.Successes >= r.Scenario.Successes && r.Compared > 0 && r.Granted > 0 && r.Ungranted > 0 {
-		return nil
+	if r.Successes < r.Scenario.Successes {
+		return fmt.Errorf("%w: %d of %d calls succeeded", ErrTooLittle, r.Successes, r.Scenario.Successes)
 	}
-	return fmt.Errorf("%w: %d of %d kinds of faults are missing, %d of %d calls succeeded, states were compared at %d indexes, %d uses by grants succeeded and %d were refused",
-		ErrTooLittle, missing, len(r.Scenario.Kinds), r.Successes, r.Scenario.Successes, r.Compared, r.Granted, r.Ungranted)
+	return nil
 }
 
 // firstWrite is how long after a time the first write succeeded that began
