@@ -16,6 +16,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
+
+	"github.com/raftkms/raftkms/server/wire"
 )
 
 // maxReplyBytes bounds what is read of a reply; the largest is a page of 1,000 keys.
@@ -30,7 +32,7 @@ const (
 	again repeatable = true
 )
 
-// call does one operation, on as many nodes as it takes.
+// call does one operation of the key service, on as many nodes as it takes.
 func (c *Client) call(ctx context.Context, verb string, kind repeatable, request, reply any) error {
 	return c.callBy(ctx, how{method: http.MethodPost, verb: verb}, kind, request, reply)
 }
@@ -53,6 +55,10 @@ type how struct {
 	hedge bool
 	// seen is given the headers of a success; nil: nobody looks at them.
 	seen func(http.Header)
+	// idempotency is the token under which a change may be asked for again; since
+	// is when the first request under it was sent, in a repeat of one.
+	idempotency string
+	since       time.Time
 }
 
 // callBy is call for what is not asked with POST.
@@ -67,30 +73,57 @@ func (c *Client) callBy(ctx context.Context, h how, kind repeatable, request, re
 	}
 	message := newMessage(body)
 	defer message.done()
+	if kind == once && h.path == "" && !h.v3 {
+		h.idempotency = newToken()
+	}
 	ctx, cancel := context.WithTimeout(ctx, c.patience)
 	defer cancel()
 
+	begin := time.Now()
 	var last error
+	var unknown error // of an earlier try, which may have been carried out
+	// ended says how a call ends that no node has answered.
+	ended := func(cause error) error {
+		if unknown != nil {
+			return fmt.Errorf("%s: %w: %w: %w", verb, ErrOutcomeUnknown, unknown, cause)
+		}
+		return fmt.Errorf("%s: %w: %w", verb, ErrUnavailable, cause)
+	}
 	var apart *failedTry              // of a node whose clock is not the caller's
 	var except *node                  // it, which is not asked again
 	strangers := make(map[*node]bool) // whose certificates do not verify
 	for try := 0; ; try++ {
 		if try > 0 && !sleep(ctx, backoff(try)) {
-			return fmt.Errorf("%s: %w: %w", verb, ErrUnavailable, last)
+			return ended(last)
 		}
 		nodes, n, err := c.choose(ctx, except)
 		if err != nil {
 			switch {
-			case apart != nil:
+			case apart != nil && unknown == nil:
 				return fmt.Errorf("%s: %w", verb, apart.cause)
 			case errors.Is(err, errPatience) && last != nil:
 				// What a node said says more than that it is to be left alone.
-				return fmt.Errorf("%s: %w: %w", verb, ErrUnavailable, last)
+				return ended(last)
 			case errors.Is(err, errPatience) || ctx.Err() != nil:
-				return fmt.Errorf("%s: %w: %w", verb, ErrUnavailable, err)
+				return ended(err)
 			}
 			last = err
 			continue
+		}
+		safe := false
+		if h.idempotency != "" {
+			safe, err = c.takesTokens(ctx, n)
+		}
+		switch {
+		case unknown == nil:
+		case err != nil: // nobody is there to be asked
+			n.fail(time.Now(), 0)
+			last = err
+			continue
+		case !safe: // it would take the repeat for a new request
+			return ended(errNoTokens)
+		default:
+			h.since = begin
 		}
 		answer, err := c.hedged(ctx, nodes, n, h, kind, message)
 		if err == nil {
@@ -105,18 +138,34 @@ func (c *Client) callBy(ctx context.Context, h how, kind repeatable, request, re
 			return nil
 		}
 		failed, tryAnother := errors.AsType[*failedTry](err)
+		if refused, ok := errors.AsType[*Error](err); ok && safe && refused.inDoubt() {
+			failed, tryAnother = &failedTry{cause: refused, mayHaveArrived: true}, true
+			n.fail(time.Now(), 0) // another one may know more
+		}
+		if !tryAnother && unknown != nil {
+			// This is what the repeat met, not what became of the first.
+			return ended(err)
+		}
 		if !tryAnother {
 			return fmt.Errorf("%s: %w", verb, err)
 		}
 		if errors.Is(failed.cause, ErrCertificate) {
 			strangers[n] = true
 			if !slices.ContainsFunc(nodes, func(n *node) bool { return !strangers[n] }) {
+				if unknown != nil {
+					return ended(failed.cause)
+				}
 				return fmt.Errorf("%s: %w", verb, failed.cause) // trying again does not make them trusted
 			}
 		}
 		switch {
+		case failed.mayHaveArrived && safe && ctx.Err() == nil:
+			unknown = failed.cause
 		case failed.mayHaveArrived && kind == once:
 			return fmt.Errorf("%s: %w: %w", verb, ErrOutcomeUnknown, failed.cause)
+		case unknown != nil && ctx.Err() != nil:
+			return ended(failed.cause)
+		case unknown != nil:
 		case apart != nil: // two were asked
 			return fmt.Errorf("%s: %w", verb, apart.cause)
 		case failed.clocks && len(nodes) == 1:
@@ -203,6 +252,9 @@ func (c *Client) send(ctx context.Context, n *node, h how, kind repeatable, body
 	r.ContentLength = int64(len(body.text))
 	r.GetBody = func() (io.ReadCloser, error) { return body.open(), nil }
 	r.Header.Set("Content-Type", "application/json")
+	if h.idempotency != "" {
+		r.Header.Set(wire.HeaderIdempotencyToken, h.tokenHeader(time.Now()))
+	}
 	if err := c.proof(ctx, r, path, h.query, body.text); err != nil {
 		reader.Close()
 		return nil, err

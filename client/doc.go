@@ -22,7 +22,11 @@
 // A call is tried again, on the next node, when the node could not be reached
 // or said that it cannot serve now (503): then nothing has happened. It is also
 // tried again when the connection broke after the request was sent and doing
-// it twice does no harm; where it could, the error wraps [ErrOutcomeUnknown].
+// it twice does no harm. A change goes with an idempotency token, by which the
+// service knows a repeat from a new request, so it is tried again, too, where the
+// nodes heed tokens; else, and where no repeat is answered in time or one is
+// refused, the error wraps [ErrOutcomeUnknown]. Changes of the identity service
+// have no tokens.
 // Every other refusal is returned at once as an [*Error], but for one: where a
 // node says that its clock is far from the caller's, one other node is asked,
 // since it may be the first one's that is wrong.

@@ -86,8 +86,8 @@ type KeyPage struct {
 	Next  int // offset of the next page; 0 on the last one
 }
 
-// CreateKey makes a key and returns its id. It is never repeated after it may
-// have arrived (see [ErrOutcomeUnknown]).
+// CreateKey makes a key and returns its id. However often it is asked for, the
+// key is made once; see the package's words on retries.
 func (c *Client) CreateKey(ctx context.Context, k NewKey) (string, error) {
 	request := wire.CreateKeyRequest{
 		KeyAlias: k.Name, KeyDescription: k.Description, KeySpec: k.Spec, KeyUsage: k.Usage,

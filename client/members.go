@@ -295,20 +295,26 @@ func (c *Client) nodeAt(host, address string) *node {
 
 // ask gets what a node tells without credentials.
 func (c *Client) ask(ctx context.Context, n *node, path string) ([]byte, error) {
+	_, text, err := c.askAll(ctx, n, path)
+	return text, err
+}
+
+// askAll is ask with the headers of the answer; nil: there is none.
+func (c *Client) askAll(ctx context.Context, n *node, path string) (http.Header, []byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, min(askTimeout, c.attemptTimeout))
 	defer cancel()
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, n.url+path, nil)
 	if err != nil {
-		return nil, fmt.Errorf("preparing the request: %w", err)
+		return nil, nil, fmt.Errorf("preparing the request: %w", err)
 	}
 	answer, err := n.http.Do(r)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer answer.Body.Close()
 	text, err := io.ReadAll(io.LimitReader(answer.Body, maxPlainBytes))
 	if err == nil && answer.StatusCode != http.StatusOK {
 		err = fmt.Errorf("%s answers %s with status %d", n.url, path, answer.StatusCode)
 	}
-	return text, err
+	return answer.Header, text, err
 }

@@ -41,6 +41,7 @@ type node struct {
 	// again, whether there is another one or not.
 	alone   atomic.Int64
 	probing atomic.Bool
+	tokens  atomic.Int32 // whether it heeds idempotency tokens
 	// retired: it is none of the client's nodes any more, so that calls still
 	// under way leave no connection behind.
 	retired atomic.Bool
@@ -51,6 +52,7 @@ type node struct {
 func (n *node) fail(now time.Time, patience time.Duration) {
 	doublings := min(n.failures.Add(1)-1, 8)
 	n.down.Store(now.Add(max(patience, min(cooldown<<doublings, maxCooldown))).UnixNano())
+	n.tokens.Store(tokensUnasked)
 	if patience > 0 {
 		n.alone.Store(now.Add(patience).UnixNano())
 	}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -86,6 +87,60 @@ func TestAWriteThatMayHaveArrivedIsNotRepeated(t *testing.T) {
 	}
 	if len(sick.seen()) != 1 || len(well.seen()) != 0 {
 		t.Errorf("sent %d and %d times", len(sick.seen()), len(well.seen()))
+	}
+}
+
+// Nodes that heed tokens are asked for a change again, under the same one, and
+// are told how long ago the first time was.
+func TestAChangeIsRepeatedUnderItsToken(t *testing.T) {
+	const made = `{"key_info":{"key_id":"k","domain_id":"d"}}`
+	inDoubt := func(w http.ResponseWriter, _, _ string) {
+		refuse(w, http.StatusInternalServerError, "KMS.0103", "unknown")
+	}
+	timeout := func(w http.ResponseWriter, _, _ string) { w.WriteHeader(http.StatusGatewayTimeout) }
+	for name, bad := range map[string]func(http.ResponseWriter, string, string){"hangs up": hangUp, "in doubt": inDoubt, "504": timeout} {
+		sick, well := newFake(t, bad), newFake(t, reply(made))
+		sick.tokens, well.tokens = true, true
+		c := open(t, configure(sick, well))
+		if id, err := c.CreateKey(t.Context(), client.NewKey{Name: "n"}); err != nil || id != "k" {
+			t.Errorf("%s: %q, %v", name, id, err)
+		}
+		if len(sick.seen()) != 1 || len(well.seen()) != 1 {
+			t.Errorf("%s: sent %d and %d times", name, len(sick.seen()), len(well.seen()))
+			continue
+		}
+		first, age, repeated := strings.Cut(well.carried[0], "; age=")
+		if ms, err := strconv.Atoi(age); len(first) != 32 || sick.carried[0] != first || !repeated || err != nil || ms < 1 {
+			t.Errorf("%s: the tokens are %q and %q", name, sick.carried, well.carried)
+		}
+		if _, err := c.CreateKey(t.Context(), client.NewKey{Name: "m"}); err != nil || well.carried[1] == first || strings.Contains(well.carried[1], "age") {
+			t.Errorf("%s: the next change has the token %q, %v", name, well.carried[1], err)
+		}
+	}
+}
+
+// A node that does not heed tokens is not asked to repeat what another one may
+// have done, nor is what it may have done itself asked of anybody.
+func TestAChangeIsNotRepeatedWithoutTokens(t *testing.T) {
+	for _, heeding := range []int{0, 1} {
+		nodes := []*fake{newFake(t, hangUp), newFake(t, reply(`{}`))}
+		nodes[heeding].tokens = true
+		err := open(t, configure(nodes...)).DisableKey(t.Context(), "k")
+		if !errors.Is(err, client.ErrOutcomeUnknown) || errors.Is(err, client.ErrUnavailable) {
+			t.Errorf("node %d heeds tokens: %v", heeding, err)
+		}
+		if len(nodes[0].seen()) != 1 || len(nodes[1].seen()) != 0 {
+			t.Errorf("node %d heeds tokens: sent %d and %d times", heeding, len(nodes[0].seen()), len(nodes[1].seen()))
+		}
+	}
+}
+
+// What a repeat meets does not say what became of the first.
+func TestARefusedRepeatLeavesTheOutcomeUnknown(t *testing.T) {
+	sick, other := newFake(t, hangUp), newFake(t, func(w http.ResponseWriter, _, _ string) { refuse(w, http.StatusForbidden, "KMS.0306", "no") })
+	sick.tokens, other.tokens = true, true
+	if err := open(t, configure(sick, other)).DisableKey(t.Context(), "k"); !errors.Is(err, client.ErrOutcomeUnknown) || !errors.Is(err, client.ErrForbidden) {
+		t.Error(err)
 	}
 }
 

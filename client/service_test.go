@@ -36,7 +36,9 @@ type fake struct {
 	requests []string // verb and body of each
 	probes   int      // of /readyz
 	unready  bool
-	members  string // what /nodes answers; empty: there is no such thing
+	tokens   bool     // it heeds idempotency tokens, and says so
+	carried  []string // those of the requests
+	members  string   // what /nodes answers; empty: there is no such thing
 }
 
 func newFake(t *testing.T, answer func(w http.ResponseWriter, verb, body string)) *fake {
@@ -56,6 +58,10 @@ func (f *fake) plain(w http.ResponseWriter, r *http.Request) bool {
 		f.probes++
 		if f.unready {
 			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+	case "/livez":
+		if f.tokens {
+			w.Header().Set("X-Idempotency-Token", "taken")
 		}
 	case "/nodes":
 		if f.members == "" {
@@ -98,6 +104,7 @@ func (f *fake) serve(w http.ResponseWriter, r *http.Request) {
 	}
 	f.mu.Lock()
 	f.requests = append(f.requests, verb+" "+string(body))
+	f.carried = append(f.carried, r.Header.Get("X-Idempotency-Token"))
 	answer := f.answer
 	f.mu.Unlock()
 	answer(w, verb, string(body))

@@ -111,10 +111,16 @@ func expireReplies(x *state.Txn) {
 // asked identifies what was asked and by whom: a proposal id that comes back
 // with another type, request or principal is a conflict.
 func asked(cmd command.Command) [32]byte {
+	return Asked(cmd.Type, cmd.Caller.Kind, cmd.Caller.UserID, cmd.Proposal.Hash)
+}
+
+// Asked is what a [state.Reply] says was asked for: by it a node knows, before
+// it proposes, that a proposal was answered which is the same.
+func Asked(typ command.Type, kind command.CallerKind, userID string, hash [32]byte) [32]byte {
 	return sha256.Sum256(canonical.MustMarshal(struct {
 		Type   command.Type       `cbor:"1,keyasint"`
 		Kind   command.CallerKind `cbor:"2,keyasint"`
 		UserID string             `cbor:"3,keyasint"`
 		Hash   [32]byte           `cbor:"4,keyasint"`
-	}{cmd.Type, cmd.Caller.Kind, cmd.Caller.UserID, cmd.Proposal.Hash}))
+	}{typ, kind, userID, hash}))
 }

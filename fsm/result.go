@@ -150,6 +150,9 @@ func (r Result) Alias() (AliasResult, error) { return decodeBody[AliasResult](r)
 // Key returns the body of a result of the writes that are about one key.
 func (r Result) Key() (KeyResult, error) { return decodeBody[KeyResult](r) }
 
+// Grant returns the body of a result of the writes about grants.
+func (r Result) Grant() (GrantResult, error) { return decodeBody[GrantResult](r) }
+
 // Node returns the body of a result of bootstrap, admit-node or approve-roots.
 func (r Result) Node() (NodeResult, error) { return decodeBody[NodeResult](r) }
 

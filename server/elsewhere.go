@@ -25,6 +25,9 @@ import (
 const (
 	callForward    = "kms.forward"
 	callOpenSecret = "secret.open"
+	// callForwardOnce is callForward for a request with an idempotency token. A peer
+	// whose version would not heed the token does not know the call.
+	callForwardOnce = "kms.forward-once"
 
 	// forwardTimeout bounds one peer's attempt.
 	forwardTimeout = 6 * time.Second
@@ -39,7 +42,11 @@ func (s *Server) elsewhere(m *member) huawei.Elsewhere {
 		}
 		defer clear(body)
 		var out huawei.Outcome
-		err = s.askPeers(ctx, m, callForward, body, f.Changes, func(reply []byte) (again bool, err error) {
+		method := callForward
+		if f.Token != "" {
+			method = callForwardOnce
+		}
+		err = s.askPeers(ctx, m, method, body, f.Changes, func(reply []byte) (again bool, err error) {
 			defer clear(reply)
 			out = huawei.Outcome{}
 			if err := cbor.Unmarshal(reply, &out); err != nil || out.Status == 0 {

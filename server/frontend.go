@@ -171,8 +171,10 @@ func plain(write func(rc *fasthttp.RequestCtx)) handler {
 	}
 }
 
-// livez says that the process runs.
+// livez says that the process runs, and that it takes idempotency tokens: a
+// client that repeats a change must know that before.
 func livez(_ context.Context, in incoming) string {
+	in.rc.Response.Header.Set(wire.HeaderIdempotencyToken, wire.TakesIdempotencyTokens)
 	in.rc.SetContentType("text/plain")
 	in.rc.SetBodyString("ok\n")
 	return "livez"

@@ -374,9 +374,11 @@ func (s *Server) handleCalls(m *member) {
 	m.node.Handle(callNodeStatus, func(context.Context, string, []byte) ([]byte, error) {
 		return cbor.Marshal(s.ownStatus(m))
 	})
-	m.node.Handle(callForward, func(ctx context.Context, peer string, body []byte) ([]byte, error) {
-		return s.answerForwarded(ctx, m, peer, body)
-	})
+	for _, method := range []string{callForward, callForwardOnce} {
+		m.node.Handle(method, func(ctx context.Context, peer string, body []byte) ([]byte, error) {
+			return s.answerForwarded(ctx, m, peer, body)
+		})
+	}
 	for _, call := range []string{callSealToken, callOpenToken, callTokenCheck} {
 		m.node.Handle(call, func(ctx context.Context, peer string, body []byte) ([]byte, error) {
 			return s.answerAboutTokens(ctx, m, call, peer, body)

@@ -3,6 +3,7 @@ package huawei
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/valyala/fasthttp"
 
@@ -24,6 +25,9 @@ type Forwarded struct {
 	// Changes is whether the operation may change the state, so that it must
 	// not be asked of a second peer when the first may have done it.
 	Changes bool `cbor:"8,keyasint"`
+	// Token and Age are those of [kms.Once]; Age in milliseconds.
+	Token string `cbor:"9,keyasint,omitempty"`
+	Age   int64  `cbor:"10,keyasint,omitempty"`
 }
 
 // Outcome is what the peer answers.
@@ -47,7 +51,7 @@ func (d *Dialect) forward(ctx context.Context, rc *fasthttp.RequestCtx, in kms.I
 	f := Forwarded{
 		Method: string(rc.Method()), URI: string(rc.RequestURI()), Body: rc.Request.Body(),
 		Source: in.Source, UserAgent: in.UserAgent, RequestID: in.RequestID, Principal: caller,
-		Changes: !in.Operation.Repeatable(),
+		Changes: !in.Operation.Repeatable(), Token: in.Once.Token, Age: in.Once.Age.Milliseconds(),
 	}
 	out, err := d.elsewhere(ctx, &f)
 	defer clear(out.Body)
@@ -74,6 +78,9 @@ func (e *Endpoint) Answer(ctx context.Context, d *Dialect, f *Forwarded, path Pa
 	in := kms.Incoming{
 		Operation: e.Operation, RequestID: f.RequestID, Source: f.Source, UserAgent: f.UserAgent, Project: path.Project,
 		URL: string(rc.Path()), Forwarded: true,
+	}
+	if f.Token != "" && e.Operation.TakesToken() {
+		in.Once = kms.Once{Token: f.Token, Age: time.Duration(f.Age) * time.Millisecond, Request: requestHash(rc)}
 	}
 	var out Outcome
 	err := d.service.Run(ctx, in, func(ctx context.Context, c *kms.Call) (err error) {

@@ -21,6 +21,7 @@ type serving struct {
 	x        exchange
 	body     *wipedBody
 	said     said
+	unread   error // why what makes the request one with its repeats cannot be read
 
 	status func(err error) (int, string)
 	aged   func(age time.Duration)
@@ -53,6 +54,7 @@ func (e *Endpoint) Serve(ctx context.Context, d *Dialect, rc *fasthttp.RequestCt
 		Status:    s.status,
 		Aged:      s.aged,
 	}
+	s.in.Once, s.unread = once(e.Operation, rc)
 	s.x = exchange{Service: d.service, path: path, agent: s.in.UserAgent}
 	s.body = d.pool.get()
 	if err := d.service.Run(ctx, s.in, s.do); err != nil {
@@ -81,6 +83,9 @@ func (s *serving) perform(ctx context.Context, c *kms.Call) (err error) {
 	s.x.call = c
 	if s.x.caller, err = d.identify(ctx, c, s.rc); err != nil {
 		return err
+	}
+	if s.unread != nil {
+		return s.unread
 	}
 	s.body.bytes, err = s.endpoint.perform(ctx, &s.x, s.rc, s.body.bytes)
 	if d.elsewhere != nil && c.NeedsAnotherModule(err) {

@@ -42,6 +42,9 @@ func (s *Service) AssociateAlias(ctx context.Context, c *Call, name, ref string)
 func (s *Service) DeleteAliases(ctx context.Context, c *Call, ref string, names []string) error {
 	c.asked.Text("key_id", ref)
 	c.asked.Number("aliases", int64(len(names)))
+	if _, known, err := c.repeated(command.TypeDeleteAliases); known || err != nil {
+		return err
+	}
 	key, err := c.findAuthorised(ref)
 	if err != nil {
 		return err

@@ -25,6 +25,8 @@ type Incoming struct {
 	// Forwarded: another node asks, because its own module is gone, and it
 	// writes the trace.
 	Forwarded bool
+	// Once is what makes the request one with its repeats; zero: nothing does.
+	Once Once
 	// Status says how the dialect will answer an error (nil: success): the HTTP
 	// status and the code that the trace carries.
 	Status func(err error) (status int, code string)
@@ -45,6 +47,7 @@ type Call struct {
 	key       *state.Key  // the key the call turned out to be about
 	other     *state.Key  // the first one of a call with two
 	proposed  bool        // a change was proposed for it
+	proposals int         // that were made under the request's token
 	lane      *gate.Lane  // whose places are for such calls; nil: it needs none
 	place     *gate.Place // that it has
 	accesses  *accesses   // where it is put down that an access key was used

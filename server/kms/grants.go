@@ -56,12 +56,17 @@ func (s *Service) CreateGrant(ctx context.Context, c *Call, req CreateGrantReque
 		GrantID: hex.EncodeToString(id), KeyID: key.ID, Grantee: req.Grantee, ToAccount: req.ToAccount,
 		Operations: req.Operations, Retiring: req.Retiring, Name: req.Name,
 	}
-	if _, err := s.propose(ctx, c, body, key.ID, req.Grantee, strconv.FormatBool(req.ToAccount),
-		strconv.FormatUint(uint64(req.Operations), 16), req.Retiring, req.Name); err != nil {
+	result, err := s.propose(ctx, c, body, key.ID, req.Grantee, strconv.FormatBool(req.ToAccount),
+		strconv.FormatUint(uint64(req.Operations), 16), req.Retiring, req.Name)
+	if err != nil {
 		return "", err
 	}
-	c.answered.Text("grant_id", body.GrantID)
-	return body.GrantID, nil
+	made, err := result.Grant() // not what this call has drawn: a repeat may have met the first one's answer
+	if err != nil {
+		return "", &Error{Kind: KindInternal, Message: "reading which grant was made", Err: err}
+	}
+	c.answered.Text("grant_id", made.GrantID)
+	return made.GrantID, nil
 }
 
 // RevokeGrant ends a grant, for who looks after the key or has made the grant.
@@ -80,6 +85,10 @@ func (s *Service) RetireGrant(ctx context.Context, c *Call, ref, grantID string)
 func (s *Service) endGrant(ctx context.Context, c *Call, ref, grantID string, body func(command.RevokeGrant) command.Body) error {
 	c.asked.Text("key_id", ref)
 	c.asked.Text("grant_id", grantID)
+	ending := body(command.RevokeGrant{})
+	if _, known, err := c.repeated(ending.Type()); known || err != nil {
+		return err
+	}
 	c.grant, _ = c.Root.Grant(grantID)
 	key, err := c.findAuthorised(ref)
 	if err != nil {

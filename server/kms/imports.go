@@ -157,6 +157,9 @@ func (s *Service) ImportKeyMaterial(ctx context.Context, c *Call, req ImportRequ
 	if !req.Expires.IsZero() {
 		c.asked.Text("expires", isoTime(req.Expires.UnixMilli()))
 	}
+	if _, known, err := c.repeated(command.TypeImportMaterial); known || err != nil {
+		return err
+	}
 	key, err := c.findImporting(req.Key)
 	if err == nil {
 		err = awaitsImport(key)

@@ -30,6 +30,12 @@ func (s *Service) CreateKey(ctx context.Context, c *Call, req CreateKeyRequest) 
 	c.asked.Symbol("key_spec", req.Spec)
 	c.asked.Symbol("key_usage", req.Usage)
 	c.asked.Text("origin", req.Origin)
+	if was, known, err := c.repeatedKey(command.TypeCreateKey); known || err != nil {
+		if err != nil {
+			return nil, err
+		}
+		return s.madeKey(c, was.ID)
+	}
 	if err := c.authoriseOn(&state.Key{ProjectID: c.in.Project, Name: req.Name, Spec: req.Spec, Usage: req.Usage, Origin: req.Origin}); err != nil {
 		return nil, err
 	}
@@ -50,11 +56,21 @@ func (s *Service) CreateKey(ctx context.Context, c *Call, req CreateKeyRequest) 
 	if err != nil {
 		return nil, err
 	}
-	if _, err := s.propose(ctx, c, body, req.Name, req.Description, req.Spec, req.Usage, req.Origin, level.String(), strconv.FormatBool(req.Protected)); err != nil {
+	result, err := s.propose(ctx, c, body, req.Name, req.Description, req.Spec, req.Usage, req.Origin, level.String(), strconv.FormatBool(req.Protected))
+	if err != nil {
 		return nil, err
 	}
-	key, ok := s.replica.Root().Key(body.KeyID)
-	if !ok { // a proposal that was applied before under its id made another key id; ids are drawn per call, so this is a bug
+	made, err := result.Key() // not what this call has drawn: a repeat may have met the first one's answer
+	if err != nil {
+		return nil, &Error{Kind: KindInternal, Message: "reading which key was made", Err: err}
+	}
+	return s.madeKey(c, made.KeyID)
+}
+
+// madeKey returns a key that a call has made, and says so in its trace.
+func (s *Service) madeKey(c *Call, id string) (*state.Key, error) {
+	key, ok := s.replica.Root().Key(id)
+	if !ok {
 		return nil, Refuse(KindInternal, "the key that was made cannot be found")
 	}
 	c.key = key

@@ -16,21 +16,21 @@ const maxDeletionDays = 1096
 // RenameKey gives a key another name (key_alias).
 func (s *Service) RenameKey(ctx context.Context, c *Call, ref, name string) (*state.Key, error) {
 	c.asked.Text("key_alias", name)
-	return s.changeKey(ctx, c, ref, func(key *state.Key) (command.Body, error) {
+	return s.changeKey(ctx, c, command.TypeRenameKey, ref, func(key *state.Key) (command.Body, error) {
 		return command.RenameKey{ProjectID: key.ProjectID, KeyID: key.ID, Name: name}, nil
 	}, func(key *state.Key) { key.Name = name }, name)
 }
 
 // UpdateDescription gives a key another description.
 func (s *Service) UpdateDescription(ctx context.Context, c *Call, ref, description string) (*state.Key, error) {
-	return s.changeKey(ctx, c, ref, func(key *state.Key) (command.Body, error) {
+	return s.changeKey(ctx, c, command.TypeUpdateDescription, ref, func(key *state.Key) (command.Body, error) {
 		return command.UpdateDescription{ProjectID: key.ProjectID, KeyID: key.ID, Description: description}, nil
 	}, func(key *state.Key) { key.Description = description }, description)
 }
 
 // ProtectKey switches a key's deletion protection.
 func (s *Service) ProtectKey(ctx context.Context, c *Call, ref string, on bool) (*state.Key, error) {
-	return s.changeKey(ctx, c, ref, func(key *state.Key) (command.Body, error) {
+	return s.changeKey(ctx, c, command.TypeProtectKey, ref, func(key *state.Key) (command.Body, error) {
 		return command.ProtectKey{ProjectID: key.ProjectID, KeyID: key.ID, On: on}, nil
 	}, func(key *state.Key) { key.Protected = on }, strconv.FormatBool(on))
 }
@@ -40,7 +40,7 @@ func (s *Service) ProtectKey(ctx context.Context, c *Call, ref string, on bool) 
 // lost with it goes into a trace of its own.
 func (s *Service) ScheduleDeletion(ctx context.Context, c *Call, ref string, days int) (*state.Key, error) {
 	c.asked.Number("pending_days", int64(days))
-	key, err := s.changeKey(ctx, c, ref, func(key *state.Key) (command.Body, error) {
+	key, err := s.changeKey(ctx, c, command.TypeScheduleDeletion, ref, func(key *state.Key) (command.Body, error) {
 		wait, err := s.deletionWait(days)
 		if err != nil && key.State != state.PendingDeletion && !key.Default {
 			return nil, err
@@ -83,7 +83,7 @@ func (s *Service) deletionWait(days int) (time.Duration, error) {
 // material.
 func (s *Service) CancelDeletion(ctx context.Context, c *Call, ref string) (*state.Key, error) {
 	back := state.Disabled
-	key, err := s.changeKey(ctx, c, ref, func(key *state.Key) (command.Body, error) {
+	key, err := s.changeKey(ctx, c, command.TypeCancelDeletion, ref, func(key *state.Key) (command.Body, error) {
 		if key.PrimaryVersion == 0 {
 			back = state.PendingImport
 		}
@@ -97,8 +97,14 @@ func (s *Service) CancelDeletion(ctx context.Context, c *Call, ref string) (*sta
 
 // changeKey makes one change to a key that the caller names: body is the
 // change, done says what it has made of the key.
-func (s *Service) changeKey(ctx context.Context, c *Call, ref string, body func(*state.Key) (command.Body, error), done func(*state.Key), meaning ...string) (*state.Key, error) {
+func (s *Service) changeKey(ctx context.Context, c *Call, typ command.Type, ref string, body func(*state.Key) (command.Body, error), done func(*state.Key), meaning ...string) (*state.Key, error) {
 	c.asked.Text("key_id", ref)
+	if was, known, err := c.repeatedKey(typ); known || err != nil {
+		if err == nil {
+			done(was)
+		}
+		return was, err
+	}
 	key, err := c.findAuthorised(ref)
 	if err != nil {
 		return nil, err

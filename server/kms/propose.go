@@ -45,8 +45,18 @@ func (s *Service) propose(ctx context.Context, c *Call, body command.Body, meani
 	cmd.Caller = c.caller
 	cmd.Caller.NodeID = s.nodeID
 	cmd.Proposal = command.Proposal{ID: uuid.NewString(), Hash: hashRequest(typ, c.in.Project, meaning)}
-
 	first := time.Now()
+	if c.in.Once.Token != "" {
+		cmd.Proposal = c.proposal(s.replica.Root(), typ)
+		c.proposals++
+		if age := c.in.Once.Age; age > 0 {
+			// A repeat says when the first one was, so that it is refused where the
+			// state may have forgotten that.
+			first = c.started.Add(-age - underway)
+			cmd.Proposal.First = first.UnixMilli()
+		}
+	}
+
 	var unknown error // of an earlier attempt, which may yet take effect
 	for {
 		data, err := command.Encode(cmd)

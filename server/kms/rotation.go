@@ -11,7 +11,7 @@ import (
 // EnableRotation has a key rotated every so many days.
 func (s *Service) EnableRotation(ctx context.Context, c *Call, ref string, days uint32) error {
 	c.asked.Number("rotation_interval", int64(days))
-	_, err := s.changeKey(ctx, c, ref, func(key *state.Key) (command.Body, error) {
+	_, err := s.changeKey(ctx, c, command.TypeEnableRotation, ref, func(key *state.Key) (command.Body, error) {
 		return command.EnableRotation{ProjectID: key.ProjectID, KeyID: key.ID, Days: days}, nil
 	}, func(*state.Key) {}, strconv.Itoa(int(days)))
 	return err
@@ -20,7 +20,7 @@ func (s *Service) EnableRotation(ctx context.Context, c *Call, ref string, days 
 // SetRotationInterval changes the days; a new period begins.
 func (s *Service) SetRotationInterval(ctx context.Context, c *Call, ref string, days uint32) error {
 	c.asked.Number("rotation_interval", int64(days))
-	_, err := s.changeKey(ctx, c, ref, func(key *state.Key) (command.Body, error) {
+	_, err := s.changeKey(ctx, c, command.TypeSetRotationInterval, ref, func(key *state.Key) (command.Body, error) {
 		return command.SetRotationInterval{ProjectID: key.ProjectID, KeyID: key.ID, Days: days}, nil
 	}, func(*state.Key) {}, strconv.Itoa(int(days)))
 	return err
@@ -28,7 +28,7 @@ func (s *Service) SetRotationInterval(ctx context.Context, c *Call, ref string, 
 
 // DisableRotation ends the rotation of a key. Its versions stay.
 func (s *Service) DisableRotation(ctx context.Context, c *Call, ref string) error {
-	_, err := s.changeKey(ctx, c, ref, func(key *state.Key) (command.Body, error) {
+	_, err := s.changeKey(ctx, c, command.TypeDisableRotation, ref, func(key *state.Key) (command.Body, error) {
 		return command.DisableRotation{ProjectID: key.ProjectID, KeyID: key.ID}, nil
 	}, func(*state.Key) {})
 	return err
@@ -45,9 +45,13 @@ func (s *Service) RotationStatus(_ context.Context, c *Call, ref string) (*state
 const rotateTries = 5
 
 // RotateKey adds a version to a key now and returns its number. It becomes the
-// primary one, except with an asymmetric key, whose callers name the version.
+// primary one, except with an asymmetric key, whose callers name the version. The
+// answer to a repeated request does not say it: 0.
 func (s *Service) RotateKey(ctx context.Context, c *Call, ref string) (uint32, error) {
 	c.asked.Text("key_id", ref)
+	if _, known, err := c.repeated(command.TypeRotateKey); known || err != nil {
+		return 0, err
+	}
 	key, err := c.findAuthorised(ref)
 	if err != nil {
 		return 0, err
