@@ -28,15 +28,24 @@ type Undone struct {
 	Keys       int      `json:"keys"`       // in the new cluster
 	Removed    []string `json:"removed_nodes,omitempty"`
 	// What the newer state knows and the backup does not; empty without one.
-	LostKeys        []string `json:"lost_keys,omitempty"`             // made after the backup: their ciphertexts cannot be opened any more
-	LostVersions    []string `json:"lost_versions,omitempty"`         // keys with versions made after the backup: likewise for those
-	DeletedKeys     []string `json:"deleted_keys,omitempty"`          // deleted after the backup, and now again
-	DisabledKeys    []string `json:"disabled_keys,omitempty"`         // Enabled in the backup, Disabled now
-	DisabledUsers   []string `json:"disabled_users,omitempty"`        // disabled or deleted after the backup
-	DisabledAccess  []string `json:"disabled_access_keys,omitempty"`  // likewise
-	PendingDeletion []string `json:"pending_deletion_keys,omitempty"` // scheduled after the backup, Disabled now
-	EndedGrants     []string `json:"ended_grants,omitempty"`          // revoked or retired after the backup, and now again
-	ErasedMaterial  []string `json:"erased_material,omitempty"`       // keys whose imported material was deleted or expired after the backup, and now again
+	LostKeys       []string `json:"lost_keys,omitempty"`            // made after the backup: their ciphertexts cannot be opened any more
+	LostVersions   []string `json:"lost_versions,omitempty"`        // keys with versions made after the backup: likewise for those
+	DeletedKeys    []string `json:"deleted_keys,omitempty"`         // deleted after the backup, and now again
+	DisabledKeys   []string `json:"disabled_keys,omitempty"`        // Enabled in the backup, Disabled now
+	DisabledUsers  []string `json:"disabled_users,omitempty"`       // disabled or deleted after the backup
+	DisabledAccess []string `json:"disabled_access_keys,omitempty"` // likewise
+	// Accounts and projects that were disabled or deleted since; who may do what is
+	// as in the newer state, which changes it for these.
+	DisabledAccounts []string `json:"disabled_accounts,omitempty"`
+	DisabledProjects []string `json:"disabled_projects,omitempty"`
+	ChangedUsers     []string `json:"changed_users,omitempty"` // groups, policies, password or second factor
+	DeletedGroups    []string `json:"deleted_groups,omitempty"`
+	DeletedPolicies  []string `json:"deleted_policies,omitempty"`
+	ChangedPolicies  []string `json:"changed_policies,omitempty"`
+	ChangedProviders []string `json:"changed_providers,omitempty"`     // client CAs and OIDC issuers
+	PendingDeletion  []string `json:"pending_deletion_keys,omitempty"` // scheduled after the backup, Disabled now
+	EndedGrants      []string `json:"ended_grants,omitempty"`          // revoked or retired after the backup, and now again
+	ErasedMaterial   []string `json:"erased_material,omitempty"`       // keys whose imported material was deleted or expired after the backup, and now again
 	// Keys for which an import was under way at the backup: its token is of no
 	// use any more, new parameters have to be asked for.
 	EndedImports []string `json:"ended_imports,omitempty"`
@@ -47,7 +56,7 @@ var ErrNoCluster = errors.New("the state holds no cluster")
 
 // Refound makes the state of a new generation of a cluster from a backup. newer
 // may be a later state of the same cluster, of which every deletion, of keys and
-// of imported material, every disable and every revocation is done again; nil when there is none. An earlier one is
+// of imported material, every disable and every revocation is done again, and which says who may do what; nil when there is none. An earlier one is
 // refused: what it does not know yet would count as taken away since. The result begins after both.
 func Refound(backup, newer *state.Root, with Foundation) (*state.Root, *Undone, error) {
 	old := backup.Cluster()
@@ -76,6 +85,8 @@ func Refound(backup, newer *state.Root, with Foundation) (*state.Root, *Undone, 
 
 	r.beginAgain(*old)
 	r.revoke()
+	r.takeRights()
+	r.endTokens()
 	for key := range backup.AllKeys() {
 		r.settle(r.endImports(r.endGrants(key)))
 	}
@@ -109,6 +120,7 @@ func (r *refounding) beginAgain(cluster state.Cluster) {
 	if r.newer != nil {
 		clock := state.Clock{Now: max(r.Now(), r.newer.Now()), Horizon: max(r.Horizon(), r.newer.Horizon())}
 		r.PutClock(&clock)
+		cluster.FeatureLevel = max(cluster.FeatureLevel, r.newer.Cluster().FeatureLevel) // of what is taken from it
 	}
 	r.PutCluster(&cluster)
 	for _, node := range r.backup.Nodes() {

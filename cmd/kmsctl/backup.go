@@ -99,7 +99,8 @@ func (a *app) restoreCommand() *cobra.Command {
 cluster's root keys. First it says what would be lost and what is revoked once more; then it asks for the
 cluster's id. No old node is part of the new generation: each starts empty and joins with a new token.
 Every key is left Disabled unless --keep-enabled says otherwise. With --against, the data directory of a
-stopped old node, every deletion, disable and revocation in it is done again.`,
+stopped old node, every deletion, disable and revocation in it is done again, and who may do what (groups,
+policies, passwords, second factors, who outside is believed) is as it says. Tokens of users have all ended.`,
 		Args: exactly("FILE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			s, err := a.admin()
