@@ -67,7 +67,7 @@ func Open(ctx context.Context, cfg Config) (*Server, error) {
 	s := &Server{
 		cfg: cfg, machine: fsm.NewAt(cfg.FeatureLevel), metrics: newMetrics(cfg.Version), events: newEvents(), followers: make(chan struct{}, maxFollowers),
 		requestIDs: newRequestIDs(), fatal: make(chan error, 1), gate: gate.New(cfg.Limits, time.Now),
-		lanes: kms.Lanes{Uses: gate.NewLane(cfg.Limits.Calls), Others: gate.NewLane(cfg.Limits.Calls)},
+		lanes: kms.Lanes{Uses: gate.NewLane(cfg.Limits.Calls, 0), Others: gate.NewLane(cfg.Limits.Calls, 0)},
 	}
 	s.metrics.watchGate(s.gate)
 	s.metrics.watchLanes(s.lanes)

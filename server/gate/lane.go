@@ -6,6 +6,8 @@ import (
 	"errors"
 	"sync"
 	"time"
+
+	"golang.org/x/time/rate"
 )
 
 // ErrBusy: the node has more to do than it can, and has done nothing of the
@@ -30,10 +32,17 @@ const (
 // for little waits for one turn, however much others ask for. When too many wait
 // the newest call of who has most of them is refused; a call that has waited for
 // a second is refused, too. What a call costs under the lock does not depend on
-// how many wait. It is safe for concurrent use.
+// how many wait.
+//
+// To refuse costs about as much as to answer, since most of both is the
+// connection's, and who is told at once may ask again at once. So only so many
+// refusals a second are told at once, and others when the call is a second old:
+// those who do not wait as they are told would take the node from those who are
+// let in. It is safe for concurrent use.
 type Lane struct {
 	most, share, queue int
 	wait               time.Duration
+	refusals           *rate.Limiter // those that are told at once
 
 	mu      sync.Mutex
 	working int
@@ -67,14 +76,19 @@ type waiter struct {
 	decided chan error    // has room for one
 }
 
-// NewLane returns a lane on which that many calls (0: 1024) are worked on at once.
-func NewLane(calls int) *Lane {
+// NewLane returns a lane on which that many calls (0: 1024) are worked on at
+// once, and which tells that many refusals a second (0: as many) at once.
+func NewLane(calls, refusals int) *Lane {
 	if calls == 0 {
 		calls = defaultCalls
 	}
+	if refusals == 0 {
+		refusals = calls
+	}
 	return &Lane{
 		most: calls, share: max(1, calls/2), queue: queueFactor * calls, wait: longestQueued,
-		callers: make(map[string]*Place),
+		refusals: rate.NewLimiter(rate.Limit(refusals), refusals),
+		callers:  make(map[string]*Place),
 	}
 }
 
@@ -93,7 +107,7 @@ func (l *Lane) Enter(ctx context.Context, who string) (*Place, error) {
 		l.full++
 		l.settle(p)
 		l.mu.Unlock()
-		return nil, ErrBusy
+		return nil, l.refuse(ctx, time.NewTimer(l.wait).C)
 	}
 	w := &waiter{place: p, decided: make(chan error, 1)}
 	w.at = p.queue.PushBack(w)
@@ -113,7 +127,10 @@ func (l *Lane) await(ctx context.Context, w *waiter) error {
 	var err error
 	select {
 	case err := <-w.decided:
-		return err
+		if err != nil {
+			return l.refuse(ctx, timer.C)
+		}
+		return nil
 	case <-timer.C:
 		err = ErrBusy
 	case <-ctx.Done():
@@ -129,6 +146,19 @@ func (l *Lane) await(ctx context.Context, w *waiter) error {
 	}
 	l.decide(w, err)
 	return err
+}
+
+// refuse returns [ErrBusy], at once or when the call has waited.
+func (l *Lane) refuse(ctx context.Context, waited <-chan time.Time) error {
+	if l.refusals.Allow() {
+		return ErrBusy
+	}
+	select {
+	case <-waited:
+		return ErrBusy
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }
 
 // Leave ends the work on one call, and lets the next one in.

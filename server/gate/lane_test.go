@@ -24,8 +24,11 @@ type street struct {
 	places  map[string][]*gate.Place
 }
 
-func newStreet(calls int) *street {
-	return &street{Lane: gate.NewLane(calls), places: make(map[string][]*gate.Place)}
+// allAtOnce are more refusals than a test asks for.
+const allAtOnce = 1_000_000
+
+func newStreet(calls, refusals int) *street {
+	return &street{Lane: gate.NewLane(calls, refusals), places: make(map[string][]*gate.Place)}
 }
 
 // come has a call of somebody come, and returns when it is known what becomes
@@ -71,7 +74,7 @@ func (s *street) want(t *testing.T, entered, refused string) {
 
 func TestOnePrincipalLeavesPlacesToOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newStreet(4)
+		s := newStreet(4, allAtOnce)
 		for range 4 {
 			s.come(t.Context(), "a")
 		}
@@ -90,7 +93,7 @@ func TestOnePrincipalLeavesPlacesToOthers(t *testing.T) {
 // Who has their share has no turn until they have less; then theirs is the last.
 func TestPrincipalsTakeTurns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newStreet(2)
+		s := newStreet(2, allAtOnce)
 		for _, who := range "abaaabbc" {
 			s.come(t.Context(), string(who))
 		}
@@ -108,7 +111,7 @@ func TestPrincipalsTakeTurns(t *testing.T) {
 // Who asks for too much loses what came last; who asks for little is heard.
 func TestTooManyThatWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newStreet(2) // eight may wait
+		s := newStreet(2, allAtOnce) // eight may wait
 		for range 9 {
 			s.come(t.Context(), "a")
 		}
@@ -125,9 +128,41 @@ func TestTooManyThatWait(t *testing.T) {
 	})
 }
 
+// Beyond so many a second, refusals are told when the call is a second old: those
+// of calls that have waited, too. Who does not want to know by then need not wait.
+func TestRefusalsOfACrowdAreToldLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStreet(2, 0) // two are told at once
+		for range 9 {
+			s.come(t.Context(), "a") // one works, eight wait
+		}
+		gone, cancel := context.WithCancel(t.Context())
+		s.come(t.Context(), "a")
+		s.come(t.Context(), "a")
+		s.come(gone, "a")
+		s.come(t.Context(), "a")
+		s.want(t, "a", "aa")
+		s.come(t.Context(), "b")
+		s.come(t.Context(), "b") // waits instead of an a
+		if c := s.Counts(); c != (gate.LaneCounts{Working: 2, Waiting: 8, Full: 5}) {
+			t.Errorf("counted %+v", c)
+		}
+		cancel()
+		synctest.Wait()
+		s.want(t, "ab", "aaa")
+		time.Sleep(999 * time.Millisecond)
+		synctest.Wait()
+		s.want(t, "ab", "aaa")
+		s.go1("b")
+		time.Sleep(time.Millisecond)
+		synctest.Wait()
+		s.want(t, "abb", "aaa"+"aaaaaaaaa") // seven had waited, and two been refused
+	})
+}
+
 func TestACallerWhoWaitsMayGiveUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		lane := gate.NewLane(1)
+		lane := gate.NewLane(1, 0)
 		p, err := lane.Enter(t.Context(), "a")
 		if err != nil {
 			t.Fatal(err)
@@ -150,7 +185,7 @@ func TestACallerWhoWaitsMayGiveUp(t *testing.T) {
 }
 
 func TestAPlaceCostsNothing(t *testing.T) {
-	lane, ctx := gate.NewLane(0), t.Context()
+	lane, ctx := gate.NewLane(0, 0), t.Context()
 	if n := testing.AllocsPerRun(100, func() {
 		p, err := lane.Enter(ctx, "a")
 		if err != nil {
@@ -163,7 +198,7 @@ func TestAPlaceCostsNothing(t *testing.T) {
 }
 
 func BenchmarkLane(b *testing.B) {
-	lane := gate.NewLane(0)
+	lane := gate.NewLane(0, 0)
 	names := []string{"a", "b", "c", "d"}
 	b.ReportAllocs()
 	b.RunParallel(func(pb *testing.PB) {
@@ -180,7 +215,7 @@ func BenchmarkLane(b *testing.B) {
 // BenchmarkCrowdedLane is what a call costs, be it let in or refused, where
 // thousands of principals ask at once and each asks again.
 func BenchmarkCrowdedLane(b *testing.B) {
-	lane := gate.NewLane(0)
+	lane := gate.NewLane(0, 0)
 	var principals atomic.Int64
 	b.SetParallelism(8192 / runtime.GOMAXPROCS(0))
 	b.ReportAllocs()

@@ -212,7 +212,7 @@ func TestLanes(t *testing.T) {
 		most := rapid.IntRange(1, 6).Draw(r, "calls")
 		var wrong string
 		synctest.Test(t, func(t *testing.T) {
-			x := &crossing{lane: gate.NewLane(most), most: most, passed: make(map[string]map[string]int)}
+			x := &crossing{lane: gate.NewLane(most, allAtOnce), most: most, passed: make(map[string]map[string]int)}
 			for i, step := range steps {
 				if wrong = x.step(t.Context(), step); wrong != "" {
 					wrong = fmt.Sprintf("step %d: %s", i, wrong)

@@ -213,7 +213,7 @@ type Limits struct {
 	Connections int `yaml:"connections,omitempty" help:"Connections to the API that one address may hold open at once, 1 to 16384; those beyond are closed; 4096 when absent."`
 	Failures    int `yaml:"failures,omitempty" help:"Wrong logins and credentials a minute of one address, ten times as many at once, that are treated like other requests; beyond them no passwords of that address are looked at, and refusals are traced together; 60 when absent."`
 	AddressRate int `yaml:"address_rate,omitempty" help:"Requests a second of one address; those beyond are answered 503 with Retry-After; no limit when absent."`
-	Calls       int `yaml:"calls,omitempty" help:"Calls that are worked on at once, uses of keys and all others apart; one user has at most half of them. Four times as many wait, for a second at most, users by turns; those beyond are answered 503 with Retry-After. 1024 when absent."`
+	Calls       int `yaml:"calls,omitempty" help:"Calls that are worked on at once, uses of keys and all others apart; one user has at most half of them. Four times as many wait, for a second at most, users by turns; those beyond are answered 503 with Retry-After, when they are many not before they are a second old. 1024 when absent."`
 	UserRate    int `yaml:"user_rate,omitempty" help:"Requests a second of one user on this node; those beyond are answered 503 with Retry-After; no limit when absent."`
 }
 
