@@ -82,7 +82,7 @@ bench: build test-deps ## create-datakey and decrypt-datakey beside a web server
 bench-hsm: build test-deps ## data keys of HSM level beside SOFTWARE level, calls of the device for each, and a device with 1 ms latency (needs SoftHSM2)
 	@$(BUILD)/kmsbench hsm
 
-bench-overload: build test-deps ## one node asked for 10 and 50 times more than it can, slow senders, and memory for each of 10,000 idle connections (SoftHSM2)
+bench-overload: build test-deps ## one node asked for 10 and 50 times more than it can, slow senders, a node that has to refuse, and memory for each of 10,000 idle connections (SoftHSM2)
 	@$(BUILD)/kmsbench overload
 
 bench-cluster: build ## what callers notice of fences, dead leaders and hand-overs; messages per data key; proposals beside raft alone; a million keys (8 GB of memory, minutes)

@@ -33,7 +33,12 @@ type StatusError struct {
 	Status int
 	Code   string // the service's, such as KMS.0207; empty if it gives none
 	Body   string // the beginning of it
+	// Again: it says when to come again (RFC 9110, Retry-After).
+	Again bool
 }
+
+// Busy tells whether the service had too much to do, and did nothing of the call.
+func (e *StatusError) Busy() bool { return e.Status == fasthttp.StatusServiceUnavailable && e.Again }
 
 // Error says all of it.
 func (e *StatusError) Error() string {

@@ -3,6 +3,7 @@ package load_test
 import (
 	"context"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -97,4 +98,32 @@ func TestKindOf(t *testing.T) {
 	if got := load.KindOf(&load.StatusError{Status: 500, Code: "0123456789012345678901234567890123456789 and more"}); len(got) != len("500 ")+40 {
 		t.Errorf("a long code makes the kind %q", got)
 	}
+}
+
+// Busy is who says when to come again.
+func TestWhoIsBusy(t *testing.T) {
+	f := func(status int, again string, want bool) {
+		t.Helper()
+		server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			if again != "" {
+				w.Header().Set("Retry-After", again)
+			}
+			w.WriteHeader(status)
+		}))
+		defer server.Close()
+		ca := x509.NewCertPool()
+		ca.AddCert(server.Certificate())
+		poster, err := load.NewPoster(load.PosterConfig{URLs: []string{server.URL}, CA: ca, Path: "/", Workers: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer poster.Close()
+		refusal, ok := errors.AsType[*load.StatusError](poster.Call(t.Context(), 0))
+		if !ok || refusal.Busy() != want {
+			t.Errorf("%d with Retry-After %q: %+v", status, again, refusal)
+		}
+	}
+	f(503, "1", true)
+	f(503, "", false)
+	f(429, "1", false)
 }

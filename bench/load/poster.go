@@ -19,6 +19,10 @@ import (
 // callTimeout bounds one call of a poster, unless it is told otherwise.
 const callTimeout = 30 * time.Second
 
+// keptIdle is how long a connection is kept that nobody uses: while others are
+// measured in turn, and less than the 90 s after which a node closes it.
+const keptIdle = 80 * time.Second
+
 // PosterConfig is one request that is sent over and over.
 type PosterConfig struct {
 	URLs                 []string // https://host:port of the nodes; worker i uses number i modulo their count
@@ -104,6 +108,7 @@ func NewPoster(cfg PosterConfig) (*Poster, error) {
 		p.hosts = append(p.hosts, &fasthttp.HostClient{
 			Addr: u.Host, IsTLS: true, MaxConns: cfg.Workers,
 			TLSConfig:                     &tls.Config{RootCAs: cfg.CA, ServerName: u.Hostname(), MinVersion: cfg.MinTLS, Certificates: certificates},
+			MaxIdleConnDuration:           keptIdle,
 			WriteTimeout:                  cfg.Timeout, // bounds the TLS handshake, which the timeout of a call does not
 			NoDefaultUserAgentHeader:      true,
 			DisableHeaderNamesNormalizing: true,
@@ -141,7 +146,9 @@ func (p *Poster) Call(_ context.Context, worker int) error {
 		return fmt.Errorf("calling %s: %w", w.host.Addr, err)
 	}
 	if status := w.response.StatusCode(); status != fasthttp.StatusOK {
-		return newStatusError(w.host.Addr, status, w.response.Body())
+		refusal := newStatusError(w.host.Addr, status, w.response.Body())
+		refusal.Again = len(w.response.Header.Peek(fasthttp.HeaderRetryAfter)) > 0
+		return refusal
 	}
 	return nil
 }

@@ -34,6 +34,8 @@ type clusterOptions struct {
 	port   int
 	// library is the PKCS#11 library; empty: SoftHSM where it is found.
 	library string
+	// calls are worked on at once by each node; 0: as many as by itself.
+	calls int
 }
 
 // startCluster runs kmsd dev in a temporary directory until stop.
@@ -54,6 +56,9 @@ func startCluster(ctx context.Context, o clusterOptions) (*devCluster, error) {
 		"--module", o.module, "--port", strconv.Itoa(o.port))
 	if o.library != "" {
 		d.cmd.Args = append(d.cmd.Args, "--pkcs11-library", o.library)
+	}
+	if o.calls != 0 {
+		d.cmd.Args = append(d.cmd.Args, "--calls", strconv.Itoa(o.calls))
 	}
 	d.cmd.Stderr = os.Stderr
 	d.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a Ctrl-C is ours to pass on

@@ -92,13 +92,13 @@ func terminal() io.Writer {
 }
 
 // underLoad runs the load with a progress line. Calls may fail.
-func underLoad(ctx context.Context, progress io.Writer, what string, e effort, poster *load.Poster) (*load.Report, error) {
+func underLoad(ctx context.Context, progress io.Writer, what string, e effort, call load.Call) (*load.Report, error) {
 	report, err := load.Run(ctx, load.Config{
 		Workers: e.workers, Warmup: e.warmup, Duration: e.duration, Rate: e.rate,
 		Progress: func(p load.Progress) {
 			fmt.Fprintf(progress, "\r%-28s %3.0f/%.0f s %9.0f/s ", what, p.Elapsed.Seconds(), p.Of.Seconds(), p.Rate)
 		},
-	}, poster.Call)
+	}, call)
 	fmt.Fprintf(progress, "\r%60s\r", "")
 	switch {
 	case err != nil:
@@ -111,7 +111,7 @@ func underLoad(ctx context.Context, progress io.Writer, what string, e effort, p
 
 // measure is underLoad that takes no errors: a rate of refusals means nothing.
 func measure(ctx context.Context, progress io.Writer, what string, e effort, poster *load.Poster) (*load.Report, error) {
-	report, err := underLoad(ctx, progress, what, e, poster)
+	report, err := underLoad(ctx, progress, what, e, poster.Call)
 	if err == nil && report.Errors > 0 {
 		return nil, fmt.Errorf("measuring %s: %d of %d calls failed, the first one so: %w", what, report.Errors, report.Errors+report.Calls, report.FirstError)
 	}

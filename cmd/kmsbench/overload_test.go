@@ -29,13 +29,13 @@ func TestOverloadsThatCannotBeMeasured(t *testing.T) {
 	f(func(o *overload) { o.slow = 20_000 }, "--slow 20000")
 }
 
-// Slow senders go on until they are stopped, and count who is closed meanwhile.
+// Slow senders go on until they are closed, which they notice, or have no patience left.
 func TestSlowSenders(t *testing.T) {
 	certified := httptest.NewTLSServer(http.NotFoundHandler()) // for its certificate
 	defer certified.Close()
 	ca := x509.NewCertPool()
 	ca.AddCert(certified.Certificate())
-	f := func(closes bool, want int64) {
+	f := func(closes bool, want int, patience time.Duration) {
 		t.Helper()
 		listener, err := tls.Listen("tcp", "127.0.0.1:0", certified.TLS)
 		if err != nil {
@@ -58,15 +58,14 @@ func TestSlowSenders(t *testing.T) {
 				}()
 			}
 		}()
-		end, err := sendSlowly(t.Context(), listener.Addr().String(), &tls.Config{RootCAs: ca, ServerName: "127.0.0.1"}, 3, 10*time.Millisecond)
+		slow, err := sendSlowly(t.Context(), listener.Addr().String(), &tls.Config{RootCAs: ca, ServerName: "127.0.0.1"}, 3, 10*time.Millisecond, patience)
 		if err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(time.Second)
-		if closed := end(); closed != want {
-			t.Errorf("%d were closed, not %d", closed, want)
+		if closed := slow.end(); closed.count != want || closed.last >= patience {
+			t.Errorf("%d were closed, not %d, the last one after %s", closed.count, want, closed.last)
 		}
 	}
-	f(false, 0)
-	f(true, 3)
+	f(false, 0, time.Second)
+	f(true, 3, time.Minute)
 }

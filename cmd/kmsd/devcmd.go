@@ -32,6 +32,7 @@ func newDev() *cobra.Command {
 	cmd.Flags().StringVar(&o.Module, "module", "", "The nodes' HSM: soft or pkcs11 (SoftHSM2); what DIR holds, or soft.")
 	cmd.Flags().StringVar(&o.PKCS11Library, "pkcs11-library", "", "SoftHSM2's library; found in the usual places when absent.")
 	cmd.Flags().IntVar(&o.Port, "port", 0, "First port: node i uses PORT+10*(i-1) for the API and the next two for the cluster and gossip; what DIR holds, or 8440.")
+	cmd.Flags().IntVar(&o.Calls, "calls", 0, "Calls that each node works on at once, its limits.calls; what DIR holds, or 1024.")
 	cmd.Flags().BoolVar(&o.Demo, "demo", false, "Show the main job once the cluster is ready.")
 	return cmd
 }

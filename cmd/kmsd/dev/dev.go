@@ -30,6 +30,7 @@ type Options struct {
 	Module        string    // soft or pkcs11; soft
 	PKCS11Library string    // of SoftHSM2; found in the usual places
 	Port          int       // node i uses Port+10*(i-1) and the two above it; 8440
+	Calls         int       // that each node works on at once (limits.calls); 1024
 	Demo          bool      // show the main job once the cluster is ready
 	Executable    string    // the kmsd to run as children
 	Out           io.Writer // what is going on, for people

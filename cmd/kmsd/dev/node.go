@@ -38,6 +38,7 @@ func (p plan) layOut() []*node {
 			},
 			Gossip: config.Gossip{Listen: p.address(i, gossipPort), Advertise: p.address(i, gossipPort)},
 			Module: config.Module{Kind: p.Module},
+			Limits: config.Limits{Calls: p.Calls},
 			Log:    config.Log{Level: "info"},
 		}
 		n.admin = admin.Open(n.settings.Node.AdminSocket)

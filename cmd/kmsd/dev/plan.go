@@ -1,6 +1,7 @@
 package dev
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -25,8 +26,10 @@ const (
 const (
 	defaultNodes  = 3
 	maxNodes      = 7
+	maxCalls      = 65_536
 	defaultModule = "soft"
 	defaultPort   = 8440
+	defaultCalls  = 1024
 	portsPerNode  = 10 // from one node's first port to the next one's
 	loopback      = "127.0.0.1"
 )
@@ -39,6 +42,7 @@ type plan struct {
 	Module        string `json:"module"`
 	PKCS11Library string `json:"pkcs11_library,omitempty"`
 	Port          int    `json:"port"`
+	Calls         int    `json:"calls,omitempty"` // 0: what a node has by itself
 	// Complete says that every node has joined and has the root keys.
 	Complete bool `json:"complete"`
 }
@@ -75,11 +79,14 @@ func checkOptions(o Options) error {
 	if last := o.Port + portsPerNode*maxNodes; o.Port < 0 || last > 65535 {
 		return fmt.Errorf("--port %d must lie between 1 and %d", o.Port, 65535-portsPerNode*maxNodes)
 	}
+	if o.Calls < 0 || o.Calls > maxCalls {
+		return fmt.Errorf("--calls %d must lie between 1 and %d", o.Calls, maxCalls)
+	}
 	return nil
 }
 
 func newPlan(o Options) (plan, error) {
-	p := plan{dir: o.Dir, Nodes: o.Nodes, Module: o.Module, Port: o.Port}
+	p := plan{dir: o.Dir, Nodes: o.Nodes, Module: o.Module, Port: o.Port, Calls: o.Calls}
 	if p.Nodes == 0 {
 		p.Nodes = defaultNodes
 	}
@@ -124,6 +131,7 @@ func (p plan) agree(o Options) error {
 		{"--nodes", o.Nodes, p.Nodes, o.Nodes != 0 && o.Nodes != p.Nodes},
 		{"--module", o.Module, p.Module, o.Module != "" && o.Module != p.Module},
 		{"--port", o.Port, p.Port, o.Port != 0 && o.Port != p.Port},
+		{"--calls", o.Calls, cmp.Or(p.Calls, defaultCalls), o.Calls != 0 && o.Calls != cmp.Or(p.Calls, defaultCalls)},
 	} {
 		if option.differs {
 			return fmt.Errorf("%s holds a cluster made with %s %v, not %v: leave the flag out, or choose another --dir", p.dir, option.flag, option.have, option.asked)

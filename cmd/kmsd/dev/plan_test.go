@@ -56,6 +56,9 @@ func TestADirectoryKeepsItsCluster(t *testing.T) {
 	f(dev.Options{Nodes: 5}, "holds a cluster made with --nodes 3, not 5")
 	f(dev.Options{Module: "pkcs11"}, "holds a cluster made with --module soft, not pkcs11")
 	f(dev.Options{Port: 1024}, "holds a cluster made with --port")
+	f(dev.Options{Calls: 8}, "holds a cluster made with --calls 1024, not 8")
+	f(dev.Options{Calls: 65_537}, "--calls 65537 must lie between 1 and 65536")
+	f(dev.Options{Calls: 1024}, "whose credentials were lost")
 	f(dev.Options{Nodes: 3, Module: "soft"}, "whose credentials were lost")
 }
 
