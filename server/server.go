@@ -186,6 +186,17 @@ func (s *Server) waitForTasks(ctx context.Context) {
 	}
 }
 
+// closeConnections has requests under way answered. Half of the time to stop is
+// for that: a caller that hangs must not keep the leadership here, for the
+// cluster would then miss it until it holds an election.
+func (s *Server) closeConnections(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.ShutdownTimeout/2)
+	defer cancel()
+	if err := s.api.ShutdownWithContext(ctx); err != nil {
+		s.cfg.Logger.Warn("closing API connections", "error", err)
+	}
+}
+
 // shutDown stops in the order in which clients and peers notice least:
 // readiness first, then connections, then leadership, then replication.
 func (s *Server) shutDown(admin adminServer, stop context.CancelFunc, clean bool) {
@@ -195,9 +206,7 @@ func (s *Server) shutDown(admin adminServer, stop context.CancelFunc, clean bool
 	m := s.member.Load()
 	if clean && m != nil {
 		time.Sleep(s.cfg.DrainDelay)
-		if err := s.api.ShutdownWithContext(ctx); err != nil {
-			s.cfg.Logger.Warn("closing API connections", "error", err)
-		}
+		s.closeConnections(ctx)
 		if m.node.IsLeader() {
 			if err := m.node.TransferLeadership(ctx); err != nil {
 				s.cfg.Logger.Warn("handing leadership on", "error", err)
