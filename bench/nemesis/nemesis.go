@@ -47,7 +47,10 @@ func (n *Nemesis) Run(ctx context.Context, s *Schedule) error {
 		a := s.Next()
 		fault, err := n.act(whole, a)
 		if err != nil {
-			return errors.Join(fmt.Errorf("%s for %s: %w", a.Kind, a.Length, err), n.Heal())
+			err = errors.Join(fmt.Errorf("%s for %s: %w", a.Kind, a.Length, err), n.Heal())
+			fault.End = n.Recorder.Now()
+			n.Recorder.Fault(fault) // what was seen while it lasted is judged by it
+			return err
 		}
 		if err = n.Recovered(whole); err == nil {
 			fault.Served = n.Recorder.Now()

@@ -457,6 +457,10 @@ func TestAClusterThatDoesNotRecover(t *testing.T) {
 	if err := n.Run(context.Background(), nemesis.NewSchedule(1, time.Millisecond, nemesis.SplitPair)); err == nil {
 		t.Error("a partition without a network")
 	}
+	faults := n.Recorder.History().Faults
+	if last := faults[len(faults)-1]; last.Kind != string(nemesis.SplitPair) || last.End <= last.Begin || last.Served != 0 {
+		t.Errorf("a fault that failed is recorded as %+v", last)
+	}
 }
 
 // A disk that is slow leaves a process as it is; one that fails must end it,
