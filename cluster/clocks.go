@@ -135,6 +135,17 @@ func (n *Node) Now() time.Time {
 	return n.clocks.believe(ours, ahead, ok, now)
 }
 
+// vouchedTime is what most voters' clocks show, where this leader's own is wrong;
+// else zero. To hand leadership on takes a new connection, on which every peer
+// would seem to have expired.
+func (n *Node) vouchedTime() time.Time {
+	ours, now := n.cfg.Now(), n.cfg.Clock()
+	if ahead, ok := n.skewOf(ours, now); ok && ahead.Abs() > maxSkew {
+		return ours.Add(ahead)
+	}
+	return time.Time{}
+}
+
 // awaitNow is [Node.Now]; while that is zero it waits, as long as a lease at most,
 // until this new leader has heard what the clocks of most voters show.
 func (n *Node) awaitNow(ctx context.Context) time.Time {

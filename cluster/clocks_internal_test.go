@@ -97,6 +97,36 @@ func TestClocksThatJumpOneAfterTheOther(t *testing.T) {
 	f(4*jump, 4*jump, 4*jump) // it is set right
 }
 
+// A leader whose clock is wrong knows the time from the others, and only then.
+func TestVouchedTime(t *testing.T) {
+	const year = 365 * 24 * time.Hour
+	epoch := time.UnixMilli(1_700_000_000_000)
+	servers := voters("a", "b", "c")
+	var ours time.Time
+	n := &Node{cfg: Config{
+		NodeID: "a", Timing: Timing{Lease: time.Second},
+		Now: func() time.Time { return ours }, Clock: func() moment { return time.Second },
+	}}
+	n.committed.Store(&servers)
+	f := func(wall time.Duration, want time.Time) {
+		t.Helper()
+		if ours = epoch.Add(wall); !n.vouchedTime().Equal(want) {
+			t.Errorf("our clock is off by %s: %s, want %s", wall, n.vouchedTime(), want)
+		}
+	}
+	f(year, time.Time{}) // nobody has spoken
+	for _, wall := range []time.Duration{year, -year} {
+		for _, node := range []string{"b", "c"} {
+			n.clocks.hear(node, epoch, epoch.Add(wall), time.Second)
+		}
+		f(wall, epoch)
+	}
+	n.clocks.hear("b", epoch, epoch, time.Second)
+	n.clocks.hear("c", epoch, epoch, time.Second)
+	f(0, time.Time{})
+	f(maxSkew, time.Time{})
+}
+
 func TestVerdicts(t *testing.T) {
 	servers := voters("a", "b", "c")
 	is := func(index uint64, hash byte) hashed { return hashed{Index: index, Version: 1, Hash: [32]byte{hash}} }

@@ -160,6 +160,7 @@ func (n *Node) openPort() (err error) {
 	if n.cfg.Admitted != nil {
 		n.cfg.Identity.SetAdmitted(n.cfg.Admitted)
 	}
+	n.cfg.Identity.SetVouchedTime(n.vouchedTime)
 	n.port = transport.OpenPort(transport.PortConfig{
 		Identity:  n.cfg.Identity,
 		Listener:  listener,

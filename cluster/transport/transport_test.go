@@ -382,6 +382,50 @@ func TestCertificatesChange(t *testing.T) {
 	}
 }
 
+// TestVouchedTime: what is expired by this machine's clock alone may be called,
+// and nothing else that is wrong with it is overlooked.
+func TestVouchedTime(t *testing.T) {
+	ca := clustertest.NewAuthority(t, "blue")
+	addresses := new(book)
+	aID := ca.Identity(t, "a")
+	a := open(t, aID, "127.0.0.1:0", addresses)
+	_, key := ca.Issue(t, "b")
+	csr, err := pki.CSR(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const lifetime = time.Second
+	short, err := pki.SignNode(ca.CertDER, ca.KeyPKCS8, csr, "b", nil, time.Now(), lifetime)
+	if err != nil {
+		t.Fatal(err)
+	}
+	bID, err := transport.NewIdentity("blue", "b", short, key, ca.CertDER)
+	if err != nil {
+		t.Fatal(err)
+	}
+	open(t, bID, "127.0.0.1:0", addresses)
+	before := time.Now()
+	time.Sleep(time.Until(bID.Expires().Add(time.Second))) // certificates have seconds
+	works := func(want bool, vouched time.Time) {
+		t.Helper()
+		aID.SetVouchedTime(func() time.Time { return vouched })
+		a.CloseIdle()
+		if _, err := a.Call(patience(t), "b", "who", nil); (err == nil) != want {
+			t.Errorf("calling, with %s vouched for: %v", vouched, err)
+		}
+	}
+	works(false, time.Time{})
+	works(true, before)
+	works(false, time.Now())
+	works(false, before.Add(-24*time.Hour))
+	at, _ := addresses.address("b")
+	addresses.Store("c", at) // who answers there is another node
+	aID.SetVouchedTime(func() time.Time { return before })
+	if _, err := a.Call(patience(t), "c", "who", nil); err == nil {
+		t.Error("b passed for c")
+	}
+}
+
 // TestPortInUse names the port.
 func TestPortInUse(t *testing.T) {
 	l, err := transport.Listen("127.0.0.1:0")
