@@ -59,6 +59,7 @@ type how struct {
 	// is when the first request under it was sent, in a repeat of one.
 	idempotency string
 	since       time.Time
+	known       bool // the node that is asked knows repeats, so it need not be waited for to the end
 }
 
 // callBy is call for what is not asked with POST.
@@ -115,8 +116,8 @@ func (c *Client) callBy(ctx context.Context, h how, kind repeatable, request, re
 			safe, err = c.takesTokens(ctx, n)
 		}
 		switch {
-		case unknown == nil:
-		case err != nil: // nobody is there to be asked
+		case unknown == nil && (len(nodes) == 1 || !errors.Is(err, context.DeadlineExceeded)):
+		case err != nil: // nobody is there to be asked, or it hangs
 			n.fail(time.Now(), 0)
 			last = err
 			continue
@@ -125,6 +126,7 @@ func (c *Client) callBy(ctx context.Context, h how, kind repeatable, request, re
 		default:
 			h.since = begin
 		}
+		h.known = safe
 		answer, err := c.hedged(ctx, nodes, n, h, kind, message)
 		if err == nil {
 			if len(answer) == 0 && reply == nil { // 204
@@ -222,12 +224,22 @@ func (c *Client) attempt(ctx context.Context, n *node, h how, kind repeatable, b
 	return answer, err
 }
 
+// limit is how long one try may last: as long as the call where it is the only
+// one, since nobody knows what became of a change that was given up.
+func (c *Client) limit(ctx context.Context, h how, kind repeatable) (limit time.Duration, limited bool) {
+	if kind == again {
+		return max(c.attemptTimeout, h.longest), true
+	}
+	end, _ := ctx.Deadline() // there always is one, see patience
+	return max(c.attemptTimeout, time.Until(end)/2), h.known
+}
+
 // send sends the request to one node and returns the body of a success.
 func (c *Client) send(ctx context.Context, n *node, h how, kind repeatable, body *message) ([]byte, error) {
-	if kind == again {
-		limited, cancel := context.WithTimeout(ctx, max(c.attemptTimeout, h.longest))
+	if limit, limited := c.limit(ctx, h, kind); limited {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, limit)
 		defer cancel()
-		ctx = limited
 	}
 	// Until there is a connection, nothing of the request can have been sent.
 	var connected atomic.Bool

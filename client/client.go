@@ -47,7 +47,8 @@ type Config struct {
 	// ProjectID is the project whose keys are used.
 	ProjectID string
 	// AttemptTimeout bounds one try on one node where the call may be repeated
-	// on another; 0: 5 s. A write has as long as the whole call.
+	// on another; 0: 5 s. A change has half of what is left of the call, if that is
+	// more, and all of it on a node that does not know repeats.
 	AttemptTimeout time.Duration
 	// Patience bounds a call with all its tries, beside the deadline of its
 	// context; 0: 30 s.

@@ -119,6 +119,19 @@ func TestAChangeIsRepeatedUnderItsToken(t *testing.T) {
 	}
 }
 
+// A node that hangs is not waited for to the end with a change that another one
+// knows again.
+func TestAChangeLeavesANodeThatHangs(t *testing.T) {
+	hang := func(_ http.ResponseWriter, _, _ string) { time.Sleep(time.Second) }
+	sick, well := newFake(t, hang), newFake(t, reply(`{"key_info":{"key_id":"k","domain_id":"d"}}`))
+	sick.tokens, well.tokens = true, true
+	cfg := configure(sick, well)
+	cfg.AttemptTimeout, cfg.Patience = 50*time.Millisecond, 600*time.Millisecond
+	if _, err := open(t, cfg).CreateKey(t.Context(), client.NewKey{Name: "n"}); err != nil || len(sick.seen()) != 1 || len(well.seen()) != 1 {
+		t.Errorf("sent %d and %d times: %v", len(sick.seen()), len(well.seen()), err)
+	}
+}
+
 // A node that does not heed tokens is not asked to repeat what another one may
 // have done, nor is what it may have done itself asked of anybody.
 func TestAChangeIsNotRepeatedWithoutTokens(t *testing.T) {

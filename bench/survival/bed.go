@@ -131,6 +131,7 @@ func (b *Bed) open() error {
 func (b *Bed) clientOf(urls ...string) (*client.Client, error) {
 	return client.New(client.Config{
 		Endpoints: urls, CA: b.ca, ProjectID: b.file.ProjectID,
+		Refresh:   -1, // what is to go through one node does not find out that there are others
 		AccessKey: b.file.AccessKey, SecretKey: b.file.SecretKey,
 	})
 }
