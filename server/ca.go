@@ -85,11 +85,7 @@ func (k *caKeeper) update(ctx context.Context) error {
 	if err := s.trust(k.member, c.CACertificates); err != nil {
 		return err
 	}
-	creds, err := loadCredentials(s.cfg.DataDir)
-	if err != nil {
-		return err
-	}
-	issuer, err := issuerOf(creds)
+	creds, issuer, err := s.issued()
 	if err != nil {
 		return err
 	}
@@ -97,10 +93,7 @@ func (k *caKeeper) update(ctx context.Context) error {
 		if err := s.renewOnce(ctx, k.member); err != nil {
 			return err
 		}
-		if creds, err = loadCredentials(s.cfg.DataDir); err != nil {
-			return err
-		}
-		if issuer, err = issuerOf(creds); err != nil {
+		if creds, issuer, err = s.issued(); err != nil {
 			return err
 		}
 	}
@@ -143,11 +136,7 @@ func (k *caKeeper) answer(ctx context.Context, _ string, _ []byte) ([]byte, erro
 	if err := k.update(ctx); err != nil {
 		return nil, refuseRemote("%v", err)
 	}
-	creds, err := loadCredentials(k.server.cfg.DataDir)
-	if err != nil {
-		return nil, err
-	}
-	issuer, err := issuerOf(creds)
+	creds, issuer, err := k.server.issued()
 	if err != nil {
 		return nil, err
 	}
@@ -195,6 +184,15 @@ func reportOf(authorities [][]byte, issuer []byte) caReport {
 		r.Trusted = append(r.Trusted, fsm.CAFingerprint(der))
 	}
 	return r
+}
+
+// issued returns this node's credentials, and which of the CAs in them signed its
+// certificate.
+func (s *Server) issued() (creds credentials, issuer []byte, err error) {
+	if creds, err = loadCredentials(s.cfg.DataDir); err == nil {
+		issuer, err = issuerOf(creds)
+	}
+	return creds, issuer, err
 }
 
 // issuerOf returns which of the CAs that a node trusts signed its certificate.

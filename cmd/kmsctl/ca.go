@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"strings"
 
@@ -28,11 +29,7 @@ func (a *app) caStatusCommand() *cobra.Command {
 		Short: "Show the CAs that are trusted, and how far each node is with them",
 		Args:  exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			s, err := a.admin()
-			if err != nil {
-				return err
-			}
-			status, err := s.CA(cmd.Context())
+			status, err := a.caStatus(cmd.Context())
 			if err != nil {
 				return err
 			}
@@ -41,17 +38,21 @@ func (a *app) caStatusCommand() *cobra.Command {
 	}
 }
 
+func (a *app) caStatus(ctx context.Context) (wire.CAStatus, error) {
+	s, err := a.admin()
+	if err != nil {
+		return wire.CAStatus{}, err
+	}
+	return s.CA(ctx)
+}
+
 func (a *app) caCertificatesCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "certificates",
 		Short: "Print the certificates of all CAs that are trusted, for clients (PEM)",
 		Args:  exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			s, err := a.admin()
-			if err != nil {
-				return err
-			}
-			status, err := s.CA(cmd.Context())
+			status, err := a.caStatus(cmd.Context())
 			if err != nil {
 				return err
 			}

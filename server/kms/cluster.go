@@ -71,22 +71,21 @@ func (s *Service) SetStandby(ctx context.Context, requestID string, body command
 
 // RotateGossipKey takes one step of a rotation of the gossip key.
 func (s *Service) RotateGossipKey(ctx context.Context, requestID string, body command.RotateGossipKey) error {
-	in := Incoming{Operation: OpRotateGossipKey, RequestID: requestID, Source: "admin socket"}
-	return s.Run(ctx, in, func(ctx context.Context, c *Call) error {
-		c.Operator()
-		c.asked.Number("step", int64(body.Step))
-		_, err := s.propose(ctx, c, body, strconv.Itoa(int(body.Step)))
-		return err
-	})
+	return s.takeStep(ctx, requestID, OpRotateGossipKey, int(body.Step), body)
 }
 
 // RotateCA takes one step of a rotation of the cluster's CA.
 func (s *Service) RotateCA(ctx context.Context, requestID string, body command.RotateCA) error {
-	in := Incoming{Operation: OpRotateCA, RequestID: requestID, Source: "admin socket"}
+	return s.takeStep(ctx, requestID, OpRotateCA, int(body.Step), body)
+}
+
+// takeStep takes one step of a rotation that an operator asks for.
+func (s *Service) takeStep(ctx context.Context, requestID string, op Operation, step int, body command.Body) error {
+	in := Incoming{Operation: op, RequestID: requestID, Source: "admin socket"}
 	return s.Run(ctx, in, func(ctx context.Context, c *Call) error {
 		c.Operator()
-		c.asked.Number("step", int64(body.Step))
-		_, err := s.propose(ctx, c, body, strconv.Itoa(int(body.Step)))
+		c.asked.Number("step", int64(step))
+		_, err := s.propose(ctx, c, body, strconv.Itoa(step))
 		return err
 	})
 }
