@@ -82,6 +82,7 @@ func (m *nodeMetrics) watch(s *Server, member *member) {
 	gauge("kmsd_hsm_calls_total", func() float64 { return float64(member.service.Batches().Calls) })
 	gauge("kmsd_hsm_derivations_total", func() float64 { return float64(member.service.Batches().Requests) })
 	gauge("kmsd_hsm_waiting", func() float64 { return float64(member.service.Batches().Waiting) })
+	gauge("kmsd_hsm_call_seconds", func() float64 { return member.service.Batches().Typical.Seconds() })
 	gauge("kmsd_hsm_loaded_keys", func() float64 { return float64(member.service.LoadedKeys()) })
 	gauge("kmsd_hsm_serves", func() float64 { return truth(hsm.Outage(s.cfg.Module) == nil) })
 	if devices, is := s.cfg.Module.(hsm.Redundant); is {
@@ -90,6 +91,15 @@ func (m *nodeMetrics) watch(s *Server, member *member) {
 		m.watchModule("", module.Health)
 	}
 	gauge("kmsd_hsm_roots", func() float64 { return truth(member.roots.held()) })
+}
+
+// DeviceCall is how long a call of the node's HSM that derives data keys lasts, as
+// a running average; 0 before the first, and where keys are in the process.
+func (s *Server) DeviceCall() time.Duration {
+	if m := s.member.Load(); m != nil {
+		return m.service.Batches().Typical
+	}
+	return 0
 }
 
 // watchMessages adds how many messages this node has sent to others: Raft's

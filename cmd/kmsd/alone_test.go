@@ -2,12 +2,22 @@ package main_test
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"fmt"
+	"io"
+	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"testing"
+	"time"
 
+	"github.com/raftkms/raftkms/client"
 	"github.com/raftkms/raftkms/client/admin"
+	"github.com/raftkms/raftkms/hsm/hsmtest/faultylib"
+	"github.com/raftkms/raftkms/hsm/pkcs11"
 	"github.com/raftkms/raftkms/server/wire"
 )
 
@@ -40,4 +50,62 @@ gossip: {listen: "127.0.0.1:%d"}
 	n.founded, err = n.socket.Init(ctx, wire.InitRequest{Region: "r-1", DomainName: "d", UserName: "u"})
 	must(t, err)
 	return n
+}
+
+// foundWithHSM is foundAlone with an HSM that does what it is told to.
+func foundWithHSM(ctx context.Context, t *testing.T, more string) (*alone, *faultylib.Device) {
+	t.Helper()
+	const officerPIN, userPIN = "officer-1234", "user-5678"
+	dir := t.TempDir()
+	library, err := pkcs11.FindSoftHSM()
+	if err != nil {
+		t.Fatalf("this test needs SoftHSM (apt-get install softhsm2): %v", err)
+	}
+	device, err := faultylib.New(dir, library)
+	must(t, err)
+	environment, err := pkcs11.CreateSoftHSMToken(dir, "node", []byte(officerPIN), []byte(userPIN))
+	must(t, err)
+	return foundAlone(ctx, t, dir, fmt.Sprintf(`
+module:
+  kind: pkcs11
+  pkcs11: {library: %s, token_label: node, pin_file: %s, environment: {SOFTHSM2_CONF: %s}}
+%s`, device.Path, secretFile(t, userPIN), environment["SOFTHSM2_CONF"], more)), device
+}
+
+// client is that of the node's first administrator.
+func (n *alone) client(t *testing.T) *client.Client {
+	t.Helper()
+	ca := x509.NewCertPool()
+	ca.AppendCertsFromPEM([]byte(n.founded.CACertificate))
+	c, err := client.New(client.Config{
+		Endpoints: []string{fmt.Sprintf("https://127.0.0.1:%d", n.port)}, CA: ca, ProjectID: n.founded.ProjectID,
+		AccessKey: n.founded.AccessKey, SecretKey: n.founded.SecretKey, Patience: time.Minute,
+	})
+	must(t, err)
+	t.Cleanup(c.Close)
+	return c
+}
+
+// metric is one of the numbers that the node shows to monitoring.
+func (n *alone) metric(ctx context.Context, t *testing.T, name string) float64 {
+	t.Helper()
+	ca := x509.NewCertPool()
+	ca.AppendCertsFromPEM([]byte(n.founded.CACertificate))
+	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: ca, MinVersion: tls.VersionTLS13}, DisableKeepAlives: true}
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, fmt.Sprintf("https://127.0.0.1:%d/metrics", n.port), nil)
+	must(t, err)
+	response, err := (&http.Client{Transport: transport}).Do(request)
+	must(t, err)
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
+	must(t, err)
+	for line := range strings.Lines(string(text)) {
+		if value, is := strings.CutPrefix(line, name+" "); is {
+			number, err := strconv.ParseFloat(strings.TrimSpace(value), 64)
+			must(t, err)
+			return number
+		}
+	}
+	t.Fatalf("there is no metric %s", name)
+	return 0
 }

@@ -125,6 +125,9 @@ func serveNode(ctx context.Context, c *config.Config) (err error) {
 		return err
 	}
 	defer reopenOnHangup(node)()
+	lending, endLending := context.WithCancel(ctx)
+	defer lendProcessors(lending, module.Describe().Sessions, node.DeviceCall, logger)()
+	defer endLending()
 	if err := node.Run(ctx); err != nil {
 		return err
 	}

@@ -2,7 +2,6 @@ package main_test
 
 import (
 	"context"
-	"crypto/x509"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -10,7 +9,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/raftkms/raftkms/client"
 	"github.com/raftkms/raftkms/hsm/hsmtest/faultylib"
@@ -47,7 +45,7 @@ module:
   pkcs11: {library: %s, token_label: one, pin_file: %s, environment: {SOFTHSM2_CONF: %s}}
   second: {library: %s, token_label: two}
 `, first.Path, secretFile(t, userPIN), environment["SOFTHSM2_CONF"], second))
-	s, founded := n.socket, n.founded
+	s := n.socket
 	problems := func() string {
 		status, err := s.Status(ctx)
 		must(t, err)
@@ -68,14 +66,7 @@ module:
 		t.Fatalf("copied %+v; %q cannot take over", copied, problems())
 	}
 
-	ca := x509.NewCertPool()
-	ca.AppendCertsFromPEM([]byte(founded.CACertificate))
-	c, err := client.New(client.Config{
-		Endpoints: []string{fmt.Sprintf("https://127.0.0.1:%d", n.port)}, CA: ca, ProjectID: founded.ProjectID,
-		AccessKey: founded.AccessKey, SecretKey: founded.SecretKey, Patience: time.Minute,
-	})
-	must(t, err)
-	defer c.Close()
+	c := n.client(t)
 	key, err := c.CreateKey(ctx, client.NewKey{Name: "orders", Level: "HSM"})
 	must(t, err)
 	var made atomic.Int64

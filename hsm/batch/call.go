@@ -114,6 +114,7 @@ func (d *Device) settle(k *key, c *call, err error, again bool) {
 	switch {
 	case err == nil:
 		d.typical += (min(c.took, longest) - d.typical) / 8
+		d.slow.Store(d.typical > patience)
 		c.copyOut()
 	case again:
 		d.stats.Left++

@@ -47,6 +47,7 @@ type Device struct {
 	requests sync.Pool     // of *request
 	calls    sync.Pool     // of *call, wiped
 	lone     atomic.Uint32 // calls in a row with one caller
+	slow     atomic.Bool   // typical is above patience
 
 	mu      sync.Mutex
 	turns   line[*key] // the keys that somebody waits for
@@ -67,6 +68,9 @@ type Stats struct {
 	Left     uint64 // callers whose context ended before their answer was there
 	Waiting  int    // callers whose blocks are not in the device yet
 	Sessions int    // in use now
+	// Typical is how long a call in the device lasts, as a running average of
+	// those that succeeded, each counted for a millisecond at most; 0 before the first.
+	Typical time.Duration
 }
 
 // New returns a Device without keys.
@@ -98,7 +102,7 @@ func (d *Device) Stats() Stats {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	s := d.stats
-	s.Sessions = d.sessions - d.free
+	s.Sessions, s.Typical = d.sessions-d.free, d.typical
 	return s
 }
 
@@ -190,7 +194,9 @@ func (d *Device) wait(ctx context.Context, k *key, r *request) bool {
 	// A fast device has answered when the others have had their turn. To ask the
 	// context for its end before that, which has it make a timer, would cost more
 	// than the caller's share of the call.
-	runtime.Gosched()
+	if !d.slow.Load() {
+		runtime.Gosched()
+	}
 	select {
 	case <-r.wake:
 		return true

@@ -56,7 +56,7 @@ func (d *Device) mayCall(k *key) bool {
 	case k.calls == 0:
 		return true
 	default:
-		return d.typical > patience || time.Since(k.began) > patience
+		return d.slow.Load() || time.Since(k.began) > patience
 	}
 }
 

@@ -37,11 +37,8 @@ func (m *Module) encryptBlocks(ctx context.Context, dst, src []byte, one func(s 
 // encrypt is one C_EncryptInit and one C_Encrypt. src is written, where it is
 // dst as well, only when the device has succeeded.
 func (m *Module) encrypt(s *session, key p11.ObjectHandle, dst, src []byte) error {
-	if err := m.dev.api.EncryptInit(s.handle, mechanism(p11.CKM_AES_ECB), key); err != nil {
-		return err
-	}
 	if &dst[0] != &src[0] {
-		return m.encryptInto(s, dst, src)
+		return m.encryptInto(s, key, dst, src)
 	}
 	// A device that fails half-way must not have spoilt the input.
 	if len(s.scratch) < len(src) {
@@ -49,15 +46,15 @@ func (m *Module) encrypt(s *session, key p11.ObjectHandle, dst, src []byte) erro
 	}
 	out := s.scratch[:len(src)]
 	defer clear(out)
-	if err := m.encryptInto(s, out, src); err != nil {
+	if err := m.encryptInto(s, key, out, src); err != nil {
 		return err
 	}
 	copy(dst, out)
 	return nil
 }
 
-func (m *Module) encryptInto(s *session, dst, src []byte) error {
-	n, err := m.dev.api.EncryptInto(s.handle, dst, src)
+func (m *Module) encryptInto(s *session, key p11.ObjectHandle, dst, src []byte) error {
+	n, err := m.dev.api.EncryptBlocks(s.handle, key, dst, src)
 	if err == nil && n != len(src) {
 		return fmt.Errorf("%w: CKM_AES_ECB made %d bytes of %d", hsm.ErrUnsupported, n, len(src))
 	}

@@ -19,8 +19,8 @@ type Config struct {
 	// opened, after ExportRoots, and after the device was lost. The slice is
 	// wiped after use, so it must be the module's own. Required.
 	PIN func() ([]byte, error)
-	// Sessions is how many calls may be inside the device at once; 0 means twice
-	// the processors, at least 4. Five more sessions are held besides.
+	// Sessions is how many calls may be inside the device at once; 0 means
+	// [DefaultSessions]. Five more sessions are held besides.
 	Sessions int
 	// CallTimeout is how long a call waits for a session, and how long Close
 	// waits for calls inside the device; 0 means 10 seconds.
@@ -42,6 +42,9 @@ type Config struct {
 	Logger *slog.Logger
 }
 
+// DefaultSessions is twice the processors that Go's scheduler has now, at least 4.
+func DefaultSessions() int { return max(4, 2*runtime.GOMAXPROCS(0)) }
+
 func (c Config) withDefaults() (Config, error) {
 	switch {
 	case c.Library == "":
@@ -54,7 +57,7 @@ func (c Config) withDefaults() (Config, error) {
 		return c, errors.New("sessions, call timeout, call limit and locked memory must not be negative")
 	}
 	if c.Sessions == 0 {
-		c.Sessions = max(4, 2*runtime.GOMAXPROCS(0))
+		c.Sessions = DefaultSessions()
 	}
 	if c.CallTimeout == 0 {
 		c.CallTimeout = 10 * time.Second

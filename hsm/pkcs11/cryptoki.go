@@ -39,6 +39,7 @@ type cryptoki interface {
 	UnwrapKey(s p11.SessionHandle, m []*p11.Mechanism, under p11.ObjectHandle, wrapped []byte, template []*p11.Attribute) (p11.ObjectHandle, error)
 	DeriveKey(s p11.SessionHandle, m []*p11.Mechanism, base p11.ObjectHandle, template []*p11.Attribute) (p11.ObjectHandle, error)
 
+	EncryptBlocks(s p11.SessionHandle, key p11.ObjectHandle, dst, src []byte) (int, error)
 	EncryptInit(s p11.SessionHandle, m []*p11.Mechanism, key p11.ObjectHandle) error
 	EncryptInto(s p11.SessionHandle, dst, src []byte) (int, error)
 	DecryptInit(s p11.SessionHandle, m []*p11.Mechanism, key p11.ObjectHandle) error

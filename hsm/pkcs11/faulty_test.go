@@ -103,21 +103,17 @@ func (f *faulty) UnwrapKey(s p11.SessionHandle, m []*p11.Mechanism, under p11.Ob
 	return f.Cryptoki.UnwrapKey(s, m, under, wrapped, t)
 }
 
-func (f *faulty) EncryptInit(s p11.SessionHandle, m []*p11.Mechanism, key p11.ObjectHandle) error {
+func (f *faulty) EncryptBlocks(s p11.SessionHandle, key p11.ObjectHandle, dst, src []byte) (int, error) {
 	if err := fail(f.encryptInit); err != nil {
-		return err
+		return 0, err
 	}
-	return f.Cryptoki.EncryptInit(s, m, key)
-}
-
-func (f *faulty) EncryptInto(s p11.SessionHandle, dst, src []byte) (int, error) {
 	if f.encrypt != nil {
 		if err := f.encrypt(len(src)); err != nil {
 			clear(dst) // what a device may do that fails half-way
 			return 0, err
 		}
 	}
-	return f.Cryptoki.EncryptInto(s, dst, src)
+	return f.Cryptoki.EncryptBlocks(s, key, dst, src)
 }
 
 func (f *faulty) Sign(s p11.SessionHandle, message []byte) ([]byte, error) {

@@ -3,6 +3,7 @@
 package device
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -77,7 +78,7 @@ func Second(c *config.Config, logger *slog.Logger, hung func(error)) (pkcs11.Con
 
 func token(field string, p config.PKCS11, logger *slog.Logger, hung func(error)) pkcs11.Config {
 	return pkcs11.Config{
-		Library: p.Library, TokenLabel: p.TokenLabel, Serial: p.Serial, Sessions: p.Sessions, CallLimit: p.CallLimit,
+		Library: p.Library, TokenLabel: p.TokenLabel, Serial: p.Serial, Sessions: cmp.Or(p.Sessions, pkcs11.DefaultSessions()), CallLimit: p.CallLimit,
 		Hung: hung, Logger: logger,
 		PIN: func() ([]byte, error) {
 			pin, err := config.ReadSecret(p.PINFile, credentialsDirectory())
