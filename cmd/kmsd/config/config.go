@@ -109,7 +109,7 @@ type PKCS11 struct {
 	TokenLabel  string            `yaml:"token_label,omitempty" help:"Label of the token; needed for module pkcs11."`
 	Serial      string            `yaml:"serial,omitempty" help:"Serial number of the token, where several have its label."`
 	PINFile     string            `yaml:"pin_file,omitempty" help:"File with the token's user PIN, or credential:NAME; needed for module pkcs11."`
-	Sessions    int               `yaml:"sessions,omitempty" help:"How many calls may be in the device at once; five more sessions are held. Twice the processors, at least 4, when absent."`
+	Sessions    int               `yaml:"sessions,omitempty" help:"How many calls may be in the device at once; five more sessions are held. More help where a call takes milliseconds and many keys are in use, if the device serves as many at once. Twice the processors, at least 4, when absent."`
 	CallLimit   time.Duration     `yaml:"call_limit,omitempty" help:"How long a call may be in the device before the device counts as gone, and four times as long as nothing at all may come out of it meanwhile; a call that is still there after six times as long ends the process, since nothing else frees it. 10s when absent."`
 	Environment map[string]string `yaml:"environment,omitempty" help:"Environment variables that the library reads, e.g. SOFTHSM2_CONF=/etc/softhsm2.conf."`
 }
