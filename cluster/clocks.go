@@ -135,6 +135,18 @@ func (n *Node) Now() time.Time {
 	return n.clocks.believe(ours, ahead, ok, now)
 }
 
+// LeaderTime is about what the leader stamps commands with now, by what it has
+// said with this node's lease: no more, but for what the clocks of two leaders
+// differ by, 10 s at most (each yields when it is 5 s off most members'). Unlike
+// the clock of this node it is not wrong where that is. Zero as long as no leader
+// has said.
+func (n *Node) LeaderTime() time.Time {
+	if told := n.told.Load(); told != nil {
+		return told.at(n.cfg.Clock())
+	}
+	return time.Time{}
+}
+
 // vouchedTime is what most voters' clocks show, where this leader's own is wrong;
 // else zero. To hand leadership on takes a new connection, on which every peer
 // would seem to have expired.

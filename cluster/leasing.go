@@ -25,6 +25,7 @@ type leasing struct {
 	lessee      lessee
 
 	released appliedIndex
+	told     atomic.Pointer[said] // of the leader's time, with the newest lease
 	seeking  atomic.Bool
 	lender   atomic.Pointer[lender]
 	pushes   pushes
@@ -106,6 +107,10 @@ type (
 		Index, Released uint64
 		Length, Margin  int64 // nanoseconds
 	}
+	// leaseTime follows a leaseAnswer, but not that of the first versions.
+	leaseTime struct {
+		Now int64 // what the leader stamps commands with, Unix ms; 0: it does not know yet
+	}
 )
 
 // encode is the form of one of the structs above.
@@ -173,6 +178,10 @@ func (n *Node) renew() error {
 	if err := decode(body, &answer); err != nil {
 		return err
 	}
+	var leader leaseTime
+	if rest := body[binary.Size(answer):]; len(rest) >= binary.Size(leader) && decode(rest, &leader) == nil && leader.Now != 0 {
+		n.told.Store(&said{clock: time.UnixMilli(leader.Now), when: n.cfg.Clock()})
+	}
 	n.released.advance(answer.Released)
 	n.held.Lock()
 	n.lessee.take(grant{
@@ -229,7 +238,12 @@ func (n *Node) serveLease(ctx context.Context, peer string, body []byte) ([]byte
 		return nil, err
 	}
 	released, _ := n.release(l)
-	return encode(leaseAnswer{Index: index, Released: released, Length: int64(terms.Length), Margin: int64(terms.Margin)}), nil
+	answer := encode(leaseAnswer{Index: index, Released: released, Length: int64(terms.Length), Margin: int64(terms.Margin)})
+	var leader leaseTime
+	if now := n.Now(); !now.IsZero() {
+		leader.Now = now.UnixMilli()
+	}
+	return append(answer, encode(leader)...), nil
 }
 
 // isMember reports whether a node is in the newest configuration applied here.

@@ -15,7 +15,7 @@ import (
 // Invariant: a proposal whose first attempt lies at or after the horizon
 // either has its answer in the cache or has never been answered from it. For an
 // answer leaves the cache only when its First falls behind the horizon, and
-// from then on every repeat, which carries the same First, is refused as
+// from then on every repeat, whose First is no later, is refused as
 // outcome-unknown. Not knowing is said, never guessed.
 //
 // Kept are answers and refusals alike, so that a client that repeats a call

@@ -87,6 +87,9 @@ func (r replica) Serving() bool { return r.node.Serving() }
 // Age implements [kms.Replica].
 func (r replica) Age() (time.Duration, bool) { return r.node.Age() }
 
+// LeaderTime implements [kms.Replica].
+func (r replica) LeaderTime() time.Time { return r.node.LeaderTime() }
+
 // Released implements [kms.Replica].
 func (r replica) Released(ctx context.Context, index uint64) error {
 	return r.node.Released(ctx, index)

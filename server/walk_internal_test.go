@@ -42,6 +42,7 @@ type alone struct {
 func (*alone) Barrier(context.Context) error          { return nil }
 func (*alone) Serving() bool                          { return true }
 func (*alone) Age() (time.Duration, bool)             { return 0, true }
+func (*alone) LeaderTime() time.Time                  { return time.Now() }
 func (*alone) Released(context.Context, uint64) error { return nil }
 func (r *alone) Root() *state.Root                    { return r.machine.State() }
 

@@ -45,15 +45,15 @@ func (s *Service) propose(ctx context.Context, c *Call, body command.Body, meani
 	cmd.Caller = c.caller
 	cmd.Caller.NodeID = s.nodeID
 	cmd.Proposal = command.Proposal{ID: uuid.NewString(), Hash: hashRequest(typ, c.in.Project, meaning)}
-	first := time.Now()
+	first := s.stampedAfter(leadersDiffer)
 	if c.in.Once.Token != "" {
 		cmd.Proposal = c.proposal(s.replica.Root(), typ)
 		c.proposals++
 		if age := c.in.Once.Age; age > 0 {
 			// A repeat says when the first one was, so that it is refused where the
 			// state may have forgotten that.
-			first = c.started.Add(-age - underway)
-			cmd.Proposal.First = first.UnixMilli()
+			first = s.stampedAfter(time.Since(c.started) + age + underway)
+			cmd.Proposal.First = first
 		}
 	}
 
@@ -76,13 +76,28 @@ func (s *Service) propose(ctx context.Context, c *Call, body command.Body, meani
 		unknown = err
 		// From the second attempt on the command says when the first one was,
 		// so that apply refuses it should the reply cache have forgotten that.
-		cmd.Proposal.First = first.UnixMilli()
+		cmd.Proposal.First = first
 		select {
 		case <-ctx.Done():
 			return fsm.Result{}, proposeError(err)
 		case <-time.After(retryPause):
 		}
 	}
+}
+
+// leadersDiffer is how much the clocks of two leaders may differ.
+const leadersDiffer = 10 * time.Second
+
+// stampedAfter is a time (Unix ms) that no leader's stamp on a command lies
+// before, if that was proposed ago. It is not by this node's clock: were that
+// fast, a repeat would seem to be newer than the answer that the state has
+// forgotten, and be done a second time.
+func (s *Service) stampedAfter(ago time.Duration) int64 {
+	now := s.replica.Root().Now()
+	if leader := s.replica.LeaderTime(); !leader.IsZero() {
+		now = max(now, leader.UnixMilli())
+	}
+	return now - ago.Milliseconds()
 }
 
 // reached refuses a command that some node of the cluster may not know yet:

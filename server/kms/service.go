@@ -28,6 +28,9 @@ type Replica interface {
 	Serving() bool
 	// Age returns how old this node's state may be at most.
 	Age() (age time.Duration, known bool)
+	// LeaderTime is what the leader stamps commands with now, as far as this node
+	// has been told: no more than that, but for 10 s; zero when it has not.
+	LeaderTime() time.Time
 	// Released returns when no node answers from a state before that index any more.
 	Released(ctx context.Context, index uint64) error
 	// Propose returns the result of a command once it is applied on the leader

@@ -63,6 +63,12 @@ func (r *single) Barrier(context.Context) error {
 func (r *single) Serving() bool              { return r.serving }
 func (r *single) Age() (time.Duration, bool) { return r.age, r.age != 0 }
 
+func (r *single) LeaderTime() time.Time {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return time.UnixMilli(r.now)
+}
+
 func (r *single) Released(_ context.Context, index uint64) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
