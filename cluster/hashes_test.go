@@ -99,6 +99,9 @@ func TestLeaderWithAWrongClock(t *testing.T) {
 			if allowed, why := c.Members[0].TimedWork(); allowed || !strings.Contains(why, "lead") {
 				t.Errorf("timed work on a follower: %v, %q", allowed, why)
 			}
+			for _, m := range c.Members { // the wrong one too
+				c.Eventually(m.ID+" to be told the time", func() bool { return time.Until(m.LeaderTime()).Abs() < 10*time.Second })
+			}
 			if by := time.Until(c.Leader().Node.Now()); by.Abs() > 10*time.Second {
 				t.Errorf("the cluster's time is off by %s", by)
 			}
