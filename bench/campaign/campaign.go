@@ -54,6 +54,9 @@ type Scenario struct {
 	// [nemesis.Packets]. Otherwise relays carry what nodes say to one another over
 	// TCP, and nothing else can be cut.
 	Packets bool
+	// Strict has every use of a key ask for a read index instead of relying on
+	// the node's lease.
+	Strict bool
 }
 
 // Config is one run of a scenario.
@@ -243,9 +246,15 @@ func (r *run) say(format string, args ...any) {
 func (r *run) breakThings(ctx context.Context) error {
 	ctx, stop := r.untilEnough(ctx)
 	defer stop()
+	o := &operator{cluster: r.cluster, keys: r.granting.grantee}
+	if r.cfg.Scenario.Strict {
+		if err := o.Strictly(ctx, true); err != nil {
+			return fmt.Errorf("changing to the mode strict: %w", err)
+		}
+	}
 	n := &nemesis.Nemesis{
 		Processes: r.cluster.processes, Links: r.cluster.links(), Recorder: r.recorder,
-		Operator: &operator{cluster: r.cluster, keys: r.granting.grantee},
+		Operator: o,
 		Devices:  r.cluster.devices,
 		Rooms:    r.cluster.rooms, Refuses: r.cluster.refuses,
 		Leader: r.cluster.leader, Recovered: r.cluster.ready, Say: r.cfg.Say,

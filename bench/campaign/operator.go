@@ -80,6 +80,18 @@ func (o *operator) Promote(ctx context.Context, node string) error {
 	return o.ask(ctx, "", func(ctx context.Context, s *admin.Socket) error { return s.Promote(ctx, node) })
 }
 
+// Strictly implements [nemesis.Operator].
+func (o *operator) Strictly(ctx context.Context, strictly bool) error {
+	mode := "lease"
+	if strictly {
+		mode = "strict"
+	}
+	return o.ask(ctx, "", func(ctx context.Context, s *admin.Socket) error {
+		_, err := s.SetConsistency(ctx, wire.Consistency{Mode: mode})
+		return err
+	})
+}
+
 // Replace implements [nemesis.Operator]. What the node had stays beside what it
 // has afterwards, to be looked through at the end.
 func (o *operator) Replace(ctx context.Context, node *nemesis.Process) error {

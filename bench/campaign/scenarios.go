@@ -10,7 +10,7 @@ import (
 // Torture returns the names of the scenarios that torture goes through, again
 // and again; together they have every kind of fault that is possible here.
 func Torture() []string {
-	names := []string{"long", "links", "operator", "versions", "hsm", "hsm-moves"}
+	names := []string{"long", "links", "operator", "versions", "hsm", "hsm-moves", "five", "strict"}
 	if nemesis.DiskTrouble() == nil {
 		names = append(names, "disk")
 	}
@@ -47,6 +47,20 @@ func Scenarios() map[string]Scenario {
 			Kinds: []nemesis.Kind{
 				nemesis.MuteOne, nemesis.DeafenOne, nemesis.Shatter, nemesis.OneWayRing, nemesis.Flap, nemesis.Swizzle,
 				nemesis.SlowNetwork, nemesis.SlowOne, nemesis.Lossy, nemesis.StormAll,
+			},
+		},
+		{
+			Name: "five", Nodes: 5, Workers: 10, Load: 45 * time.Second, Longest: 5 * time.Second, Successes: 200, Revokers: 1, Revocations: 1,
+			Kinds: []nemesis.Kind{
+				nemesis.KillMinority, nemesis.KillMinority, nemesis.SplitHalves, nemesis.SplitHalves, nemesis.Bridge, nemesis.KillLeader,
+				nemesis.KillAll, nemesis.PauseLeader, nemesis.OneWayRing, nemesis.Shatter,
+			},
+		},
+		{
+			Name: "strict", Nodes: 3, Workers: 10, Load: 45 * time.Second, Longest: 5 * time.Second, Successes: 200, Revokers: 2, Revocations: 1, Strict: true,
+			Kinds: []nemesis.Kind{
+				nemesis.KillLeader, nemesis.PauseLeader, nemesis.PauseOne, nemesis.IsolateLeader, nemesis.MuteLeader, nemesis.SplitPair, nemesis.Flap,
+				nemesis.SlowNetwork, nemesis.TransferStorm,
 			},
 		},
 		{

@@ -3,6 +3,7 @@ package nemesis
 import (
 	"context"
 	"math/rand/v2"
+	"slices"
 	"time"
 )
 
@@ -46,6 +47,8 @@ func (n *Nemesis) cut(ctx context.Context, a Action, victims []*Process) error {
 	switch a.Kind {
 	case SplitPair:
 		n.sever(first, victims[1].ID())
+	case SplitHalves, Bridge:
+		n.split(victims, a.Kind == Bridge)
 	case Shatter:
 		n.eachPair(n.sever)
 	case OneWayRing:
@@ -103,6 +106,22 @@ func (n *Nemesis) cut(ctx context.Context, a Action, victims []*Process) error {
 		return victims[0].Stop(stopPatience)
 	}
 	return nil
+}
+
+// split severs some from all others, but for one of these where there is a bridge.
+func (n *Nemesis) split(some []*Process, bridge bool) {
+	for _, p := range n.Processes {
+		if slices.Contains(some, p) {
+			continue
+		}
+		if bridge {
+			bridge = false
+			continue
+		}
+		for _, s := range some {
+			n.sever(s.ID(), p.ID())
+		}
+	}
 }
 
 // swizzle has links fall silent one by one until half of the time is over, and

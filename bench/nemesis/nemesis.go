@@ -109,17 +109,28 @@ func (n *Nemesis) act(ctx context.Context, a Action) (history.Fault, error) {
 func (n *Nemesis) victims(ctx context.Context, a Action) []*Process {
 	chosen := n.Processes[a.Victim%len(n.Processes)]
 	switch a.Kind {
-	case KillAll, StormAll, Shatter, OneWayRing, Swizzle, SlowNetwork, Lossy, PacketLoss, Overtaking, Narrow, TransferStorm, UnplugAll, FullAll:
+	case KillAll, StormAll, Shatter, OneWayRing, Swizzle, SlowNetwork, Lossy, PacketLoss, Overtaking, Narrow, TransferStorm, StrictMode, UnplugAll, FullAll:
 		return n.Processes
+	case KillMinority, SplitHalves, Bridge:
+		leads := max(0, n.index(n.Leader(ctx)))
+		minority := make([]*Process, 0, len(n.Processes))
+		for i := range max(1, (len(n.Processes)-1)/2) {
+			minority = append(minority, n.Processes[(leads+i)%len(n.Processes)])
+		}
+		return minority
 	case KillLeader, StopLeader, PauseLeader, IsolateLeader, MuteLeader, DeafenLeader, StopDeaf, Flap, Alone, OtherLeader, ClockLeader, ClockJumps:
-		leader := n.Leader(ctx)
-		if i := slices.IndexFunc(n.Processes, func(p *Process) bool { return p.ID() == leader }); i >= 0 {
+		if i := n.index(n.Leader(ctx)); i >= 0 {
 			return n.Processes[i : i+1]
 		}
 	case SplitPair:
 		return []*Process{chosen, n.Processes[(a.Victim+1)%len(n.Processes)]}
 	}
 	return []*Process{chosen}
+}
+
+// index is where the process of that node stands; -1: there is none.
+func (n *Nemesis) index(id string) int {
+	return slices.IndexFunc(n.Processes, func(p *Process) bool { return p.ID() == id })
 }
 
 const (

@@ -389,7 +389,7 @@ func TestEveryKindIsInjectedRecordedAndHealed(t *testing.T) {
 	for _, f := range faults {
 		want := 1
 		switch nemesis.Kind(f.Kind) {
-		case nemesis.KillAll, nemesis.StormAll, nemesis.Shatter, nemesis.OneWayRing, nemesis.Swizzle, nemesis.SlowNetwork, nemesis.Lossy, nemesis.TransferStorm:
+		case nemesis.KillAll, nemesis.StormAll, nemesis.Shatter, nemesis.OneWayRing, nemesis.Swizzle, nemesis.SlowNetwork, nemesis.Lossy, nemesis.TransferStorm, nemesis.StrictMode:
 			want = 3
 		case nemesis.SplitPair:
 			want = 2
@@ -407,6 +407,7 @@ func TestEveryKindIsInjectedRecordedAndHealed(t *testing.T) {
 // operator counts what it is asked for.
 type operator struct {
 	transfers, demoted, promoted, replaced, compacted int
+	strictly                                          []bool
 	down                                              func(id string) bool
 }
 
@@ -416,8 +417,12 @@ func (o *operator) Transfer(context.Context) error {
 	}
 	return nil
 }
-func (o *operator) Demote(context.Context, string) error            { o.demoted++; return nil }
-func (o *operator) Promote(context.Context, string) error           { o.promoted++; return nil }
+func (o *operator) Demote(context.Context, string) error  { o.demoted++; return nil }
+func (o *operator) Promote(context.Context, string) error { o.promoted++; return nil }
+func (o *operator) Strictly(_ context.Context, strictly bool) error {
+	o.strictly = append(o.strictly, strictly)
+	return nil
+}
 func (o *operator) Replace(context.Context, *nemesis.Process) error { o.replaced++; return nil }
 func (o *operator) Compact(_ context.Context, without string) error {
 	if o.compacted++; !o.down(without) {
@@ -435,7 +440,7 @@ func TestAnOperatorIsAskedAtABadTime(t *testing.T) {
 	ended, end := context.WithCancel(context.Background())
 	end()
 	must(t, n.Run(ended, nemesis.NewSchedule(1, time.Millisecond, nemesis.OperatorKinds()...)), n.Recovered(ended))
-	if o.transfers < 3 || o.demoted != 1 || o.promoted != 1 || o.replaced != 1 || o.compacted != 1 {
+	if o.transfers < 3 || o.demoted != 1 || o.promoted != 1 || o.replaced != 1 || o.compacted != 1 || !slices.Equal(o.strictly, []bool{true, false}) {
 		t.Errorf("it was asked for %+v", o)
 	}
 	n.Operator = nil

@@ -18,6 +18,8 @@ type Operator interface {
 	// Replace takes a node out of the cluster and has it join anew, empty; it
 	// returns when the node has a vote.
 	Replace(ctx context.Context, node *Process) error
+	// Strictly has every use of a key ask for a read index, or takes that back.
+	Strictly(ctx context.Context, strictly bool) error
 	// Compact has the nodes that are up cut off their logs; without is down.
 	Compact(ctx context.Context, without string) error
 }
@@ -41,6 +43,12 @@ func (n *Nemesis) operate(ctx context.Context, a Action, victims []*Process) (de
 		}
 		sleep(ctx, a.Length)
 		return "", n.Operator.Promote(ctx, first.ID())
+	case StrictMode:
+		if err := n.Operator.Strictly(ctx, true); err != nil {
+			return "", err
+		}
+		sleep(ctx, a.Length)
+		return "", n.Operator.Strictly(ctx, false)
 	case ReplaceOne:
 		return "", n.Operator.Replace(ctx, first)
 	default: // LeaveBehind

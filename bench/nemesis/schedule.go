@@ -14,6 +14,7 @@ const (
 	KillLeader    Kind = "kill-leader"    // SIGKILL, and started again after a while
 	KillOne       Kind = "kill-one"       // the same with any node
 	KillAll       Kind = "kill-all"       // all at once
+	KillMinority  Kind = "kill-minority"  // as many at once as the cluster goes on without, the leader among them
 	StopLeader    Kind = "stop-leader"    // SIGTERM, and started again once it has ended and a while is over
 	Storm         Kind = "restart-storm"  // one node is killed and started again, over and over
 	PauseLeader   Kind = "pause-leader"   // SIGSTOP, then SIGCONT
@@ -23,6 +24,8 @@ const (
 	MuteLeader    Kind = "mute-leader"    // it hears the others, they do not hear it
 	DeafenLeader  Kind = "deafen-leader"  // they hear it, it does not hear them
 	SplitPair     Kind = "split-pair"     // two followers' worth of nodes cannot reach each other; the rest reach both
+	SplitHalves   Kind = "split-halves"   // the leader, with as many as make no majority, and all others cannot reach each other
+	Bridge        Kind = "bridge"         // the same, but for one of the others, who reaches all
 	StopDeaf      Kind = "stop-deaf"      // a leader is deafened and, before it hears again, stopped: what it has under way may be done
 
 	StormAll    Kind = "storm-all"    // all nodes are killed and started again, over and over, each when it is its turn
@@ -45,18 +48,19 @@ const (
 	TransferStorm Kind = "transfer-storm" // leadership is handed on every second
 	DemoteOne     Kind = "demote-one"     // a node loses its vote, and gets it back
 	ReplaceOne    Kind = "replace-one"    // a node is removed, emptied, and joins anew
+	StrictMode    Kind = "strict-mode"    // every use of a key asks for a read index meanwhile
 	LeaveBehind   Kind = "leave-behind"   // a node is down until the others' logs do not reach back to where it was
 )
 
 // ProcessKinds are those that need no network of their own.
 func ProcessKinds() []Kind {
-	return []Kind{KillLeader, KillOne, KillAll, StopLeader, Storm, StormAll, PauseLeader, PauseOne}
+	return []Kind{KillLeader, KillOne, KillAll, KillMinority, StopLeader, Storm, StormAll, PauseLeader, PauseOne}
 }
 
 // NetworkKinds are those that need [Links].
 func NetworkKinds() []Kind {
 	return []Kind{
-		IsolateLeader, IsolateOne, MuteLeader, DeafenLeader, SplitPair, StopDeaf,
+		IsolateLeader, IsolateOne, MuteLeader, DeafenLeader, SplitPair, SplitHalves, Bridge, StopDeaf,
 		MuteOne, DeafenOne, Shatter, OneWayRing, Flap, Swizzle, SlowNetwork, SlowOne, Lossy,
 	}
 }
@@ -66,7 +70,9 @@ func NetworkKinds() []Kind {
 func PacketKinds() []Kind { return []Kind{Alone, Unanswering, PacketLoss, Overtaking, Narrow} }
 
 // OperatorKinds are those that need an [Operator].
-func OperatorKinds() []Kind { return []Kind{TransferStorm, DemoteOne, ReplaceOne, LeaveBehind} }
+func OperatorKinds() []Kind {
+	return []Kind{TransferStorm, DemoteOne, ReplaceOne, LeaveBehind, StrictMode}
+}
 
 // Action is one planned fault.
 type Action struct {
