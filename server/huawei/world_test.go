@@ -131,6 +131,12 @@ func (r *single) Barrier(context.Context) error { return nil }
 func (r *single) Serving() bool                 { return r.leased }
 func (r *single) Age() (time.Duration, bool)    { return 0, true }
 
+func (r *single) LeaderTime() time.Time {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return time.UnixMilli(r.now)
+}
+
 func (r *single) Released(context.Context, uint64) error { return nil }
 
 func (r *single) Root() *state.Root { return r.machine.State() }

@@ -41,6 +41,7 @@ func (r *single) Barrier(context.Context) error { return nil }
 
 func (r *single) Serving() bool              { return false }
 func (r *single) Age() (time.Duration, bool) { return 0, false }
+func (r *single) LeaderTime() time.Time      { return r.clock() }
 
 func (r *single) Released(context.Context, uint64) error { return nil }
 
