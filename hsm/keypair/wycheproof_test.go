@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
 	"io/fs"
 	"math/big"
 	"slices"
@@ -36,9 +37,18 @@ func (h *hexBytes) UnmarshalJSON(b []byte) error {
 type group struct {
 	PublicKeyDer    hexBytes        `json:"publicKeyDer"`
 	PrivateKeyPkcs8 hexBytes        `json:"privateKeyPkcs8"`
+	KeySize         int             `json:"keySize"`
+	Hash            string          `json:"sha"`
+	MaskHash        string          `json:"mgfSha"`
 	SaltLength      int             `json:"sLen"`
 	Tests           []vector        `json:"tests"`
 	PublicKey       json.RawMessage `json:"publicKey"`
+}
+
+// rsaSpec is the spec of the group's RSA keys; false for a size that no spec has.
+func (g group) rsaSpec() (hsm.Spec, bool) {
+	spec := hsm.Spec(fmt.Sprintf("RSA_%d", g.KeySize))
+	return spec, spec.Family() == hsm.FamilyRSA
 }
 
 type vector struct {
@@ -62,13 +72,18 @@ func vectors(t *testing.T, name string) []group {
 		t.Fatal(err)
 	}
 	var file struct {
+		Tests  int     `json:"numberOfTests"`
 		Groups []group `json:"testGroups"`
 	}
 	if err := json.Unmarshal(b, &file); err != nil {
 		t.Fatal(err)
 	}
-	if len(file.Groups) == 0 {
-		t.Fatal("no vectors")
+	n := 0
+	for _, g := range file.Groups {
+		n += len(g.Tests)
+	}
+	if n == 0 || n != file.Tests {
+		t.Fatalf("%s: %d vectors, and it says %d", name, n, file.Tests)
 	}
 	return file.Groups
 }
@@ -76,6 +91,7 @@ func vectors(t *testing.T, name string) []group {
 func TestWycheproofVerify(t *testing.T) {
 	f := func(name string, spec hsm.Spec, scheme hsm.Scheme) {
 		t.Helper()
+		tried := 0
 		for _, g := range vectors(t, name) {
 			for _, v := range g.Tests {
 				digest, err := keypair.Digest(spec, g.PublicKeyDer, scheme, v.Message)
@@ -86,11 +102,15 @@ func TestWycheproofVerify(t *testing.T) {
 				if strings.HasPrefix(v.Comment, "s_len changed") || slices.Contains(v.Flags, "SmallPublicKey") {
 					continue
 				}
+				tried++
 				valid, err := keypair.Verify(spec, g.PublicKeyDer, scheme, digest, v.Sig)
 				if err != nil || v.Result != "acceptable" && valid != (v.Result == "valid") {
 					t.Errorf("%s: vector %d (%s, %v): %s, but valid %v, error %v", name, v.ID, v.Comment, v.Flags, v.Result, valid, err)
 				}
 			}
+		}
+		if tried < 100 {
+			t.Errorf("%s: %d vectors were verified", name, tried)
 		}
 	}
 	f("ecdsa_secp256r1_sha256_test.json", hsm.SpecECP256, hsm.SchemeECDSASHA256)
@@ -99,72 +119,158 @@ func TestWycheproofVerify(t *testing.T) {
 	f("ecdsa_secp256k1_sha256_test.json", hsm.SpecSECP256K1, hsm.SchemeECDSASHA256)
 	f("ed25519_test.json", hsm.SpecEd25519, hsm.SchemeEd25519)
 	f("rsa_signature_2048_sha256_test.json", hsm.SpecRSA2048, hsm.SchemePKCS1SHA256)
+	f("rsa_signature_2048_sha384_test.json", hsm.SpecRSA2048, hsm.SchemePKCS1SHA384)
+	f("rsa_signature_2048_sha512_test.json", hsm.SpecRSA2048, hsm.SchemePKCS1SHA512)
+	f("rsa_signature_3072_sha256_test.json", hsm.SpecRSA3072, hsm.SchemePKCS1SHA256)
 	f("rsa_signature_3072_sha384_test.json", hsm.SpecRSA3072, hsm.SchemePKCS1SHA384)
+	f("rsa_signature_3072_sha512_test.json", hsm.SpecRSA3072, hsm.SchemePKCS1SHA512)
+	f("rsa_signature_4096_sha256_test.json", hsm.SpecRSA4096, hsm.SchemePKCS1SHA256)
+	f("rsa_signature_4096_sha384_test.json", hsm.SpecRSA4096, hsm.SchemePKCS1SHA384)
 	f("rsa_signature_4096_sha512_test.json", hsm.SpecRSA4096, hsm.SchemePKCS1SHA512)
 	f("rsa_pss_2048_sha256_mgf1_32_test.json", hsm.SpecRSA2048, hsm.SchemePSSSHA256)
+	f("rsa_pss_2048_sha384_mgf1_48_test.json", hsm.SpecRSA2048, hsm.SchemePSSSHA384)
+	f("rsa_pss_3072_sha256_mgf1_32_test.json", hsm.SpecRSA3072, hsm.SchemePSSSHA256)
+	f("rsa_pss_4096_sha256_mgf1_32_test.json", hsm.SpecRSA4096, hsm.SchemePSSSHA256)
+	f("rsa_pss_4096_sha384_mgf1_48_test.json", hsm.SpecRSA4096, hsm.SchemePSSSHA384)
 	f("rsa_pss_4096_sha512_mgf1_64_test.json", hsm.SpecRSA4096, hsm.SchemePSSSHA512)
 }
 
-// The vectors of OAEP go through the library and through the unpadding of this
-// tree behind raw RSA, as a device computes it.
-func TestWycheproofOAEP(t *testing.T) {
-	f := func(name string, how hsm.Padding) {
+// PKCS #1 v1.5 signs without chance, so there is one right signature, and what a
+// device is given to pad (the named digest) is in it.
+func TestWycheproofSign(t *testing.T) {
+	schemes := map[string]hsm.Scheme{"SHA-256": hsm.SchemePKCS1SHA256, "SHA-384": hsm.SchemePKCS1SHA384, "SHA-512": hsm.SchemePKCS1SHA512}
+	f := func(name string, spec hsm.Spec) {
 		t.Helper()
+		tried := 0
 		for _, g := range vectors(t, name) {
-			parsed, err := x509.ParsePKCS8PrivateKey(g.PrivateKeyPkcs8)
-			if err != nil {
-				t.Fatal(err)
-			}
-			key := parsed.(*rsa.PrivateKey)
+			scheme, known := schemes[g.Hash]
+			key := rsaKey(t, g.PrivateKeyPkcs8)
 			for _, v := range g.Tests {
-				opened, err := keypair.Decrypt(hsm.SpecRSA2048, g.PrivateKeyPkcs8, how, v.Label, v.Cipher)
-				if (err == nil) != (v.Result == "valid") || err == nil && !bytes.Equal(opened, v.Message) {
-					t.Errorf("%s: vector %d (%s): %s, but error %v", name, v.ID, v.Comment, v.Result, err)
+				if !known || slices.Contains(v.Flags, "SmallPublicKey") {
+					continue
+				}
+				tried++
+				digest, err := keypair.Digest(spec, nil, scheme, v.Message)
+				if err != nil {
+					t.Fatalf("%s: %v", name, err)
+				}
+				signature, err := keypair.Sign(spec, g.PrivateKeyPkcs8, scheme, digest)
+				if err != nil || !bytes.Equal(signature, v.Sig) {
+					t.Errorf("%s: vector %d (%s): another signature, error %v", name, v.ID, v.Comment, err)
+				}
+				named, err := padding.DigestInfo(scheme.Hash(), digest)
+				padded := new(big.Int).Exp(new(big.Int).SetBytes(v.Sig), big.NewInt(int64(key.E)), key.N).Bytes()
+				if err != nil || !bytes.HasSuffix(padded, append([]byte{0xff, 0}, named...)) {
+					t.Errorf("%s: vector %d (%s): another named digest, error %v", name, v.ID, v.Comment, err)
+				}
+			}
+		}
+		if tried < 24 {
+			t.Errorf("%s: %d vectors were signed", name, tried)
+		}
+	}
+	f("rsa_pkcs1_2048_sig_gen_test.json", hsm.SpecRSA2048)
+	f("rsa_pkcs1_3072_sig_gen_test.json", hsm.SpecRSA3072)
+	f("rsa_pkcs1_4096_sig_gen_test.json", hsm.SpecRSA4096)
+}
+
+// The vectors of OAEP go through the library and through the unpadding of this
+// tree behind raw RSA, as a device computes it. Sizes of keys that no spec has are
+// unpadded all the same.
+func TestWycheproofOAEP(t *testing.T) {
+	paddings := map[[2]string]hsm.Padding{{"SHA-256", "SHA-256"}: hsm.PaddingOAEPSHA256, {"SHA-1", "SHA-1"}: hsm.PaddingOAEPSHA1}
+	// agrees tells whether that is the right answer to the vector.
+	agrees := func(v vector, opened []byte, opens bool) bool {
+		return (opens == (v.Result == "valid") || v.Result == "acceptable") && (!opens || bytes.Equal(opened, v.Message))
+	}
+	f := func(name string, least int) {
+		t.Helper()
+		tried := 0
+		for _, g := range vectors(t, name) {
+			how, known := paddings[[2]string{g.Hash, g.MaskHash}]
+			if !known {
+				continue
+			}
+			spec, is := g.rsaSpec()
+			key := rsaKey(t, g.PrivateKeyPkcs8)
+			for _, v := range g.Tests {
+				tried++
+				if is {
+					opened, err := keypair.Decrypt(spec, g.PrivateKeyPkcs8, how, v.Label, v.Cipher)
+					if !agrees(v, opened, err == nil) {
+						t.Errorf("%s: vector %d (%s): %s, but error %v", name, v.ID, v.Comment, v.Result, err)
+					}
 				}
 				block, whole := rawRSA(key, v.Cipher)
 				if !whole {
 					continue
 				}
-				message, ok := padding.UnpadOAEP(how.Hash(), v.Label, block)
-				if ok != (v.Result == "valid") || ok && !bytes.Equal(message, v.Message) {
+				if message, ok := padding.UnpadOAEP(how.Hash(), v.Label, block); !agrees(v, message, ok) {
 					t.Errorf("%s: vector %d (%s): %s, but unpadded: %v", name, v.ID, v.Comment, v.Result, ok)
 				}
 			}
 		}
+		if tried < least {
+			t.Errorf("%s: %d vectors were tried", name, tried)
+		}
 	}
-	f("rsa_oaep_2048_sha256_mgf1sha256_test.json", hsm.PaddingOAEPSHA256)
-	f("rsa_oaep_2048_sha1_mgf1sha1_test.json", hsm.PaddingOAEPSHA1)
+	f("rsa_oaep_2048_sha256_mgf1sha256_test.json", 35)
+	f("rsa_oaep_2048_sha1_mgf1sha1_test.json", 35)
+	f("rsa_oaep_3072_sha256_mgf1sha256_test.json", 35)
+	f("rsa_oaep_4096_sha256_mgf1sha256_test.json", 35)
+	f("rsa_oaep_misc_test.json", 40)
 }
 
-// The unpadding of PKCS #1 v1.5 gives the message, or leaves what was there.
+// Both ways of taking off PKCS #1 v1.5, the library's and that of this tree behind
+// raw RSA, give the message or leave what was there.
 func TestWycheproofPKCS1(t *testing.T) {
-	for _, g := range vectors(t, "rsa_pkcs1_2048_test.json") {
-		parsed, err := x509.ParsePKCS8PrivateKey(g.PrivateKeyPkcs8)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, v := range g.Tests {
-			block, whole := rawRSA(parsed.(*rsa.PrivateKey), v.Cipher)
-			if !whole {
-				continue
-			}
-			before := bytes.Repeat([]byte{0x5a}, len(v.Message))
-			dst := bytes.Clone(before)
-			padding.UnpadPKCS1(dst, block)
-			want := before
-			if v.Result == "valid" {
-				want = v.Message
-			}
-			if v.Result != "acceptable" && !bytes.Equal(dst, want) && len(v.Message) > 0 {
-				t.Errorf("vector %d (%s): %s, but %x", v.ID, v.Comment, v.Result, dst)
-			}
-			longer := bytes.Repeat([]byte{0x5a}, len(v.Message)+1)
-			padding.UnpadPKCS1(longer, block)
-			if len(longer) <= len(block)-11 && !bytes.Equal(longer, bytes.Repeat([]byte{0x5a}, len(longer))) {
-				t.Errorf("vector %d: a message of %d bytes is taken for one of %d", v.ID, len(v.Message), len(longer))
+	f := func(name string, spec hsm.Spec) {
+		t.Helper()
+		for _, g := range vectors(t, name) {
+			key := rsaKey(t, g.PrivateKeyPkcs8)
+			for _, v := range g.Tests {
+				block, whole := rawRSA(key, v.Cipher)
+				open := func(dst []byte) bool {
+					before := bytes.Clone(dst)
+					err := keypair.DecryptPKCS1(spec, g.PrivateKeyPkcs8, dst, v.Cipher)
+					if !whole || err != nil {
+						// What is no number below the modulus both refuse, and too long a message.
+						return bytes.Equal(dst, before) && (!whole || len(dst) > len(block)-11)
+					}
+					padding.UnpadPKCS1(before, block)
+					return bytes.Equal(before, dst)
+				}
+				kept := bytes.Repeat([]byte{0x5a}, len(v.Message))
+				dst := bytes.Clone(kept)
+				if !open(dst) {
+					t.Errorf("%s: vector %d (%s): the two ways differ", name, v.ID, v.Comment)
+				}
+				want := kept
+				if v.Result == "valid" {
+					want = v.Message
+				}
+				if v.Result != "acceptable" && !bytes.Equal(dst, want) {
+					t.Errorf("%s: vector %d (%s): %s, but %x", name, v.ID, v.Comment, v.Result, dst)
+				}
+				longer := bytes.Repeat([]byte{0x5a}, len(v.Message)+1)
+				if !open(longer) || !bytes.Equal(longer, bytes.Repeat([]byte{0x5a}, len(longer))) {
+					t.Errorf("%s: vector %d: a message of %d bytes is taken for one of %d", name, v.ID, len(v.Message), len(longer))
+				}
 			}
 		}
 	}
+	f("rsa_pkcs1_2048_test.json", hsm.SpecRSA2048)
+	f("rsa_pkcs1_3072_test.json", hsm.SpecRSA3072)
+	f("rsa_pkcs1_4096_test.json", hsm.SpecRSA4096)
+}
+
+func rsaKey(t *testing.T, pkcs8 []byte) *rsa.PrivateKey {
+	t.Helper()
+	parsed, err := x509.ParsePKCS8PrivateKey(pkcs8)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return parsed.(*rsa.PrivateKey)
 }
 
 // rawRSA is what CKM_RSA_X_509 gives; whole is false for what it refuses.

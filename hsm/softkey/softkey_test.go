@@ -97,6 +97,7 @@ func TestWycheproofHMAC(t *testing.T) {
 	f("hmac_sha256_test.json", hsm.SpecHMAC256)
 	f("hmac_sha384_test.json", hsm.SpecHMAC384)
 	f("hmac_sha512_test.json", hsm.SpecHMAC512)
+	f("hmac_sm3_test.json", hsm.SpecHMACSM3)
 }
 
 // HMAC-SM3 as OpenSSL makes it: openssl dgst -sm3 -mac HMAC.
