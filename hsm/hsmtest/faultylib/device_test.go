@@ -229,6 +229,55 @@ func TestLacksAndRefuses(t *testing.T) {
 	ok(t, err)
 }
 
+// Every object that a call makes is in the books until it is destroyed, or a leak
+// of it would show nowhere; and a full device makes none of them.
+func TestBooksEveryObject(t *testing.T) {
+	w := newWorld(t)
+	s := w.login()
+	counts := func(after string, want uint64) {
+		t.Helper()
+		if n := w.d.Objects(); n != want {
+			t.Errorf("after %s: %d objects, not %d", after, n, want)
+		}
+	}
+	session := p11.NewAttribute(p11.CKA_TOKEN, false)
+	pair := func() (public, private p11.ObjectHandle, err error) {
+		p256 := []byte{6, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7}
+		return w.GenerateKeyPair(s, []*p11.Mechanism{p11.NewMechanism(p11.CKM_EC_KEY_PAIR_GEN, nil)},
+			[]*p11.Attribute{session, p11.NewAttribute(p11.CKA_EC_PARAMS, p256)}, []*p11.Attribute{session, p11.NewAttribute(p11.CKA_DERIVE, true)})
+	}
+	public, private, err := pair()
+	ok(t, err)
+	counts("making a pair", 2)
+	point, err := w.GetAttributeValue(s, public, []*p11.Attribute{p11.NewAttribute(p11.CKA_EC_POINT, nil)})
+	ok(t, err)
+	derive := func() (p11.ObjectHandle, error) {
+		parameters := p11.NewECDH1DeriveParams(p11.CKD_NULL, nil, point[0].Value)
+		return w.DeriveKey(s, []*p11.Mechanism{p11.NewMechanism(p11.CKM_ECDH1_DERIVE, parameters)}, private, []*p11.Attribute{
+			session, p11.NewAttribute(p11.CKA_CLASS, p11.CKO_SECRET_KEY), p11.NewAttribute(p11.CKA_KEY_TYPE, p11.CKK_GENERIC_SECRET),
+			p11.NewAttribute(p11.CKA_VALUE_LEN, 32),
+		})
+	}
+	secret, err := derive()
+	ok(t, err)
+	counts("deriving", 3)
+	twin, err := w.CopyObject(s, secret, []*p11.Attribute{session})
+	ok(t, err)
+	counts("copying", 4)
+	w.d.Limit(4)
+	_, err = derive()
+	w.wants(err, p11.CKR_DEVICE_MEMORY)
+	_, err = w.CopyObject(s, secret, []*p11.Attribute{session})
+	w.wants(err, p11.CKR_DEVICE_MEMORY)
+	w.d.Limit(5)
+	_, _, err = pair()
+	w.wants(err, p11.CKR_DEVICE_MEMORY) // there is room for one half of it
+	for _, o := range []p11.ObjectHandle{public, private, secret, twin} {
+		ok(t, w.DestroyObject(s, o))
+	}
+	counts("destroying all", 0)
+}
+
 func TestRefusesWhatIsNotThere(t *testing.T) {
 	d, err := faultylib.New(t.TempDir(), "/nowhere/at-all.so")
 	ok(t, err)

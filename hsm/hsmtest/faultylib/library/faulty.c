@@ -183,8 +183,9 @@ static word refusal(int n, word *a) {
 	}
 	if (refused) return ATTRIBUTE_TYPE_INVALID;
 	switch (n) {
-	case CREATE_OBJECT: case COPY_OBJECT: case GENERATE_KEY: case GENERATE_KEY_PAIR: case UNWRAP_KEY:
-		if (control[CAPACITY] != 0 && control[LIVE_OBJECTS] >= control[CAPACITY]) return DEVICE_MEMORY;
+	case CREATE_OBJECT: case COPY_OBJECT: case GENERATE_KEY: case GENERATE_KEY_PAIR: case UNWRAP_KEY: case DERIVE_KEY:
+		// A pair is two objects, and a device has room for both or makes neither.
+		if (control[CAPACITY] != 0 && control[LIVE_OBJECTS] + (n == GENERATE_KEY_PAIR) >= control[CAPACITY]) return DEVICE_MEMORY;
 	}
 	return OK;
 }
@@ -202,7 +203,13 @@ static word after(int n, word *a, word rv) {
 		if (n == FINALIZE) wedged = 0;
 		break;
 	case CREATE_OBJECT: book_object(a[0], *(word *)a[3], 1); break;
+	case COPY_OBJECT: book_object(a[0], *(word *)a[4], 1); break;
 	case GENERATE_KEY: book_object(a[0], *(word *)a[4], 1); break;
+	case GENERATE_KEY_PAIR:
+		book_object(a[0], *(word *)a[6], 1);
+		book_object(a[0], *(word *)a[7], 1);
+		break;
+	case DERIVE_KEY: book_object(a[0], *(word *)a[5], 1); break;
 	case UNWRAP_KEY: book_object(a[0], *(word *)a[7], 1); break;
 	case DESTROY_OBJECT: book_object(a[0], a[1], 0); break;
 	case GET_TOKEN_INFO: *(word *)(a[1] + 96) |= control[TOKEN_FLAGS]; break; // CK_TOKEN_INFO.flags
