@@ -1,7 +1,6 @@
 package pkcs11_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"math/rand/v2"
@@ -99,54 +98,6 @@ func seeOutage(t *testing.T, m *pkcs11.Module, before uint64) {
 			t.Fatal("there is no outage")
 		}
 	}
-}
-
-// load keeps a module busy until stop, and counts answers; wrong ones are errors.
-func load(ctx context.Context, t *testing.T, w *worked, stop <-chan struct{}) (good *atomic.Int64, wait func()) {
-	good = new(atomic.Int64)
-	var wg sync.WaitGroup
-	wrapped, err := w.Generate(ctx, hsm.LevelHSM, hsm.SpecAES256)
-	ok(t, err)
-	for i := range 8 {
-		wg.Go(func() {
-			for {
-				select {
-				case <-stop:
-					return
-				default:
-				}
-				call, cancel := context.WithTimeout(ctx, time.Second)
-				var err error
-				switch i {
-				case 0:
-					err = w.VerifyMAC(call, []byte("record"), w.mac)
-				case 1:
-					err = w.Random(call, make([]byte, 64))
-				case 2:
-					var k hsm.Key
-					if k, err = hsm.LoadKey(call, w, wrapped); err == nil {
-						err = errors.Join(k.EncryptBlocks(call, make([]byte, 16), make([]byte, 16)), k.Close())
-					}
-				default:
-					k := i % len(w.keys)
-					out := input()
-					if err = w.keys[k].EncryptBlocks(call, out, out); err == nil && !bytes.Equal(out, w.expect[k]) {
-						t.Errorf("key %d: a wrong answer", k)
-					}
-				}
-				cancel()
-				if errors.Is(err, hsm.ErrMAC) || errors.Is(err, hsm.ErrUnwrap) || errors.Is(err, hsm.ErrNoRoots) {
-					t.Errorf("caller %d was told what is not so: %v", i, err)
-				}
-				if err == nil {
-					good.Add(1)
-				} else {
-					time.Sleep(time.Millisecond)
-				}
-			}
-		})
-	}
-	return good, wg.Wait
 }
 
 // Killed, hung, wedged and brought back under load, for RAFTKMS_TORTURE or a

@@ -11,6 +11,9 @@ import (
 	"testing"
 	"time"
 
+	p11 "github.com/miekg/pkcs11"
+
+	"github.com/raftkms/raftkms/hsm"
 	"github.com/raftkms/raftkms/hsm/hsmtest/faultylib"
 	"github.com/raftkms/raftkms/hsm/pkcs11"
 )
@@ -102,4 +105,62 @@ func (g *growth) check(t *testing.T, f footprint) {
 	if f.objects > 64 || f.sessions > 16 {
 		t.Errorf("%d objects and %d sessions in the device", f.objects, f.sessions)
 	}
+}
+
+// What is made in the device for a moment (pairs, what is unwrapped to be used,
+// agreed secrets) is destroyed in the same call, also when the call then fails: a
+// leak would fill a device of few slots, and a test under load loses it with the
+// next session.
+func TestNothingStaysInTheDevice(t *testing.T) {
+	m, d := dying(t, nil)
+	ctx := testContext(t)
+	w := work(t, m)
+	ec, pair := w.generated(ctx, hsm.SpecECP256), w.generated(ctx, hsm.SpecRSA2048)
+	agreer := loadedFor[hsm.Agreer](ctx, w, ec, hsm.UseAgree)
+	_, err := agreer.Agree(ctx, ec.PublicKey)
+	ok(t, err)
+	before := d.Objects()
+	leaves := func(what string, f func() error, fails bool) {
+		t.Helper()
+		if err := f(); (err != nil) != fails {
+			t.Errorf("%s: error %v", what, err)
+		}
+		if n := d.Objects(); n != before {
+			t.Errorf("%s: %d objects in the device, %d before", what, n, before)
+		}
+	}
+	generate := func(level hsm.Level, spec hsm.Spec) func() error {
+		return func() error {
+			_, err := m.Generate(ctx, level, spec)
+			return err
+		}
+	}
+	agree := func() error {
+		_, err := agreer.Agree(ctx, ec.PublicKey)
+		return err
+	}
+	load := func() error {
+		pair.Use = hsm.UseEncrypt
+		k, err := m.Load(ctx, pair)
+		if err != nil {
+			return err
+		}
+		return k.Close()
+	}
+	for _, level := range []hsm.Level{hsm.LevelHSM, hsm.LevelSoftware} {
+		for _, spec := range []hsm.Spec{hsm.SpecAES256, hsm.SpecHMAC256, hsm.SpecECP256, hsm.SpecRSA2048} {
+			leaves("making "+string(spec)+", level "+level.String(), generate(level, spec), false)
+		}
+	}
+	leaves("agreeing", agree, false)
+	leaves("loading and closing", load, false)
+	// Refusals of what was asked: a device in trouble loses the session and all in it.
+	d.Fail(faultylib.WrapKey, p11.CKR_KEY_UNEXTRACTABLE, 1)
+	leaves("making a pair that is not wrapped", generate(hsm.LevelHSM, hsm.SpecECP256), true)
+	d.Fail(faultylib.WrapKey, p11.CKR_KEY_UNEXTRACTABLE, 1)
+	leaves("making a key that is not wrapped", generate(hsm.LevelHSM, hsm.SpecAES256), true)
+	d.Fail(faultylib.GetAttributeValue, p11.CKR_ATTRIBUTE_SENSITIVE, 1)
+	leaves("making a pair that is not read", generate(hsm.LevelHSM, hsm.SpecECP256), true)
+	d.Fail(faultylib.GetAttributeValue, p11.CKR_ATTRIBUTE_SENSITIVE, 1)
+	leaves("agreeing on a secret that is not read", agree, true)
 }
