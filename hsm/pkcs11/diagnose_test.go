@@ -109,6 +109,9 @@ func TestRefusedAttributes(t *testing.T) {
 		ok(t, m.CreateRoots(testContext(t), home, 1))
 		w := work(t, m)
 		w.works()
+		if !m.Describe().CarriesFor(hsm.SpecECP256, hsm.UseAgree) {
+			t.Errorf("without %v the device agrees on no secrets", kinds)
+		}
 		notes := strings.Join(m.Describe().Notes, " ")
 		for _, kind := range kinds {
 			name := map[uint]string{

@@ -108,3 +108,7 @@ func (d sparing) GenerateKeyPair(s p11.SessionHandle, m []*p11.Mechanism, public
 func (d sparing) UnwrapKey(s p11.SessionHandle, m []*p11.Mechanism, under p11.ObjectHandle, wrapped []byte, t []*p11.Attribute) (p11.ObjectHandle, error) {
 	return d.cryptoki.UnwrapKey(s, m, under, wrapped, withoutKinds(t, d.refused))
 }
+
+func (d sparing) DeriveKey(s p11.SessionHandle, m []*p11.Mechanism, base p11.ObjectHandle, t []*p11.Attribute) (p11.ObjectHandle, error) {
+	return d.cryptoki.DeriveKey(s, m, base, withoutKinds(t, d.refused))
+}

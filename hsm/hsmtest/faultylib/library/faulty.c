@@ -180,6 +180,8 @@ static word refusal(int n, word *a) {
 	case GENERATE_KEY: refused = attributes_refused(a[2], a[3]); break;
 	case GENERATE_KEY_PAIR: refused = attributes_refused(a[2], a[3]) || attributes_refused(a[4], a[5]); break;
 	case UNWRAP_KEY: refused = attributes_refused(a[5], a[6]); break;
+	case DERIVE_KEY: refused = attributes_refused(a[3], a[4]); break;
+	case COPY_OBJECT: refused = attributes_refused(a[2], a[3]); break;
 	}
 	if (refused) return ATTRIBUTE_TYPE_INVALID;
 	switch (n) {
