@@ -143,14 +143,12 @@ func (s *Server) examineModule(ctx context.Context) *doctor.Report {
 		r.Problem(err)
 		return r
 	}
-	if lister, is := module.(interface {
-		RootSets(ctx context.Context) ([]doctor.RootSet, error)
+	if device, is := module.(interface {
+		Survey(ctx context.Context, r *doctor.Report) error
 	}); is {
-		roots, err := lister.RootSets(ctx)
-		if err != nil {
+		if err := device.Survey(ctx, r); err != nil {
 			r.Problem(err)
 		}
-		r.Roots = append(r.Roots, roots...)
 	}
 	if m := s.member.Load(); m == nil || !m.roots.held() {
 		r.Notes = append(r.Notes, "The module does not hold the root keys of a cluster yet, so nothing was timed: stop the node to have it examined.")

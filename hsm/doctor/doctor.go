@@ -4,6 +4,7 @@
 package doctor
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -105,7 +106,8 @@ func New(d hsm.Description) *Report {
 	return r
 }
 
-// Examine times what a node asks of a module that has roots. Keys are made for
+// Examine times what a node asks of a module that has roots, and holds every
+// answer against what this process computes; one that is wrong is a problem. Keys are made for
 // it and closed again; only their wrapped form ever existed elsewhere.
 func (r *Report) Examine(ctx context.Context, m hsm.Module) {
 	message := []byte("raftkms doctor")
@@ -119,6 +121,9 @@ func (r *Report) Examine(ctx context.Context, m hsm.Module) {
 	r.examineKey(ctx, m, hsm.LevelSoftware)
 	if m.Describe().Device && m.Describe().MaxBlocks > 0 {
 		r.examineKey(ctx, m, hsm.LevelHSM)
+	}
+	if len(mac) > 0 {
+		r.time(ctx, "refuse an altered record", 1, true, func(ctx context.Context) error { return refusesRecords(ctx, m, message, mac) })
 	}
 	for _, spec := range hsm.Specs() {
 		if spec != hsm.SpecAES256 && m.Describe().Carries(spec) {
@@ -159,13 +164,19 @@ func (r *Report) examineKey(ctx context.Context, m hsm.Module, level hsm.Level) 
 		return
 	}
 	for _, keys := range []int{1, 64} {
-		blocks := make([]byte, 32*keys)
+		blocks, first, got := make([]byte, 32*keys), []byte(nil), make([]byte, 32*keys)
 		rand.Read(blocks)
 		what := "derive one data key, level %v"
 		if keys > 1 {
 			what = "derive 64 data keys in one call, level %v"
 		}
-		r.time(ctx, fmt.Sprintf(what, level), 15, true, func(ctx context.Context) error { return key.EncryptBlocks(ctx, blocks, blocks) })
+		r.compare(ctx, fmt.Sprintf(what, level), 15, true, func(ctx context.Context) error { return key.EncryptBlocks(ctx, got, blocks) }, func() error {
+			if first == nil {
+				first = bytes.Clone(got)
+			}
+			return same(got, first)
+		})
+		r.examineKnown(ctx, m, level, keys)
 	}
 	if err := key.Close(); err != nil {
 		r.Problem(fmt.Errorf("closing a key: %w", err))
@@ -173,7 +184,8 @@ func (r *Report) examineKey(ctx context.Context, m hsm.Module, level hsm.Level) 
 }
 
 // examineSpec makes and loads one key of an algorithm, and does with it what it
-// is for. That one of them does not work is no reason why a node could not go on.
+// is for. That one of them does not work is no reason why a node could not go on;
+// that one of them answers wrongly is.
 func (r *Report) examineSpec(ctx context.Context, m hsm.Module, spec hsm.Spec) {
 	var wrapped hsm.Wrapped
 	r.time(ctx, fmt.Sprintf("make and wrap a key %s", spec), 1, false, func(ctx context.Context) (err error) {
@@ -183,6 +195,9 @@ func (r *Report) examineSpec(ctx context.Context, m hsm.Module, spec hsm.Spec) {
 	if wrapped.Blob == nil {
 		return
 	}
+	if spec.Family() == hsm.FamilyHMAC {
+		r.examineKnownMAC(ctx, m, spec)
+	}
 	for _, use := range spec.Uses() {
 		if m.Describe().CarriesFor(spec, use) {
 			wrapped.Use = use
@@ -191,7 +206,7 @@ func (r *Report) examineSpec(ctx context.Context, m hsm.Module, spec hsm.Spec) {
 	}
 }
 
-// examineUse loads a key for one use and times that.
+// examineUse loads a key for one use, and times and checks that.
 func (r *Report) examineUse(ctx context.Context, m hsm.Module, wrapped hsm.Wrapped) {
 	var key hsm.Loaded
 	r.time(ctx, fmt.Sprintf("load it, %s for %s", wrapped.Spec, wrapped.Use), 1, false, func(ctx context.Context) (err error) {
@@ -201,47 +216,56 @@ func (r *Report) examineUse(ctx context.Context, m hsm.Module, wrapped hsm.Wrapp
 	if key == nil {
 		return
 	}
-	each := func(operation string, f func(ctx context.Context) error) {
-		r.time(ctx, fmt.Sprintf("%s, %s", operation, wrapped.Spec), 5, false, f)
+	each := func(operation string, f func(ctx context.Context) error, right func() error) {
+		r.compare(ctx, fmt.Sprintf("%s, %s", operation, wrapped.Spec), 5, false, f, right)
 	}
 	message := make([]byte, 32)
+	rand.Read(message)
+	var answer []byte
 	switch key := key.(type) {
 	case hsm.Signer:
 		for _, scheme := range hsm.Schemes() {
 			if !scheme.Fits(wrapped.Spec) {
 				continue
 			}
-			digest := message
-			if hash := scheme.Hash(); hash != 0 {
-				digest = make([]byte, hash.Size())
-			}
+			digest, err := keypair.Digest(wrapped.Spec, wrapped.PublicKey, scheme, message)
 			each(fmt.Sprintf("sign with %s", scheme), func(ctx context.Context) error {
-				_, err := key.Sign(ctx, scheme, digest)
+				if err == nil {
+					answer, err = key.Sign(ctx, scheme, digest)
+				}
 				return err
-			})
+			}, func() error { return verifies(wrapped, scheme, digest, answer) })
 		}
 	case hsm.Decrypter:
 		for _, padding := range []hsm.Padding{hsm.PaddingOAEPSHA256, hsm.PaddingOAEPSHA1} {
 			ciphertext, err := keypair.Encrypt(wrapped.Spec, wrapped.PublicKey, padding, nil, message)
 			each(fmt.Sprintf("decrypt with %s", padding), func(ctx context.Context) error {
-				if err != nil {
-					return err
+				if err == nil {
+					answer, err = key.Decrypt(ctx, padding, nil, ciphertext)
 				}
-				opened, derr := key.Decrypt(ctx, padding, nil, ciphertext)
-				clear(opened)
-				return derr
-			})
+				return err
+			}, func() error { return same(answer, message) })
 		}
 	case hsm.Agreer:
+		peer, secret, err := peerOf(wrapped)
 		each("agree on a secret", func(ctx context.Context) error {
-			secret, err := key.Agree(ctx, wrapped.PublicKey)
-			clear(secret)
+			if err == nil {
+				answer, err = key.Agree(ctx, peer)
+			}
 			return err
-		})
+		}, func() error { return same(answer, secret) })
+		clear(secret)
+		clear(answer)
 	case hsm.MACer:
-		each("make a MAC", func(ctx context.Context) error {
-			_, err := key.MAC(ctx, message)
+		var first []byte
+		each("make a MAC", func(ctx context.Context) (err error) {
+			answer, err = key.MAC(ctx, message)
 			return err
+		}, func() error {
+			if first == nil {
+				first = answer
+			}
+			return same(answer, first)
 		})
 	}
 	if err := key.Close(); err != nil {
@@ -251,20 +275,34 @@ func (r *Report) examineUse(ctx context.Context, m hsm.Module, wrapped hsm.Wrapp
 
 // time runs f some times and keeps the median.
 func (r *Report) time(ctx context.Context, operation string, times int, needed bool, f func(context.Context) error) {
+	r.compare(ctx, operation, times, needed, f, func() error { return nil })
+}
+
+// compare does that, and after each run has right look at the answer, which
+// takes no part of the time.
+func (r *Report) compare(ctx context.Context, operation string, times int, needed bool, f func(context.Context) error, right func() error) {
 	measure := Measure{Operation: operation}
 	var took []time.Duration
 	for range times {
 		started := time.Now()
-		if err := f(ctx); err != nil {
+		err := f(ctx)
+		lasted := time.Since(started)
+		if err == nil {
+			err = right()
+		}
+		if err != nil {
+			if isWrong(err) && !errors.Is(err, errWrong) {
+				err = fmt.Errorf("%w: %w", errWrong, err)
+			}
 			measure.Error = err.Error()
-			if needed {
+			if needed || isWrong(err) {
 				r.Problem(fmt.Errorf("%s: %w", operation, err))
 			} else {
 				r.Notes = append(r.Notes, fmt.Sprintf("%s does not work: %v", operation, err))
 			}
 			break
 		}
-		took = append(took, time.Since(started))
+		took = append(took, lasted)
 	}
 	if len(took) > 0 {
 		slices.Sort(took)

@@ -26,7 +26,9 @@ var usedMechanisms = []struct {
 }{
 	{p11.CKM_AES_KEY_GEN, "CKM_AES_KEY_GEN", "root keys and AES keys", true},
 	{p11.CKM_GENERIC_SECRET_KEY_GEN, "CKM_GENERIC_SECRET_KEY_GEN", "the record MAC key", true},
-	{p11.CKM_SHA256_HMAC, "CKM_SHA256_HMAC", "record MACs", true},
+	{p11.CKM_SHA256_HMAC, "CKM_SHA256_HMAC", "record MACs, HMAC keys", true},
+	{p11.CKM_SHA384_HMAC, "CKM_SHA384_HMAC", "HMAC keys", false},
+	{p11.CKM_SHA512_HMAC, "CKM_SHA512_HMAC", "HMAC keys", false},
 	{p11.CKM_AES_ECB, "CKM_AES_ECB", "deriving one-time keys of data keys", true},
 	{mechanismKWP, "CKM_AES_KEY_WRAP_KWP", "wrapping key material (RFC 5649)", false},
 	{p11.CKM_AES_KEY_WRAP_PAD, "CKM_AES_KEY_WRAP_PAD", "the same, where there is no CKM_AES_KEY_WRAP_KWP", false},
@@ -39,6 +41,8 @@ var usedMechanisms = []struct {
 	{p11.CKM_EC_KEY_PAIR_GEN, "CKM_EC_KEY_PAIR_GEN", "elliptic curve keys", false},
 	{p11.CKM_ECDSA, "CKM_ECDSA", "ECDSA signatures", false},
 	{p11.CKM_ECDH1_DERIVE, "CKM_ECDH1_DERIVE", "key agreement", false},
+	{mechanismEdwardsPair, "CKM_EC_EDWARDS_KEY_PAIR_GEN", "Ed25519 keys", false},
+	{mechanismEdDSA, "CKM_EDDSA", "Ed25519 signatures", false},
 }
 
 // Diagnose opens the token as a node would, makes a root set for the occasion,
@@ -107,6 +111,25 @@ func (m *Module) diagnose(ctx context.Context, r *doctor.Report) (err error) {
 	r.Notes = append(r.Notes, m.rootNotes...) // which attributes the device does not keep
 	m.notesLock.Unlock()
 	r.Examine(ctx, m)
+	return nil
+}
+
+// Survey adds to a report what the library shows of a module that is in use: its
+// tokens, the mechanisms of its own, and the root sets.
+func (m *Module) Survey(ctx context.Context, r *doctor.Report) error {
+	r.Library, r.Token = m.dev.cfg.Library, m.dev.label
+	err := m.dev.call(ctx, m.dev.work, func(*session) error {
+		r.Tokens, r.Mechanisms = tokens(m.dev.api), offeredMechanisms(m.dev.api, m.dev.slot)
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("asking the library what it has: %w", err)
+	}
+	sets, err := m.RootSets(ctx)
+	if err != nil {
+		return err
+	}
+	r.Roots = append(r.Roots, sets...)
 	return nil
 }
 

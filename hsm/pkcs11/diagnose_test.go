@@ -3,12 +3,15 @@ package pkcs11_test
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 
 	p11 "github.com/miekg/pkcs11"
 
 	"github.com/raftkms/raftkms/hsm"
+	"github.com/raftkms/raftkms/hsm/doctor"
 	"github.com/raftkms/raftkms/hsm/hsmtest/faultylib"
 	"github.com/raftkms/raftkms/hsm/pkcs11"
 )
@@ -31,7 +34,7 @@ func TestDiagnoseGoodDevice(t *testing.T) {
 	ok(t, m.CreateRoots(testContext(t), home, 1))
 	ok(t, m.Close())
 	r := pkcs11.Diagnose(testContext(t), cfg)
-	if !r.Carries() || len(r.Measures) < 10 || len(r.Capabilities) < 5 || len(r.Mechanisms) < 10 || len(r.Tokens) == 0 {
+	if !r.Carries() || len(r.Measures) < 10 || len(r.Capabilities) < 5 || len(r.Mechanisms) < 19 || len(r.Tokens) == 0 {
 		t.Errorf("%+v", r)
 	}
 	for _, measured := range r.Measures {
@@ -56,6 +59,12 @@ func TestDiagnoseGoodDevice(t *testing.T) {
 	}
 	m, err = pkcs11.Open(testContext(t), cfg)
 	ok(t, err)
+	inUse := new(doctor.Report)
+	ok(t, m.Survey(testContext(t), inUse))
+	if inUse.Library != r.Library || inUse.Token != r.Token || !slices.Equal(inUse.Tokens, r.Tokens) ||
+		!slices.Equal(inUse.Mechanisms, r.Mechanisms) || !slices.Equal(inUse.Roots, r.Roots) {
+		t.Errorf("of a module in use: %+v", inUse)
+	}
 	sets, err := m.RootSets(testContext(t))
 	ok(t, err)
 	if len(sets) != 1 {
@@ -93,6 +102,33 @@ func TestDiagnoseBadDevice(t *testing.T) {
 	d.Heal()
 	if r := pkcs11.Diagnose(testContext(t), cfg); !r.Carries() {
 		t.Errorf("a device that was healed: %q", r.Problems)
+	}
+}
+
+// A device that answers is not one that answers rightly: whatever it answers
+// wrongly, the report names, and says that it cannot carry a node.
+func TestDiagnoseLyingDevice(t *testing.T) {
+	cfg, d := faultyToken(t)
+	lies := map[string]faultylib.Lie{
+		"load it and derive 1 data keys, level HSM":                   {Function: faultylib.Encrypt, Size: 32},
+		"load it and derive 64 data keys, level HSM":                  {Function: faultylib.Encrypt, Size: 64 * 32},
+		"sign with RSASSA_PSS_SHA_512, RSA_2048":                      {Function: faultylib.Sign, Size: 256},
+		"sign with ECDSA_SHA_256, EC_P256":                            {Function: faultylib.Sign, Size: 64},
+		"wrap a key from elsewhere, load it and make a MAC, HMAC_384": {Function: faultylib.Sign, Size: 48},
+		"decrypt with RSAES_OAEP_SHA_256, RSA_3072":                   {Function: faultylib.Decrypt, Size: 384},
+		"agree on a secret, EC_P384":                                  {Function: faultylib.GetAttributeValue, Size: 48},
+		"refuse an altered record":                                    {Function: faultylib.Verify, Size: 32},
+	}
+	d.Tell(slices.Collect(maps.Values(lies))...)
+	r := pkcs11.Diagnose(testContext(t), cfg)
+	for operation := range lies {
+		want := operation + ": wrong answer, so this device cannot carry a node"
+		if r.Carries() || !strings.Contains(strings.Join(r.Problems, "\n"), want) {
+			t.Errorf("%q is not among the problems %q", want, r.Problems)
+		}
+	}
+	if problems := strings.Join(r.Problems, "\n"); strings.Contains(problems, "EC_P521") || strings.Contains(problems, "RSA_4096") {
+		t.Errorf("what was answered rightly is among the problems %q", problems)
 	}
 }
 

@@ -33,6 +33,8 @@ type control struct {
 	hidden  [listed]atomic.Uint64
 	refused [listed]atomic.Uint64
 	calls   [68]atomic.Uint64
+	_       [160 - 64 - 68]uint64
+	lies    [listed]atomic.Uint64
 }
 
 // Device is one faulty library. Its methods may be called at any time, from
@@ -153,6 +155,24 @@ func (d *Device) Fail(f Function, code uint, times int) {
 	d.failTimes.Store(uint64(times))
 }
 
+// Lie is one wrong answer of a device.
+type Lie struct {
+	Function Function
+	// Size is that of the answers, in bytes: no others of the function are wrong.
+	Size int
+}
+
+// Tell makes the device change a bit of each such answer of [Encrypt], [Decrypt]
+// and [Sign], and of the values that [GetAttributeValue] reads; for [Verify] every
+// signature of that size is good. At most 16; without any it tells the truth again.
+func (d *Device) Tell(lies ...Lie) {
+	values := make([]uint, len(lies))
+	for i, lie := range lies {
+		values[i] = uint(lie.Function)<<32 | uint(lie.Size)
+	}
+	fill(&d.lies, values)
+}
+
 // TokenFlags are raised beside those that the token has.
 func (d *Device) TokenFlags(flags uint) { d.tokenFlags.Store(uint64(flags)) }
 
@@ -184,6 +204,7 @@ func (d *Device) Heal() {
 	}
 	d.Hide()
 	d.RefuseAttributes()
+	d.Tell()
 }
 
 // Calls returns how often a function was called since the library was built;

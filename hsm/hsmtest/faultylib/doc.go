@@ -1,6 +1,6 @@
 // Package faultylib builds a PKCS#11 library that forwards to another one and
 // misbehaves as a test tells it: a device that is unplugged, hangs, is slow, is
-// full, refuses its PIN, or lacks what others have.
+// full, refuses its PIN, answers wrongly, or lacks what others have.
 //
 // It is written in C (library/faulty.c), so that what is tested is everything
 // up to the real library: the function list, the wrapper, the threads. It needs

@@ -21,6 +21,7 @@ const (
 	FindObjects       Function = 27
 	EncryptInit       Function = 29
 	Encrypt           Function = 30
+	Decrypt           Function = 34
 	SignInit          Function = 42
 	Sign              Function = 43
 	Verify            Function = 49

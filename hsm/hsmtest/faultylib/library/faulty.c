@@ -31,7 +31,7 @@ enum { FUNCTIONS = 68, SESSIONS = 4096, OBJECTS = 65536, CONTROL_SIZE = 8192, TA
 enum {
 	MAGIC, UNPLUGGED, LOSSES, LATENCY, HANG, REFUSE_PIN, STUCK, PATTERN, CAPACITY, WEDGES, REFUSE_ECB,
 	FAIL, FAIL_CODE, FAIL_TIMES, TOKEN_FLAGS, INSIDE, LIVE_OBJECTS, LIVE_SESSIONS, MOST_INPUT,
-	HIDDEN = 32, REFUSED = 48, CALLS = 64, LISTED = 16
+	HIDDEN = 32, REFUSED = 48, CALLS = 64, LIES = 160, LISTED = 16
 };
 
 // Positions in CK_FUNCTION_LIST, whose order the standard fixes.
@@ -39,14 +39,15 @@ enum {
 	INITIALIZE = 0, FINALIZE = 1, GET_INFO = 2, GET_FUNCTION_LIST = 3, GET_SLOT_LIST = 4, GET_SLOT_INFO = 5,
 	GET_TOKEN_INFO = 6, GET_MECHANISM_LIST = 7, GET_MECHANISM_INFO = 8, OPEN_SESSION = 12, CLOSE_SESSION = 13,
 	CLOSE_ALL_SESSIONS = 14, LOGIN = 18, CREATE_OBJECT = 20, COPY_OBJECT = 21, DESTROY_OBJECT = 22,
-	ENCRYPT_INIT = 29, ENCRYPT = 30, DECRYPT_INIT = 33, SIGN_INIT = 42, VERIFY_INIT = 48,
+	GET_ATTRIBUTE_VALUE = 24, ENCRYPT_INIT = 29, ENCRYPT = 30, DECRYPT_INIT = 33, DECRYPT = 34, SIGN_INIT = 42, SIGN = 43,
+	VERIFY_INIT = 48, VERIFY = 49,
 	GENERATE_KEY = 58, GENERATE_KEY_PAIR = 59, WRAP_KEY = 60, UNWRAP_KEY = 61, DERIVE_KEY = 62, GENERATE_RANDOM = 64
 };
 
 enum {
 	OK = 0, ATTRIBUTE_TYPE_INVALID = 0x12, DATA_LEN_RANGE = 0x21, DEVICE_ERROR = 0x30, DEVICE_MEMORY = 0x31,
 	DEVICE_REMOVED = 0x32, MECHANISM_INVALID = 0x70, PIN_INCORRECT = 0xA0, TOKEN_NOT_PRESENT = 0xE0,
-	GENERAL_ERROR = 5, ALREADY_INITIALIZED = 0x191, AES_ECB = 0x1081, USER = 1, ALL = 1000
+	SIGNATURE_INVALID = 0xC0, VALUE = 0x11, GENERAL_ERROR = 5, ALREADY_INITIALIZED = 0x191, AES_ECB = 0x1081, USER = 1, ALL = 1000
 };
 
 typedef struct { unsigned char major, minor; } version_t;
@@ -192,9 +193,31 @@ static word refusal(int n, word *a) {
 	return OK;
 }
 
+// lies tells whether answers of that size of the function are to be wrong.
+static int lies(int n, word size) {
+	return listed(LIES, (word)n << 32 | size);
+}
+
+// lie changes one bit of such an answer.
+static void lie(int n, word *a) {
+	switch (n) {
+	case ENCRYPT: case DECRYPT: case SIGN:
+		if (a[3] != 0 && lies(n, *(word *)a[4])) *(unsigned char *)a[3] ^= 1;
+		break;
+	case GET_ATTRIBUTE_VALUE:
+		for (word i = 0; i < a[3]; i++) {
+			attribute_t *t = (attribute_t *)a[2] + i;
+			if (t->type == VALUE && t->value != NULL && lies(n, t->length)) *(unsigned char *)t->value ^= 1;
+		}
+		break;
+	}
+}
+
 // after keeps the books, and changes what the target said.
 static word after(int n, word *a, word rv) {
+	if (n == VERIFY && rv == SIGNATURE_INVALID && lies(n, a[4])) return OK;
 	if (rv != OK) return rv;
+	lie(n, a);
 	switch (n) {
 	case OPEN_SESSION: book_session(*(word *)a[4], 1); break;
 	case CLOSE_SESSION: book_session(a[0], 0); break;
