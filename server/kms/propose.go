@@ -51,8 +51,9 @@ func (s *Service) propose(ctx context.Context, c *Call, body command.Body, meani
 		c.proposals++
 		if age := c.in.Once.Age; age > 0 {
 			// A repeat says when the first one was, so that it is refused where the
-			// state may have forgotten that.
-			first = s.stampedAfter(time.Since(c.started) + age + underway)
+			// state may have forgotten that. This node's clock is asked, too: should
+			// replicated time have jumped, it knows of less.
+			first = min(s.stampedAfter(time.Since(c.started)+age+underway), c.started.Add(-age-underway).UnixMilli())
 			cmd.Proposal.First = first
 		}
 	}
