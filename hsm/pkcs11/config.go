@@ -31,6 +31,10 @@ type Config struct {
 	// twelve times as much. A device that has a call inside, and of which nothing
 	// at all comes out, counts as gone after a quarter of it, and a second at least.
 	CallLimit time.Duration
+	// OpenLimit is how long Open, and Diagnose until it has the token open, wait
+	// for the library, from the first call of it; 0 means 30 seconds. Below 0
+	// there is no limit, for who opens it in a goroutine of its own.
+	OpenLimit time.Duration
 	// Hung is told, once, when a call has been inside for six times its limit.
 	// A call in C cannot be ended, nor its library unloaded below it: only the
 	// end of the process frees its thread and its session. Nil means nobody.
@@ -64,6 +68,9 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.CallLimit == 0 {
 		c.CallLimit = 10 * time.Second
+	}
+	if c.OpenLimit == 0 {
+		c.OpenLimit = 30 * time.Second
 	}
 	if c.LockedMemory == 0 {
 		c.LockedMemory = 64 << 20

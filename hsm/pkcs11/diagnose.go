@@ -51,23 +51,22 @@ var usedMechanisms = []struct {
 func Diagnose(ctx context.Context, cfg Config) *doctor.Report {
 	r := doctor.New(hsm.Description{Kind: "pkcs11"})
 	r.Library, r.Token = cfg.Library, cfg.TokenLabel
-	if full, err := cfg.withDefaults(); err != nil {
+	full, err := cfg.withDefaults()
+	if err != nil {
 		r.Problem(err)
 		return r
-	} else if lib, err := libraries.acquire(full.Library); err != nil {
-		r.Problem(err)
-		return r
-	} else {
-		r.Tokens = tokens(lib.api)
-		defer func() {
-			if err := libraries.release(lib); err != nil {
-				r.Problem(err)
-			}
-		}()
-		if found, err := findToken(lib.api, full); err == nil {
-			r.Mechanisms = offeredMechanisms(lib.api, found.slot)
-		}
 	}
+	shown, err := inTime(ctx, full, func(context.Context) (contents, error) { return look(full) }, contents.abandon)
+	if err != nil {
+		r.Problem(err)
+		return r
+	}
+	r.Tokens, r.Mechanisms = shown.tokens, shown.mechanisms
+	defer func() {
+		if err := libraries.release(shown.lib); err != nil {
+			r.Problem(err)
+		}
+	}()
 	m, err := Open(ctx, cfg)
 	if err != nil {
 		r.Problem(err)
@@ -83,6 +82,30 @@ func Diagnose(ctx context.Context, cfg Config) *doctor.Report {
 		r.Problem(err)
 	}
 	return r
+}
+
+// contents is what a library shows to who is not logged in, and the hold on it.
+type contents struct {
+	lib        *library
+	tokens     []doctor.Token
+	mechanisms []doctor.Mechanism
+}
+
+func look(cfg Config) (c contents, err error) {
+	if c.lib, err = libraries.acquire(cfg.Library); err != nil {
+		return c, err
+	}
+	c.tokens = tokens(c.lib.api)
+	if found, err := findToken(c.lib.api, cfg); err == nil {
+		c.mechanisms = offeredMechanisms(c.lib.api, found.slot)
+	}
+	return c, nil
+}
+
+// abandon lets go of a library that answered when nobody waited any more.
+func (c contents) abandon() {
+	// What it says is for nobody: the report is written.
+	_ = libraries.release(c.lib)
 }
 
 func (m *Module) diagnose(ctx context.Context, r *doctor.Report) (err error) {

@@ -29,7 +29,7 @@
 // library not unloaded below it; deadlines hold for the waiting before it. At
 // most as many callers hang with the device as it has sessions; a call that
 // never comes back is told to Config.Hung, since only the end of the process
-// frees what it holds. A library that two tokens share is not initialised again
+// frees what it holds; Open leaves such a call after Config.OpenLimit. A library that two tokens share is not initialised again
 // while one of them works. Whoever has the PIN and the device can use
 // the keys for as long as that lasts.
 //

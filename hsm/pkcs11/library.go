@@ -16,14 +16,15 @@ import (
 var libraries = registry{loaded: make(map[string]*library)}
 
 type registry struct {
-	mu     sync.Mutex
+	mu     sync.Mutex          // never held inside a library: one that hangs keeps nobody from another
 	loaded map[string]*library // by path without symbolic links
 }
 
 // library is one PKCS#11 library. It stays loaded for good: those of vendors have
 // threads and exit handlers of their own, and many crash when they are unloaded.
 type library struct {
-	api    cryptoki
+	mu     sync.Mutex       // guards the rest, also while the library is initialised or finalised
+	api    cryptoki         // nil until it was loaded
 	users  int              // it is initialised while there are any
 	config string           // SOFTHSM2_CONF when it was initialised
 	ours   bool             // false when something else in the process had initialised it
@@ -34,20 +35,19 @@ type library struct {
 // acquire loads and initialises the library, or joins those who have it already.
 // The library is nil if and only if there is an error.
 func (r *registry) acquire(path string) (*library, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
 	real, err := filepath.EvalSymlinks(path)
 	if err != nil {
 		return nil, fmt.Errorf("loading the PKCS#11 library (is the path right?): %w", err)
 	}
-	l := r.loaded[real]
-	if l == nil {
+	l := r.at(real)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.api == nil {
 		api, err := load(real)
 		if err != nil {
 			return nil, fmt.Errorf("loading the PKCS#11 library %s (is it one, and for this machine?): %w", real, err)
 		}
-		l = &library{api: api, tokens: make(map[uint]string), parked: make(map[*device]bool)}
-		r.loaded[real] = l
+		l.api = api // never a nil pointer, which would not be nil
 	}
 	if l.users == 0 {
 		err := l.api.Initialize() // with CKF_OS_LOCKING_OK
@@ -61,10 +61,22 @@ func (r *registry) acquire(path string) (*library, error) {
 	return l, nil
 }
 
-// release finalises the library behind its last user, who has no call inside it.
-func (r *registry) release(l *library) error {
+// at returns the entry of a library, which may not be loaded yet.
+func (r *registry) at(real string) *library {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	l := r.loaded[real]
+	if l == nil {
+		l = &library{tokens: make(map[uint]string), parked: make(map[*device]bool)}
+		r.loaded[real] = l
+	}
+	return l
+}
+
+// release finalises the library behind its last user, who has no call inside it.
+func (r *registry) release(l *library) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	if l.users--; l.users > 0 || !l.ours {
 		return nil
 	}
@@ -78,9 +90,9 @@ func (r *registry) release(l *library) error {
 // it is without a session: with two tokens of one library, one that works is
 // not disturbed. The caller is alone in its device, which has no session.
 func (r *registry) reload(d *device) (bool, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
 	l := d.lib
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	l.parked[d] = true
 	if !l.ours || len(l.parked) < l.users {
 		return false, nil
@@ -96,16 +108,16 @@ func (r *registry) reload(d *device) (bool, error) {
 
 // unpark is called before a device is used again.
 func (r *registry) unpark(d *device) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
+	d.lib.mu.Lock()
+	defer d.lib.mu.Unlock()
 	delete(d.lib.parked, d)
 }
 
 // claim makes the token its caller's alone within this process: ExportRoots
 // logs the whole process out of it for a moment.
 func (r *registry) claim(l *library, slot uint, label string) error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	if _, taken := l.tokens[slot]; taken {
 		return fmt.Errorf("the token %q is open in this process already", label)
 	}
@@ -114,7 +126,7 @@ func (r *registry) claim(l *library, slot uint, label string) error {
 }
 
 func (r *registry) unclaim(l *library, slot uint) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	delete(l.tokens, slot)
 }

@@ -16,7 +16,9 @@ import (
 
 // Open loads the library, finds the token, logs the user in and learns what the
 // device can do. A wrong PIN gives [hsm.ErrPIN] and is not tried again; a
-// device without a mechanism that is needed gives [hsm.ErrUnsupported].
+// device without a mechanism that is needed gives [hsm.ErrUnsupported]. A library
+// that does not answer gives [hsm.ErrUnavailable] after Config.OpenLimit, or when
+// ctx ends, and keeps a goroutine inside: the caller should end the process.
 //
 // A token can be open once in a process: ExportRoots logs the whole process out
 // of it for a moment.
@@ -25,9 +27,21 @@ func Open(ctx context.Context, cfg Config) (*Module, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening the module: %w", err)
 	}
-	if err := ctx.Err(); err != nil {
-		return nil, err
+	m, err := inTime(ctx, cfg, func(ctx context.Context) (*Module, error) { return openToken(ctx, cfg) }, (*Module).abandon)
+	if err != nil {
+		return nil, fmt.Errorf("opening the module: %w", err)
 	}
+	return m, nil
+}
+
+// abandon closes a module that was opened when nobody waited for it any more.
+func (m *Module) abandon() {
+	if err := m.Close(); err != nil {
+		m.log.Error("closing an HSM that took too long to open", "token", m.dev.label, "error", err)
+	}
+}
+
+func openToken(ctx context.Context, cfg Config) (*Module, error) {
 	lib, err := libraries.acquire(cfg.Library)
 	if err != nil {
 		return nil, err
@@ -47,7 +61,7 @@ func Open(ctx context.Context, cfg Config) (*Module, error) {
 	}
 	m.dev.probe = m.probe
 	if err := m.start(ctx, found, cfg); err != nil {
-		return nil, fmt.Errorf("opening the module: %w", errors.Join(err, m.Close()))
+		return nil, errors.Join(err, m.Close())
 	}
 	m.dev.loops.Go(m.dev.supervise)
 	return m, nil
