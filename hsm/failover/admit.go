@@ -46,15 +46,21 @@ func (p *Pair) look(ctx context.Context, i int) {
 	}
 }
 
-// reopen opens a device that could not be reached before.
+// reopen opens a device that could not be reached before, or waits for one whose
+// library has hung since.
 func (p *Pair) reopen(ctx context.Context, i int, at *standing) {
 	m := p.members[i]
-	ctx, cancel := context.WithTimeout(ctx, admitWithin)
-	defer cancel()
 	if errors.Is(at.reason, hsm.ErrPIN) {
 		return // it is not tried again: tokens lock
 	}
-	module, err := m.open(ctx)
+	if m.opening == nil {
+		m.begin(ctx)
+	}
+	if !m.opening.within(ctx) {
+		return // the pair is closed, and closes what comes
+	}
+	module, err := m.opening.module, m.opening.err
+	m.opening = nil
 	if err != nil {
 		if errors.Is(err, hsm.ErrPIN) {
 			m.at.CompareAndSwap(at, &standing{reason: err})

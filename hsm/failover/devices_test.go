@@ -96,6 +96,7 @@ func faulty(t *testing.T, cfg *pkcs11.Config) *faultylib.Device {
 
 func devices(first, second pkcs11.Config) failover.Config {
 	device := func(name string, cfg pkcs11.Config) failover.Device {
+		cfg.OpenLimit = -1 // the pair's is enough
 		return failover.Device{Name: name, Open: func(ctx context.Context) (hsm.Module, error) {
 			m, err := pkcs11.Open(ctx, cfg)
 			if err != nil {
@@ -480,6 +481,87 @@ func TestStartsWithOne(t *testing.T) {
 	d.Plug()
 	await(t, "use of the first device", func() bool { return used(t, p) == "first" })
 	ok(t, p.VerifyMAC(testContext(t), []byte("record"), mac))
+}
+
+// A node comes up while the library of one device hangs, wherever in its opening,
+// and uses the device once it lets go.
+func TestStartsWithOneThatHangs(t *testing.T) {
+	first, second := newToken(t), newToken(t)
+	d := faulty(t, &first)
+	p := openPair(t, first, second)
+	rooted(t, p)
+	mac, err := p.MAC(testContext(t), []byte("record"))
+	ok(t, err)
+	ok(t, p.Close())
+
+	for _, in := range []faultylib.Function{faultylib.Initialize, faultylib.GetSlotList, faultylib.Login, faultylib.Every} {
+		d.Hang(in)
+		cfg := devices(first, second)
+		cfg.OpenLimit = 500 * time.Millisecond
+		started := time.Now()
+		p, err := failover.Open(testContext(t), cfg)
+		if err != nil {
+			d.Release()
+			t.Fatalf("function %d hangs: %v", in, err)
+		}
+		if took := time.Since(started); took > patience/4 {
+			t.Errorf("function %d hangs: opened after %v", in, took)
+		}
+		_, err = p.OpenRoots(testContext(t), home)
+		ok(t, err)
+		ok(t, p.VerifyMAC(testContext(t), []byte("record"), mac))
+		if got := used(t, p); got != "second" {
+			t.Errorf("function %d hangs: the %s device is used", in, got)
+		}
+		if reason := p.Members()[0].Serves(); !errors.Is(reason, hsm.ErrUnavailable) || !strings.Contains(reason.Error(), "has not been opened within 500ms; check") {
+			t.Errorf("function %d hangs: the first device is said to be %v", in, reason)
+		}
+		time.Sleep(10 * cfg.Pause)
+		if n := d.Inside(); n != 1 {
+			t.Errorf("function %d hangs: %d calls are inside", in, n)
+		}
+		d.Release()
+		await(t, "use of the first device", func() bool { return used(t, p) == "first" })
+		ok(t, p.VerifyMAC(testContext(t), []byte("record"), mac))
+		ok(t, p.Close())
+	}
+}
+
+// A device that comes when its pair is closed already is closed, too; and one
+// that never came keeps nobody from closing it.
+func TestComesTooLate(t *testing.T) {
+	first, second := newToken(t), newToken(t)
+	d := faulty(t, &first)
+	cfg := devices(first, second)
+	cfg.OpenLimit = 500 * time.Millisecond
+	d.Hang(faultylib.Login)
+	t.Cleanup(d.Heal)
+	p, err := failover.Open(testContext(t), cfg)
+	ok(t, err)
+	time.AfterFunc(time.Second, d.Release)
+	ok(t, p.Close())
+	if n := d.Sessions(); n != 0 {
+		t.Errorf("%d sessions are left", n)
+	}
+
+	// Two that hang are one sentence, as soon as the limit is over.
+	e := faulty(t, &second)
+	t.Cleanup(e.Heal)
+	cfg = devices(first, second)
+	cfg.OpenLimit = 500 * time.Millisecond
+	d.Hang(faultylib.Every)
+	e.Hang(faultylib.OpenSession)
+	started := time.Now()
+	_, err = failover.Open(testContext(t), cfg)
+	if !errors.Is(err, hsm.ErrUnavailable) || !strings.Contains(err.Error(), "the first HSM") || !strings.Contains(err.Error(), "the second HSM") || time.Since(started) > patience/4 {
+		t.Errorf("both hang: %v, after %v", err, time.Since(started))
+	}
+	d.Release()
+	e.Release()
+	await(t, "end of the openings", func() bool { return d.Calls(faultylib.Finalize) > 1 && e.Calls(faultylib.Finalize) > 0 })
+	await(t, "end of all sessions", func() bool { return d.Sessions()+e.Sessions() == 0 })
+	p = openPair(t, first, second)
+	ok(t, p.CreateRoots(testContext(t), home, 1))
 }
 
 // A key of every kind, loaded while the first device served, does in the second

@@ -21,6 +21,10 @@ type member struct {
 	retry chan struct{} // wakes who admits it
 	at    atomic.Pointer[standing]
 	calls atomic.Uint64
+
+	// opening is under way, or nil. It is of who opens the pair, then of who
+	// admits the device, then of who closes the pair.
+	opening *attempt
 }
 
 // says is what the device said, by its name.

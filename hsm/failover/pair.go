@@ -14,12 +14,14 @@ import (
 )
 
 const (
-	defaultPause = 2 * time.Second
-	// admitWithin bounds one attempt.
+	defaultPause     = 2 * time.Second
+	defaultOpenLimit = 30 * time.Second
+	// admitWithin bounds the proof of a device's roots.
 	admitWithin = 30 * time.Second
 	// checkWithin bounds the look at a device that nobody uses.
 	checkWithin = 5 * time.Second
-	// closeWithin bounds the wait for the pair's own goroutines.
+	// closeWithin bounds the wait for the pair's own goroutines, and for a device
+	// that is being opened.
 	closeWithin = 15 * time.Second
 )
 
@@ -28,7 +30,8 @@ type Device struct {
 	// Name is what people and metrics call it: "first".
 	Name string
 	// Open opens it. It is called again, every few seconds, while the device
-	// cannot be reached.
+	// cannot be reached. It may hang for as long as the library does, and then is
+	// not called again before that is over.
 	Open func(ctx context.Context) (hsm.Module, error)
 }
 
@@ -38,6 +41,9 @@ type Config struct {
 	// Pause is the time between two attempts to open a device, or to have it prove
 	// its roots, and between two looks at one that nobody uses; 0 means 2 seconds.
 	Pause time.Duration
+	// OpenLimit is how long Open waits for both devices before it goes on with
+	// the one that is there; 0 means 30 seconds.
+	OpenLimit time.Duration
 	// Logger receives what an operator should know; nil means nobody.
 	Logger *slog.Logger
 }
@@ -77,8 +83,8 @@ var (
 	_ hsm.Redundant = (*Pair)(nil)
 )
 
-// Open opens both devices. One that cannot be reached is left for later, as long
-// as the other is there; one that refuses its PIN, or lacks what is needed, is
+// Open opens both devices, at the same time. One that cannot be reached, or whose
+// library hangs, is left for later, as long as the other is there; one that refuses its PIN, or lacks what is needed, is
 // an error: nobody should believe to have two.
 func Open(ctx context.Context, cfg Config) (*Pair, error) {
 	p := &Pair{log: cfg.Logger, pause: cfg.Pause, changing: make(chan struct{}, 1), nudge: make(chan struct{}, 1)}
@@ -88,26 +94,28 @@ func Open(ctx context.Context, cfg Config) (*Pair, error) {
 	if p.pause <= 0 {
 		p.pause = defaultPause
 	}
-	var failed []error
+	limit := cfg.OpenLimit
+	if limit <= 0 {
+		limit = defaultOpenLimit
+	}
+	running, stop := context.WithCancel(context.Background())
+	p.stop = stop
 	for i, d := range cfg.Devices {
 		p.members[i] = &member{name: d.Name, open: d.Open, retry: make(chan struct{}, 1)}
 		p.members[i].at.Store(&standing{reason: errNotOpened})
-		module, err := d.Open(ctx)
-		if err == nil {
-			p.members[i].at.Store(&standing{module: module, reason: errNoRootsYet})
-			continue
-		}
-		err = fmt.Errorf("the %s HSM: %w", d.Name, err)
-		failed = append(failed, err)
-		if errors.Is(err, hsm.ErrPIN) || errors.Is(err, hsm.ErrUnsupported) || len(failed) == len(cfg.Devices) {
-			return nil, errors.Join(errors.Join(failed...), p.closeMembers())
-		}
-		p.members[i].at.Store(&standing{reason: fmt.Errorf("%w: %v", hsm.ErrUnavailable, err)})
-		p.log.Error("a node with two HSMs starts with one", "hsm", d.Name, "error", err)
+		p.members[i].begin(running)
+	}
+	if err := p.gather(ctx, limit); err != nil {
+		stop()
+		// Nobody waits for a library that hangs: its goroutine stays for as long.
+		go func() {
+			if err := p.closeLate(); err != nil {
+				p.log.Error("closing an HSM that took too long to open", "error", err)
+			}
+		}()
+		return nil, errors.Join(err, p.closeMembers())
 	}
 	p.spell.Store(newSpell(p.outage()))
-	running, stop := context.WithCancel(context.Background())
-	p.stop = stop
 	p.loops.Go(func() { p.judge(running) })
 	for i := range p.members {
 		p.loops.Go(func() { p.admit(running, i) })
@@ -144,16 +152,17 @@ func (p *Pair) Close() error {
 	p.ended = true
 	p.ending.Unlock()
 	err := p.closeMembers()
-	ended := make(chan struct{})
+	ended := make(chan error, 1)
 	go func() {
 		p.loops.Wait()
 		p.calls.Wait()
-		close(ended)
+		// Who was opening a device meanwhile has left it in its place, or does so
+		// when its library lets go of it.
+		ended <- errors.Join(p.closeMembers(), p.closeLate())
 	}()
 	select {
-	case <-ended:
-		// Who was opening a device meanwhile has left it in its place.
-		return errors.Join(err, p.closeMembers())
+	case late := <-ended:
+		return errors.Join(err, late)
 	case <-time.After(closeWithin):
 		return errors.Join(err, fmt.Errorf("%w: a call is still inside an HSM", hsm.ErrUnavailable))
 	}

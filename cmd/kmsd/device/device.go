@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"time"
 
 	"github.com/raftkms/raftkms/cmd/kmsd/config"
 	"github.com/raftkms/raftkms/hsm"
@@ -16,17 +15,12 @@ import (
 	"github.com/raftkms/raftkms/hsm/soft"
 )
 
-// openWithin bounds opening the module.
-const openWithin = 30 * time.Second
-
 // Open opens the module that the configuration chooses. hung is told when a
 // call hangs in the device for good; it may be nil.
 func Open(ctx context.Context, c *config.Config, logger *slog.Logger, hung func(error)) (hsm.Module, error) {
 	if c.Module.Kind == "soft" {
 		return openSoft(ctx, c)
 	}
-	ctx, cancel := context.WithTimeout(ctx, openWithin)
-	defer cancel()
 	if err := SetEnvironment(c); err != nil {
 		return nil, err
 	}

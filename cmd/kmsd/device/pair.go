@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"time"
 
 	"github.com/raftkms/raftkms/cmd/kmsd/config"
 	"github.com/raftkms/raftkms/hsm"
@@ -19,12 +20,15 @@ func openPair(ctx context.Context, c *config.Config, logger *slog.Logger, hung f
 	second, _ := Second(c, logger, stuck.hung("second"))
 	device := func(name string, cfg pkcs11.Config) failover.Device {
 		return failover.Device{Name: name, Open: func(ctx context.Context) (hsm.Module, error) {
-			ctx, cancel := context.WithTimeout(ctx, openWithin)
-			defer cancel()
+			// The clock is the pair's: a library that hangs is taken in when it lets go.
+			cfg.OpenLimit = -1
+			late := time.AfterFunc(hangsAfter, func() { stuck.hung(name)(errOpening) })
 			m, err := pkcs11.Open(ctx, cfg)
+			late.Stop()
 			if err != nil {
 				return nil, err // and no module that is nil inside
 			}
+			stuck.freed(name)
 			return m, nil
 		}}
 	}
@@ -32,6 +36,11 @@ func openPair(ctx context.Context, c *config.Config, logger *slog.Logger, hung f
 		Devices: [2]failover.Device{device("first", first), device("second", second)}, Logger: logger,
 	})
 }
+
+// hangsAfter is how long a device is opened before it counts as hung for good.
+const hangsAfter = time.Minute
+
+var errOpening = fmt.Errorf("%w: it has been opened for %v and has not answered", hsm.ErrUnavailable, hangsAfter)
 
 // stuck decides what calls that hang in a device for good mean. Only the end of
 // the process frees them, but the node has another device.
@@ -41,6 +50,13 @@ type stuck struct {
 
 	mu    sync.Mutex
 	names map[string]bool
+}
+
+// freed is told of a device that was opened after all.
+func (s *stuck) freed(name string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.names, name)
 }
 
 func (s *stuck) hung(name string) func(error) {
