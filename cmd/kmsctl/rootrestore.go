@@ -124,7 +124,7 @@ func (a *app) stoppedNode(b *custody.Backup) (*config.Config, error) {
 
 // restoreRoots opens the node's module for this moment.
 func restoreRoots(ctx context.Context, c *config.Config, b *custody.Backup, file []byte, shares []string) (err error) {
-	module, err := device.Open(ctx, c, slog.New(slog.DiscardHandler), nil)
+	module, err := device.Open(ctx, c, slog.New(slog.DiscardHandler), exitHung)
 	if err != nil {
 		return err
 	}

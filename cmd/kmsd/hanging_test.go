@@ -2,12 +2,16 @@ package main_test
 
 import (
 	"context"
+	"fmt"
+	"os"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/raftkms/raftkms/hsm/hsmtest/faultylib"
+	"github.com/raftkms/raftkms/hsm/pkcs11"
 )
 
 // A node whose HSM hangs for good ends in the time that it has once it is asked
@@ -36,4 +40,44 @@ func TestStopsWhileItsDeviceHangs(t *testing.T) {
 	if took := time.Since(asked); took < 6*time.Second || !strings.Contains(n.out.String(), "did not end within 6s") {
 		t.Errorf("ended after %v, with: %s", took, n.out)
 	}
+}
+
+// A node whose HSM hangs when it is opened does not wait for ever: it says which
+// library it is and ends, and so the service manager tries again.
+func TestEndsWhenItsDeviceDoesNotOpen(t *testing.T) {
+	for _, in := range []faultylib.Function{faultylib.Initialize, faultylib.GetSlotList, faultylib.Login} {
+		file, device := nodeWithHSM(t, "open_limit: 1s")
+		device.Hang(in)
+		wantOneSentence(t, []string{"opening the module: the module is unavailable", device.Path, "within 1s; check that the HSM is on"},
+			"serve", "--config", file)
+		device.Release()
+	}
+}
+
+// nodeWithHSM is nodeFile with an HSM that does what it is told to, and has the
+// token "node". More are further settings of module.pkcs11, which win.
+func nodeWithHSM(t *testing.T, more ...string) (file string, device *faultylib.Device) {
+	t.Helper()
+	const officerPIN, userPIN = "officer-1234", "user-5678"
+	library, err := pkcs11.FindSoftHSM()
+	if err != nil {
+		t.Fatalf("this test needs SoftHSM (apt-get install softhsm2): %v", err)
+	}
+	dir := t.TempDir()
+	device, err = faultylib.New(dir, library)
+	must(t, err)
+	environment, err := pkcs11.CreateSoftHSMToken(dir, "node", []byte(officerPIN), []byte(userPIN))
+	must(t, err)
+	settings := []string{"library: " + device.Path, "environment: {SOFTHSM2_CONF: " + environment["SOFTHSM2_CONF"] + "}"}
+	for name, value := range map[string]string{"token_label": "node", "pin_file": secretFile(t, userPIN)} {
+		if !slices.ContainsFunc(more, func(s string) bool { return strings.HasPrefix(s, name) }) {
+			settings = append(settings, name+": "+value)
+		}
+	}
+	file = nodeFile(t, freePort(t, 1))
+	text, err := os.ReadFile(file)
+	must(t, err)
+	text = fmt.Appendf(text, "module:\n  kind: pkcs11\n  pkcs11: {%s}\n", strings.Join(append(settings, more...), ", "))
+	must(t, os.WriteFile(file, text, 0o600))
+	return file, device
 }

@@ -111,6 +111,7 @@ type PKCS11 struct {
 	PINFile     string            `yaml:"pin_file,omitempty" help:"File with the token's user PIN, or credential:NAME; needed for module pkcs11."`
 	Sessions    int               `yaml:"sessions,omitempty" help:"How many calls may be in the device at once; five more sessions are held. More help where a call takes milliseconds and many keys are in use, if the device serves as many at once. Twice the processors, at least 4, when absent."`
 	CallLimit   time.Duration     `yaml:"call_limit,omitempty" help:"How long a call may be in the device before the device counts as gone, and four times as long as nothing at all may come out of it meanwhile; a call that is still there after six times as long ends the process, since nothing else frees it. 10s when absent."`
+	OpenLimit   time.Duration     `yaml:"open_limit,omitempty" help:"How long opening the token may take, from the first call of the library: a node whose HSM has not answered then ends and says so, and one with two HSMs starts with the other. 30s when absent."`
 	Environment map[string]string `yaml:"environment,omitempty" help:"Environment variables that the library reads, e.g. SOFTHSM2_CONF=/etc/softhsm2.conf."`
 }
 
@@ -130,7 +131,7 @@ type Second struct {
 func (s Second) Token(first PKCS11) PKCS11 {
 	return PKCS11{
 		Library: cmp.Or(s.Library, first.Library), TokenLabel: s.TokenLabel, Serial: s.Serial, PINFile: cmp.Or(s.PINFile, first.PINFile),
-		Sessions: cmp.Or(s.Sessions, first.Sessions), CallLimit: cmp.Or(s.CallLimit, first.CallLimit),
+		Sessions: cmp.Or(s.Sessions, first.Sessions), CallLimit: cmp.Or(s.CallLimit, first.CallLimit), OpenLimit: first.OpenLimit,
 	}
 }
 

@@ -169,6 +169,7 @@ func TestRefusals(t *testing.T) {
 	f("module: {kind: pkcs11, pkcs11: {library: /l, token_label: t, pin_file: /p}, second: {library: /m}}", "module.second.token_label is needed")
 	f("module: {kind: pkcs11, pkcs11: {library: /l, token_label: t, pin_file: /p}, second: {token_label: t}}", "module.second is the token \"t\" of module.pkcs11 itself")
 	f("module: {kind: pkcs11, pkcs11: {library: /l, token_label: t, pin_file: /p}, second: {token_label: u, sessions: 2000}}", "module.second.sessions 2000 must lie")
+	f("module: {kind: pkcs11, pkcs11: {library: /l, token_label: t, pin_file: /p, open_limit: 1h}}", "module.pkcs11.open_limit 1h0m0s must lie")
 	f("log: {level: loud}", "log.level")
 	f("log: {format: xml}", "log.format")
 }

@@ -228,6 +228,9 @@ func checkToken(name string, p PKCS11) error {
 	if p.CallLimit != 0 && (p.CallLimit < 100*time.Millisecond || p.CallLimit > 10*time.Minute) {
 		return fmt.Errorf("%s.call_limit %s must lie between 100ms and 10m", name, p.CallLimit)
 	}
+	if p.OpenLimit != 0 && (p.OpenLimit < 100*time.Millisecond || p.OpenLimit > 10*time.Minute) {
+		return fmt.Errorf("%s.open_limit %s must lie between 100ms and 10m", name, p.OpenLimit)
+	}
 	return nil
 }
 

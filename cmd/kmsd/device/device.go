@@ -73,7 +73,8 @@ func Second(c *config.Config, logger *slog.Logger, hung func(error)) (pkcs11.Con
 func token(field string, p config.PKCS11, logger *slog.Logger, hung func(error)) pkcs11.Config {
 	return pkcs11.Config{
 		Library: p.Library, TokenLabel: p.TokenLabel, Serial: p.Serial, Sessions: cmp.Or(p.Sessions, pkcs11.DefaultSessions()), CallLimit: p.CallLimit,
-		Hung: hung, Logger: logger,
+		OpenLimit: p.OpenLimit,
+		Hung:      hung, Logger: logger,
 		PIN: func() ([]byte, error) {
 			pin, err := config.ReadSecret(p.PINFile, credentialsDirectory())
 			if err != nil {

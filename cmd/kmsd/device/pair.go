@@ -33,7 +33,8 @@ func openPair(ctx context.Context, c *config.Config, logger *slog.Logger, hung f
 		}}
 	}
 	return failover.Open(ctx, failover.Config{
-		Devices: [2]failover.Device{device("first", first), device("second", second)}, Logger: logger,
+		Devices:   [2]failover.Device{device("first", first), device("second", second)},
+		OpenLimit: c.Module.PKCS11.OpenLimit, Logger: logger,
 	})
 }
 

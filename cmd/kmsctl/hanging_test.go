@@ -1,0 +1,98 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/raftkms/raftkms/cmd/kmsd/config"
+	"github.com/raftkms/raftkms/hsm"
+	"github.com/raftkms/raftkms/hsm/custody"
+	"github.com/raftkms/raftkms/hsm/hsmtest/faultylib"
+	"github.com/raftkms/raftkms/hsm/pkcs11"
+)
+
+// hangPatience is for a busy machine: what is tested lasts a second.
+const hangPatience = 25 * time.Second
+
+// hangingNode is the configuration of a node that does not run, and its HSM,
+// which hangs in a function until the test ends.
+func hangingNode(t *testing.T, in faultylib.Function, limit string) (file string, d *faultylib.Device) {
+	t.Helper()
+	const officerPIN, userPIN = "officer-1234", "user-5678"
+	must := func(err error) {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	dir := t.TempDir()
+	library, err := pkcs11.FindSoftHSM()
+	must(err)
+	environment, err := pkcs11.CreateSoftHSMToken(dir, "node", []byte(officerPIN), []byte(userPIN))
+	must(err)
+	// A SoftHSM of its own, since the library of others must not be the one that hangs.
+	text, err := os.ReadFile(library)
+	must(err)
+	own := filepath.Join(dir, "own.so")
+	must(os.WriteFile(own, text, 0o700))
+	d, err = faultylib.New(dir, own)
+	must(err)
+	pin, file := filepath.Join(dir, "pin"), filepath.Join(dir, "kmsd.yaml")
+	must(os.WriteFile(pin, []byte(userPIN), 0o600))
+	must(os.WriteFile(file, fmt.Appendf(nil, `
+node: {id: a, data_dir: %[1]s/data}
+api: {listen: "127.0.0.1:8443"}
+cluster: {listen: "127.0.0.1:8444"}
+gossip: {listen: "127.0.0.1:8445"}
+module:
+  kind: pkcs11
+  pkcs11: {library: %[2]s, token_label: node, pin_file: %[3]s, open_limit: %[4]s, environment: {SOFTHSM2_CONF: %[5]s}}
+`, dir, d.Path, pin, limit, environment["SOFTHSM2_CONF"]), 0o600))
+	d.Hang(in)
+	t.Cleanup(d.Release)
+	return file, d
+}
+
+// The doctor of an HSM that hangs says so and ends, whichever call it hangs in.
+func TestDoctorOfAnHSMThatHangs(t *testing.T) {
+	for _, in := range []faultylib.Function{faultylib.Initialize, faultylib.GetSlotList, faultylib.OpenSession} {
+		file, d := hangingNode(t, in, "1s")
+		started := time.Now()
+		out, err := exec.Command("kmsctl", "hsm", "doctor", "--config", file).CombinedOutput()
+		exit, is := errors.AsType[*exec.ExitError](err)
+		if !is || exit.ExitCode() != exitFailed || time.Since(started) > hangPatience {
+			t.Fatalf("function %d: %v after %v, saying:\n%s", in, err, time.Since(started), out)
+		}
+		for _, want := range []string{"PROBLEM", d.Path, "within 1s; check", "VERDICT", "this device cannot carry a node"} {
+			if !strings.Contains(string(out), want) {
+				t.Errorf("function %d: it does not say %q:\n%s", in, want, out)
+			}
+		}
+	}
+}
+
+// Root keys are not restored into an HSM that hangs.
+func TestRestoreIntoAnHSMThatHangs(t *testing.T) {
+	file, d := hangingNode(t, faultylib.Login, "1s")
+	c, err := config.Load(file, nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("SOFTHSM2_CONF", "") // restored at the end
+	started := time.Now()
+	err = restoreRoots(t.Context(), c, new(custody.Backup), nil, nil)
+	if !errors.Is(err, hsm.ErrUnavailable) || !strings.Contains(err.Error(), d.Path) || strings.Contains(err.Error(), "\n") || time.Since(started) > hangPatience {
+		t.Errorf("%v after %v", err, time.Since(started))
+	}
+	d.Release()
+	for deadline := time.Now().Add(hangPatience); d.Sessions()+d.Inside() > 0; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("what came too late is not closed")
+		}
+	}
+}
