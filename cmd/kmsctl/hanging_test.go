@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -93,6 +94,46 @@ func TestRestoreIntoAnHSMThatHangs(t *testing.T) {
 	for deadline := time.Now().Add(hangPatience); d.Sessions()+d.Inside() > 0; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("what came too late is not closed")
+		}
+	}
+}
+
+// A call that hangs in an HSM that is open heeds no signal: the second one ends the program.
+func TestSecondSignal(t *testing.T) {
+	for _, signal := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM} {
+		file, d := hangingNode(t, faultylib.FindObjects, "30s")
+		cmd := exec.Command("kmsctl", "hsm", "doctor", "--config", file)
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		ended := make(chan error, 1)
+		go func() { ended <- cmd.Wait() }()
+		for deadline := time.Now().Add(hangPatience); d.Calls(faultylib.FindObjects) == 0; time.Sleep(time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatal("no call hangs")
+			}
+		}
+		if err := cmd.Process.Signal(signal); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case err := <-ended:
+			t.Fatalf("%v: the first ended a program with a call in an HSM: %v", signal, err)
+		case <-time.After(time.Second):
+		}
+		if err := cmd.Process.Signal(signal); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case err := <-ended:
+			exit, is := errors.AsType[*exec.ExitError](err)
+			if status, unix := exit.Sys().(syscall.WaitStatus); !is || !unix || status.Signal() != signal {
+				t.Errorf("%v: it ended with %v", signal, err)
+			}
+		case <-time.After(hangPatience / 5):
+			_ = cmd.Process.Kill()
+			t.Errorf("%v: the second did not end it", signal)
+			<-ended
 		}
 	}
 }

@@ -44,6 +44,9 @@ func main() { os.Exit(run()) }
 func run() int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
+	// The first signal asks for an end; a second one is the end of the process,
+	// also while a call hangs in an HSM.
+	context.AfterFunc(ctx, stop)
 	err := newRoot().ExecuteContext(ctx)
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "kmsctl: %s\n", oneLine(err))
