@@ -22,7 +22,8 @@ var (
 	ErrPublicKey = errors.New("not a public key of the right kind")
 	// ErrMAC: a record MAC does not hold; the record was altered or borrowed.
 	ErrMAC = errors.New("record MAC does not match")
-	// ErrPIN: the user PIN was refused. It is not tried again: tokens lock.
+	// ErrPIN: the user PIN was refused. It is not tried again, and not read anew
+	// until the process is started again: tokens lock.
 	ErrPIN = errors.New("the module refused the PIN")
 	// ErrOfficerPIN: the security officer's PIN was refused.
 	ErrOfficerPIN = errors.New("the module refused the security officer's PIN")

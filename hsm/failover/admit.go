@@ -63,6 +63,7 @@ func (p *Pair) reopen(ctx context.Context, i int, at *standing) {
 	m.opening = nil
 	if err != nil {
 		if errors.Is(err, hsm.ErrPIN) {
+			err = fmt.Errorf("%w; it is not tried again: put the PIN right and restart the node", err)
 			m.at.CompareAndSwap(at, &standing{reason: err})
 			p.log.Error("an HSM of two refuses its PIN", "hsm", m.name, "error", err)
 		} else {

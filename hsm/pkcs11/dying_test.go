@@ -305,7 +305,7 @@ func TestRefusedAfterOutage(t *testing.T) {
 	if n := d.Calls(faultylib.Login) - before; n != 1 {
 		t.Errorf("the refused PIN was tried %d times", n)
 	}
-	if err := m.Check(testContext(t)); !errors.Is(err, hsm.ErrPIN) {
+	if err := m.Check(testContext(t)); !errors.Is(err, hsm.ErrPIN) || strings.Count(err.Error(), "restart the node") != 1 {
 		t.Errorf("Check: %v", err)
 	}
 }

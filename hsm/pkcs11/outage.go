@@ -3,6 +3,7 @@ package pkcs11
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync/atomic"
 	"time"
 
@@ -52,6 +53,9 @@ func (d *device) fail(err error) {
 	defer d.spells.Unlock()
 	old := d.spell.Load()
 	if old.err == nil || errors.Is(err, hsm.ErrPIN) && !errors.Is(old.err, hsm.ErrPIN) {
+		if errors.Is(err, hsm.ErrPIN) {
+			err = fmt.Errorf("%w; it is not tried again: put the PIN right and restart the node", err)
+		}
 		d.spell.Store(newSpell(describe(err)))
 		old.end()
 		d.counts.outages.Add(1)
