@@ -8,7 +8,7 @@ import (
 // ErrGenerator means that the module's generator failed a health test. It is
 // final: a healthy generator does so with a probability of 2^-60 per sample, so
 // the node must not serve until somebody has looked at its module.
-var ErrGenerator = errors.New("the module's random generator failed its health test")
+var ErrGenerator = errors.New("the module's random generator failed its health test (have the HSM examined, and restart the node after that; until then it makes and uses no keys)")
 
 // The continuous health tests of NIST SP 800-90B §4.4 over bytes of full
 // entropy (H = 8), with a false alarm probability of 2^-60 per sample.
@@ -20,6 +20,8 @@ const (
 	// proportionCutoff is the smallest count of the window's first byte, itself
 	// included, whose probability is at most 2^-60.
 	proportionCutoff = 26
+	// testSamples is what a test looks at before a generator is used (§4.3).
+	testSamples = 1024
 )
 
 // health runs both tests over everything that the module has given.

@@ -28,6 +28,7 @@ type Source interface {
 type Pool struct {
 	source Source
 	failed atomic.Pointer[error] // what health said, for good
+	sick   chan struct{}         // closed after failed was set
 	closed atomic.Bool
 
 	// turn has room for who holds the rest. It is no mutex, since a device may
@@ -40,7 +41,7 @@ type Pool struct {
 
 // NewPool returns an empty pool; nothing is drawn before the first Read.
 func NewPool(source Source) *Pool {
-	return &Pool{source: source, turn: make(chan struct{}, 1), drawn: make([]byte, DrawBytes), next: DrawBytes}
+	return &Pool{source: source, sick: make(chan struct{}), turn: make(chan struct{}, 1), drawn: make([]byte, DrawBytes), next: DrawBytes}
 }
 
 // Read fills dst, at most [DrawBytes], with bytes that nobody else gets: the
@@ -67,11 +68,41 @@ func (p *Pool) Healthy() error {
 	return nil
 }
 
+// Failed is closed when the health tests have found something wrong.
+func (p *Pool) Failed() <-chan struct{} { return p.sick }
+
+// Test looks at fresh bytes of the generator, whatever lies ready, and throws
+// them away. It is for who has the module make something out of bytes that
+// never come through the pool. Errors: [ErrGenerator], and what the module says.
+func (p *Pool) Test(ctx context.Context) error {
+	return p.inTurn(ctx, func() error {
+		fresh := make([]byte, testSamples)
+		defer clear(fresh)
+		return p.draw(ctx, fresh)
+	})
+}
+
 // take hands the module's share of dst to use and wipes it.
 func (p *Pool) take(ctx context.Context, dst []byte, use func(share []byte)) error {
 	if len(dst) > DrawBytes {
 		return fmt.Errorf("drawing random bytes: %d asked for, %d is the most", len(dst), DrawBytes)
 	}
+	return p.inTurn(ctx, func() error {
+		if len(dst) > len(p.drawn)-p.next {
+			if err := p.refill(ctx); err != nil {
+				return err
+			}
+		}
+		share := p.drawn[p.next : p.next+len(dst)]
+		use(share)
+		clear(share)
+		p.next += len(dst)
+		return nil
+	})
+}
+
+// inTurn has do work with the rest, unless the pool is of no use any more.
+func (p *Pool) inTurn(ctx context.Context, do func() error) error {
 	select {
 	case p.turn <- struct{}{}:
 	default:
@@ -88,34 +119,33 @@ func (p *Pool) take(ctx context.Context, dst []byte, use func(share []byte)) err
 	if err := p.Healthy(); err != nil {
 		return err
 	}
-	if len(dst) > len(p.drawn)-p.next {
-		if err := p.refill(ctx); err != nil {
-			return err
-		}
-	}
-	share := p.drawn[p.next : p.next+len(dst)]
-	use(share)
-	clear(share)
-	p.next += len(dst)
-	return nil
+	return do()
 }
 
-// refill draws from the module. What fails a health test is not used.
+// refill makes the pool full of what nobody was given.
 func (p *Pool) refill(ctx context.Context) error {
 	clear(p.drawn)
 	p.next = len(p.drawn)
-	err := p.source.Random(ctx, p.drawn)
-	if err != nil {
-		err = fmt.Errorf("drawing random bytes from the module: %w", err)
-	} else if err = p.health.check(p.drawn); err != nil {
-		p.failed.Store(&err)
-	}
-	if err != nil {
+	if err := p.draw(ctx, p.drawn); err != nil {
 		clear(p.drawn)
 		return err
 	}
 	p.next = 0
 	return nil
+}
+
+// draw fills fresh from the module and tests it. What comes beside an error must
+// not be used.
+func (p *Pool) draw(ctx context.Context, fresh []byte) error {
+	if err := p.source.Random(ctx, fresh); err != nil {
+		return fmt.Errorf("drawing random bytes from the module: %w", err)
+	}
+	err := p.health.check(fresh)
+	if err != nil { // once: nobody draws after it
+		p.failed.Store(&err)
+		close(p.sick)
+	}
+	return err
 }
 
 // closePatience is how long Close waits for who draws.

@@ -101,6 +101,11 @@ func TestSickGeneratorIsNotUsed(t *testing.T) {
 		if pool.Healthy() == nil {
 			t.Errorf("%s: the pool calls itself healthy", name)
 		}
+		select {
+		case <-pool.Failed():
+		default:
+			t.Errorf("%s: nobody is told", name)
+		}
 	}
 	fill := func(at, n int, b byte) func([]byte) {
 		return func(p []byte) { copy(p[at:], bytes.Repeat([]byte{b}, n)) }
@@ -124,6 +129,35 @@ func TestSickGeneratorIsNotUsed(t *testing.T) {
 			p[i] = byte(i & 1)
 		}
 	}, true)
+}
+
+// A generator that sticks while bytes lie ready is found out by a test, not only
+// by the draw after they are used up; and then those are not used either.
+func TestTestLooksAtFreshBytes(t *testing.T) {
+	source := &spoiled{spoil: func([]byte) {}}
+	pool := entropy.NewPool(source)
+	defer pool.Close()
+	buf := make([]byte, 32)
+	if err := pool.Read(t.Context(), buf); err != nil {
+		t.Fatal(err)
+	}
+	if err := pool.Test(t.Context()); err != nil || source.draws != 2 {
+		t.Fatalf("a healthy one: %v after %d draws", err, source.draws)
+	}
+	select {
+	case <-pool.Failed():
+		t.Error("a healthy generator failed")
+	default:
+	}
+	source.spoil = func(p []byte) { copy(p, bytes.Repeat([]byte{1, 2, 3, 4, 5, 6, 7, 8}, len(p)/8)) }
+	for _, what := range []string{"a stuck one", "asked again"} {
+		if err := pool.Test(t.Context()); !errors.Is(err, entropy.ErrGenerator) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	if err := pool.Read(t.Context(), buf); !errors.Is(err, entropy.ErrGenerator) {
+		t.Errorf("what was drawn before is used: %v", err)
+	}
 }
 
 // spoiled is the known generator, with a fault.

@@ -202,7 +202,7 @@ func (s *Service) decrypt(ctx context.Context, c *Call, req DecryptRequest, purp
 	if !ok {
 		return nil, errCiphertext(nil)
 	}
-	loaded, err := s.keys.use(ctx, key, version)
+	loaded, err := s.use(ctx, key, version)
 	if err != nil {
 		return nil, err
 	}
@@ -246,7 +246,7 @@ func (s *Service) primary(ctx context.Context, c *Call, key *state.Key) (*state.
 	if !ok {
 		return nil, nil, Refuse(KindInternal, "the key's primary version is missing")
 	}
-	loaded, err := s.keys.use(ctx, key, version)
+	loaded, err := s.use(ctx, key, version)
 	return version, loaded, err
 }
 

@@ -115,6 +115,9 @@ func (s *Service) GetParametersForImport(ctx context.Context, c *Call, ref, algo
 		}
 		c.Remark(audit.RatingWarning, "the material is to be wrapped with "+algorithm+", which is weaker than "+WrapOAEPSHA256)
 	}
+	if err := s.Healthy(); err != nil {
+		return nil, moduleError("taking a wrapping pair", err)
+	}
 	wrapped, err := s.pairs.take(ctx, c.Root.Cluster().RootGeneration)
 	if err != nil {
 		return nil, err

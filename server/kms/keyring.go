@@ -240,16 +240,6 @@ func (k *keyring) loadMaterial(ctx context.Context, w hsm.Wrapped) (hsm.Loaded, 
 	}
 }
 
-// generate has the module make material, which takes room in a device for a moment.
-func (s *Service) generate(ctx context.Context, level hsm.Level, spec hsm.Spec) (hsm.Wrapped, error) {
-	for {
-		w, err := s.inUse().Generate(ctx, level, spec)
-		if !errors.Is(err, hsm.ErrFull) || !s.keys.shed() {
-			return w, err
-		}
-	}
-}
-
 // shed gives up the key that nobody has used for the longest time, and tells
 // whether there was one.
 func (k *keyring) shed() bool {

@@ -41,7 +41,7 @@ func (s *Service) GenerateMAC(ctx context.Context, c *Call, req MACRequest) (key
 	if !ok {
 		return "", nil, Refuse(KindInternal, "the key's primary version is missing")
 	}
-	loaded, err := s.keys.use(ctx, key, version)
+	loaded, err := s.use(ctx, key, version)
 	if err != nil {
 		return "", nil, err
 	}

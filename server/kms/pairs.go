@@ -76,7 +76,7 @@ func (s *Service) GetPublicKey(ctx context.Context, c *Call, ref string, number 
 	if err != nil {
 		return nil, nil, err
 	}
-	loaded, err := s.keys.use(ctx, key, version) // a record is believed only once it was verified
+	loaded, err := s.use(ctx, key, version) // a record is believed only once it was verified
 	if err != nil {
 		return nil, nil, err
 	}
@@ -90,7 +90,7 @@ func (s *Service) Sign(ctx context.Context, c *Call, req SignRequest) (keyID str
 	if err != nil {
 		return "", nil, err
 	}
-	loaded, err := s.keys.use(ctx, key, version)
+	loaded, err := s.use(ctx, key, version)
 	if err != nil {
 		return "", nil, err
 	}
@@ -111,7 +111,7 @@ func (s *Service) Verify(ctx context.Context, c *Call, req SignRequest) (keyID s
 	if err != nil {
 		return "", false, err
 	}
-	loaded, err := s.keys.use(ctx, key, version)
+	loaded, err := s.use(ctx, key, version)
 	if err != nil {
 		return "", false, err
 	}
@@ -172,7 +172,7 @@ func (s *Service) DeriveSharedSecret(ctx context.Context, c *Call, ref string, n
 	if err != nil {
 		return "", nil, err
 	}
-	loaded, err := s.keys.use(ctx, key, version)
+	loaded, err := s.use(ctx, key, version)
 	if err != nil {
 		return "", nil, err
 	}
@@ -224,7 +224,7 @@ func (s *Service) sealToPair(ctx context.Context, c *Call, key *state.Key, purpo
 	if err != nil {
 		return nil, err
 	}
-	loaded, err := s.keys.use(ctx, key, version)
+	loaded, err := s.use(ctx, key, version)
 	if err != nil {
 		return nil, err
 	}
@@ -258,7 +258,7 @@ func (s *Service) openWithPair(ctx context.Context, c *Call, key *state.Key, pur
 	if err != nil {
 		return nil, err
 	}
-	loaded, err := s.keys.use(ctx, key, version)
+	loaded, err := s.use(ctx, key, version)
 	if err != nil {
 		return nil, err
 	}

@@ -140,7 +140,7 @@ func New(cfg Config) *Service {
 		alarms:   newAlarms(cfg.RefusalAlarm),
 	}
 	s.pairs = newPairPool(func(ctx context.Context) (hsm.Wrapped, error) {
-		return s.inUse().Generate(ctx, s.pairLevel(), hsm.SpecRSA2048)
+		return s.generate(ctx, s.pairLevel(), hsm.SpecRSA2048)
 	})
 	return s
 }
@@ -161,9 +161,6 @@ func (s *Service) Close() {
 	s.keys.close()
 	s.entropy.Close()
 }
-
-// Healthy returns why this node must not make keys; nil while it may.
-func (s *Service) Healthy() error { return s.entropy.Healthy() }
 
 // Batches counts the derivations that went to the HSM and the calls that
 // carried them; zero where keys are in this process.
