@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/raftkms/raftkms/hsm"
+	"github.com/raftkms/raftkms/hsm/entropy"
 	"github.com/raftkms/raftkms/hsm/keypair"
 )
 
@@ -117,7 +118,9 @@ func (r *Report) Examine(ctx context.Context, m hsm.Module) {
 		return err
 	})
 	r.time(ctx, "verify a record", 9, true, func(ctx context.Context) error { return m.VerifyMAC(ctx, message, mac) })
-	r.time(ctx, "draw 64 KiB of randomness", 3, true, func(ctx context.Context) error { return m.Random(ctx, make([]byte, 64<<10)) })
+	random := entropy.NewPool(m) // with its health tests, like a node
+	defer random.Close()
+	r.time(ctx, "draw 64 KiB of randomness", 3, true, func(ctx context.Context) error { return random.Draw(ctx, make([]byte, entropy.DrawBytes)) })
 	r.examineKey(ctx, m, hsm.LevelSoftware)
 	if m.Describe().Device && m.Describe().MaxBlocks > 0 {
 		r.examineKey(ctx, m, hsm.LevelHSM)

@@ -99,6 +99,7 @@ func TestDiagnoseBadDevice(t *testing.T) {
 	f(func(*pkcs11.Config) { d.Hide(p11.CKM_SHA256_HMAC) }, "CKM_SHA256_HMAC")
 	f(func(*pkcs11.Config) { d.Unplug() }, "there are none")
 	f(func(*pkcs11.Config) { d.RefuseECB(true) }, "largest input")
+	f(func(*pkcs11.Config) { d.StickGenerator(0x0102030405060708) }, "draw 64 KiB of randomness: the module's random generator failed its health test")
 	d.Heal()
 	if r := pkcs11.Diagnose(testContext(t), cfg); !r.Carries() {
 		t.Errorf("a device that was healed: %q", r.Problems)
