@@ -143,6 +143,9 @@ func (s *Server) examineModule(ctx context.Context) *doctor.Report {
 		r.Problem(err)
 		return r
 	}
+	if m := s.member.Load(); m != nil && m.service.Healthy() != nil {
+		r.Problem(m.service.Healthy())
+	}
 	if device, is := module.(interface {
 		Survey(ctx context.Context, r *doctor.Report) error
 	}); is {

@@ -96,6 +96,9 @@ func (p *publisher) run(ctx context.Context, now int64) error {
 	if c.Next() == p.next {
 		return nil
 	}
+	if err := p.member.service.Healthy(); err != nil { // a signature takes a nonce from that generator
+		return fmt.Errorf("signing the traces of this node: %w", err)
+	}
 	signed, err := s.signCheckpoint(ctx, c)
 	if err != nil {
 		return err

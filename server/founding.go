@@ -58,6 +58,9 @@ func (s *Server) found(ctx context.Context, req wire.InitRequest) (*wire.InitRep
 	ctx, cancel := context.WithTimeout(ctx, foundingTimeout)
 	defer cancel()
 
+	if err := s.testGenerator(ctx); err != nil {
+		return nil, err
+	}
 	f, err := s.layFoundation(ctx, req)
 	if err != nil {
 		return nil, err

@@ -199,6 +199,7 @@ func (s *Server) start(ctx context.Context, id identity, creds credentials) erro
 		m.close(ctx)
 		return err
 	}
+	s.testBeforeServing(ctx, m)
 	if err := s.serveAPI(m); err != nil {
 		m.close(ctx)
 		return err
@@ -211,6 +212,7 @@ func (s *Server) start(ctx context.Context, id identity, creds credentials) erro
 	s.tasks.Go(func() { m.ready.run(ctx) })
 	s.tasks.Go(func() { s.reportNode(ctx, m) })
 	s.tasks.Go(func() { s.watchModule(ctx, m) })
+	s.tasks.Go(func() { s.watchGenerator(ctx, m) })
 	s.tasks.Go(func() { s.reconcileMembers(ctx, m) })
 	s.tasks.Go(func() { s.watchMembers(ctx, m) })
 	s.tasks.Go(func() { s.writeEvents(ctx, m) })

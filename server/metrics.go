@@ -84,7 +84,8 @@ func (m *nodeMetrics) watch(s *Server, member *member) {
 	gauge("kmsd_hsm_waiting", func() float64 { return float64(member.service.Batches().Waiting) })
 	gauge("kmsd_hsm_call_seconds", func() float64 { return member.service.Batches().Typical.Seconds() })
 	gauge("kmsd_hsm_loaded_keys", func() float64 { return float64(member.service.LoadedKeys()) })
-	gauge("kmsd_hsm_serves", func() float64 { return truth(hsm.Outage(s.cfg.Module) == nil) })
+	gauge("kmsd_hsm_serves", func() float64 { return truth(s.moduleProblem(member) == nil) })
+	gauge("kmsd_hsm_generator_healthy", func() float64 { return truth(member.service.Healthy() == nil) })
 	if devices, is := s.cfg.Module.(hsm.Redundant); is {
 		m.watchModules(devices)
 	} else if module, is := s.cfg.Module.(hsm.Monitored); is {

@@ -112,6 +112,11 @@ func (s *Server) statusOf(ctx context.Context, m *member, nodeID string) (status
 func (s *Server) ownStatus(m *member) nodeStatus {
 	return nodeStatus{
 		Roots:  m.roots.held(),
-		Serves: m.roots.held() && errors.Join(hsm.Outage(s.cfg.Module), m.service.Healthy()) == nil,
+		Serves: m.roots.held() && s.moduleProblem(m) == nil,
 	}
+}
+
+// moduleProblem returns why this node's module is not used now; nil while it is.
+func (s *Server) moduleProblem(m *member) error {
+	return errors.Join(hsm.Outage(s.cfg.Module), m.service.Healthy())
 }

@@ -329,6 +329,9 @@ func (s *Server) stageRoots(ctx context.Context, m *member) error {
 	if c.RootNext != 0 || c.RootOld != 0 {
 		return nil // somebody else has begun since
 	}
+	if err := m.service.TestGenerator(ctx); err != nil {
+		return fmt.Errorf("making new root keys: %w", err)
+	}
 	next := hsm.RootGeneration(c.RootGeneration + 1)
 	m.roots.cleaned.Store(0)
 	module := s.cfg.Module
