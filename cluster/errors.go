@@ -24,6 +24,10 @@ var (
 	ErrStopped = fmt.Errorf("the node is stopped: %w", ErrNotDone)
 	// ErrTooLarge: the command is larger than [MaxCommand]. Not done.
 	ErrTooLarge = fmt.Errorf("the command is too large: %w", ErrNotDone)
+	// ErrMajority: without a member the others would be no majority of voters that
+	// answer, and the cluster could decide nothing, not even to take it back. Not
+	// done.
+	ErrMajority = fmt.Errorf("the cluster would lose its majority: %w", ErrNotDone)
 	// ErrHasState: the node belongs to a cluster already.
 	ErrHasState = errors.New("the node already has the state of a cluster")
 	// ErrDiverged is what Config.Fatal is told by a node whose state is not that

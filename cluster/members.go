@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -95,47 +96,55 @@ func (n *Node) AddNonvoter(ctx context.Context, id, addr string) error {
 	if err := errors.Join(pki.CheckNodeID(id), checkAddress(addr)); err != nil {
 		return fmt.Errorf("adding a node: %w: %w", err, ErrNotDone)
 	}
-	n.changes.Lock()
-	defer n.changes.Unlock()
-	for _, server := range n.servers() {
-		if server.Address == raft.ServerAddress(addr) && server.ID != raft.ServerID(id) {
-			return fmt.Errorf("adding node %s: its address %s is that of node %s: %w", id, addr, server.ID, ErrNotDone)
+	return n.changeMembers(ctx, "adding node "+id, func(servers []raft.Server) (change, error) {
+		for _, server := range servers {
+			if server.Address == raft.ServerAddress(addr) && server.ID != raft.ServerID(id) {
+				return nil, fmt.Errorf("its address %s is that of node %s: %w", addr, server.ID, ErrNotDone)
+			}
 		}
-	}
-	if l := n.lender.Load(); l != nil {
-		l.pardon(id) // of an earlier removal; leases wait for its membership all the same
-	}
-	return n.changeMembers(ctx, "adding node "+id, func(enqueue time.Duration) raft.Future {
-		return n.raft.AddNonvoter(raft.ServerID(id), raft.ServerAddress(addr), 0, enqueue)
+		if l := n.lender.Load(); l != nil {
+			l.pardon(id) // of an earlier removal; leases wait for its membership all the same
+		}
+		return func(enqueue time.Duration) raft.Future {
+			return n.raft.AddNonvoter(raft.ServerID(id), raft.ServerAddress(addr), 0, enqueue)
+		}, nil
 	})
 }
 
 // Promote gives a member a vote. The leader does so by itself once the member
 // is level with it and Config.Promotable agrees. On the leader only.
 func (n *Node) Promote(ctx context.Context, id string) error {
-	n.changes.Lock()
-	defer n.changes.Unlock()
-	for _, server := range n.servers() {
-		switch {
-		case server.ID != raft.ServerID(id):
-		case server.Suffrage == raft.Voter:
-			return nil
-		default:
-			return n.changeMembers(ctx, "giving a vote to node "+id, func(enqueue time.Duration) raft.Future {
-				return n.raft.AddVoter(server.ID, server.Address, 0, enqueue)
-			})
+	return n.changeMembers(ctx, fmt.Sprintf("giving a vote to node %.80s", id), func(servers []raft.Server) (change, error) {
+		for _, server := range servers {
+			switch {
+			case server.ID != raft.ServerID(id):
+			case server.Suffrage == raft.Voter:
+				return nil, nil
+			default:
+				return func(enqueue time.Duration) raft.Future {
+					return n.raft.AddVoter(server.ID, server.Address, 0, enqueue)
+				}, nil
+			}
 		}
-	}
-	return fmt.Errorf("giving a vote to node %.80q: it is not a member: %w", id, ErrNotDone)
+		return nil, errNoMember
+	})
 }
 
+var errNoMember = fmt.Errorf("it is not a member: %w", ErrNotDone)
+
 // Remove takes a node out of the cluster and tells it so; removing one that is
-// not a member does nothing. The last voter cannot be removed. On the leader
-// only; a leader that removes itself is fatal to it, as to any removed node.
+// not a member does nothing. A voter without which the others are no majority now
+// stays, see [ErrMajority], and so does the last one. On the leader only; a
+// leader that removes itself is fatal to it, as to any removed node.
 func (n *Node) Remove(ctx context.Context, id string) error {
+	what := fmt.Sprintf("removing node %.80s", id)
+	// What would be refused costs nobody a lease.
+	if err := n.MajorityWithout(ctx, id); err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
 	lender, err := n.vacate(ctx, id)
 	if err != nil {
-		return fmt.Errorf("removing node %s: %w", id, err)
+		return fmt.Errorf("%s: %w", what, err)
 	}
 	removed := false
 	defer func() {
@@ -143,28 +152,24 @@ func (n *Node) Remove(ctx context.Context, id string) error {
 			lender.pardon(id)
 		}
 	}()
-	n.changes.Lock()
-	defer n.changes.Unlock()
-	var voters int
 	var leaving raft.Server
-	for _, server := range n.servers() {
-		if server.ID == raft.ServerID(id) {
-			leaving = server
-		} else if server.Suffrage == raft.Voter {
-			voters++
+	err = n.changeMembers(ctx, what, func(servers []raft.Server) (change, error) {
+		at := slices.IndexFunc(servers, func(server raft.Server) bool { return server.ID == raft.ServerID(id) })
+		if at < 0 {
+			return nil, nil
 		}
-	}
-	if _, leads := n.leads(); leads && leaving.ID == "" {
-		return nil
-	}
-	if voters == 0 {
-		return fmt.Errorf("removing node %s: it is the last one with a vote: %w", id, ErrNotDone)
-	}
-	if err := n.changeMembers(ctx, "removing node "+id, func(enqueue time.Duration) raft.Future {
-		return n.raft.RemoveServer(raft.ServerID(id), 0, enqueue)
-	}); err != nil {
+		leaving = servers[at]
+		if err := n.MajorityWithout(ctx, id); err != nil {
+			return nil, err
+		}
+		return func(enqueue time.Duration) raft.Future { return n.raft.RemoveServer(leaving.ID, 0, enqueue) }, nil
+	})
+	switch {
+	case err != nil:
 		removed = errors.Is(err, ErrOutcomeUnknown) // it may yet be
 		return err
+	case leaving.ID == "":
+		return nil
 	}
 	removed = true
 	if id == n.cfg.NodeID {
@@ -180,16 +185,41 @@ func (n *Node) Remove(ctx context.Context, id string) error {
 	return nil
 }
 
-// changeMembers carries out one change. Raft itself lets only one be under way,
-// and n.changes keeps what was checked before true.
-func (n *Node) changeMembers(ctx context.Context, what string, change func(enqueue time.Duration) raft.Future) error {
-	if err := n.waitReady(ctx); err != nil {
-		return fmt.Errorf("%s: %w", what, err)
+// change proposes one change of members to Raft.
+type change func(enqueue time.Duration) raft.Future
+
+// changeMembers decides on one change, by the newest configuration, and carries
+// it out; nil is none. The next one is decided on when Raft has answered, however
+// long the caller waits: what was checked before a change is true until it is made.
+func (n *Node) changeMembers(ctx context.Context, what string, decide func([]raft.Server) (change, error)) error {
+	select {
+	case n.changes <- struct{}{}:
+	case <-n.open.Done():
+		return fmt.Errorf("%s: %w", what, ErrStopped)
+	case <-ctx.Done():
+		return fmt.Errorf("%s: another change is under way: %w: %w", what, errBusy, context.Cause(ctx))
 	}
-	err := n.await(ctx, func() error { return change(enqueueTimeout).Error() })
+	var do change
+	err := n.waitReady(ctx)
+	if err == nil {
+		do, err = decide(n.servers())
+	}
+	if err != nil || do == nil {
+		<-n.changes
+		if err != nil {
+			err = fmt.Errorf("%s: %w", what, err)
+		}
+		return err
+	}
+	err = n.await(ctx, func() error {
+		defer func() { <-n.changes }()
+		return do(enqueueTimeout).Error()
+	})
 	switch {
 	case err == nil:
 		return nil
+	case errors.Is(err, ErrStopped): // the function was not called
+		<-n.changes
 	case errors.Is(err, raft.ErrNotLeader):
 		err = n.notLeader()
 	case errors.Is(err, raft.ErrEnqueueTimeout), errors.Is(err, raft.ErrLeadershipTransferInProgress):

@@ -82,11 +82,11 @@ func TestNoMajorityLeft(t *testing.T) {
 			continue
 		}
 		c.Eventually("the removal of "+m.ID+" to be refused", func() bool {
-			err := c.Leader().MajorityWithout(m.ID)
-			return errors.Is(err, cluster.ErrNotDone) && strings.Contains(err.Error(), "only 1 of 2 voters would answer, which is no majority: bring others back first")
+			err := c.Leader().MajorityWithout(patience(t), m.ID)
+			return errors.Is(err, cluster.ErrMajority) && strings.Contains(err.Error(), "only 1 of 2 voters would answer, which is no majority: bring others back first")
 		})
 	}
-	if err := c.Leader().MajorityWithout(away.ID); err != nil {
+	if err := c.Leader().MajorityWithout(patience(t), away.ID); err != nil {
 		t.Errorf("without the one that is away: %v", err)
 	}
 	if _, err := c.Leader().Propose(patience(t), []byte("on=and on")); err != nil {

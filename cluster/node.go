@@ -52,7 +52,7 @@ type Node struct {
 	asks, points *rounds       // readindex.go
 	calls        atomic.Uint64 // to other nodes
 	inFlight     chan struct{} // one element per command in Raft's hands
-	changes      sync.Mutex    // one change of members at a time
+	changes      chan struct{} // one element while a change of members is under way
 	erasing      sync.Mutex    // one Erase at a time
 
 	intake   sync.RWMutex
@@ -91,6 +91,7 @@ func Open(ctx context.Context, cfg Config, sm StateMachine) (_ *Node, err error)
 		log:      cfg.Logger.With("node", cfg.NodeID),
 		sm:       sm,
 		inFlight: make(chan struct{}, maxInFlight),
+		changes:  make(chan struct{}, 1),
 		ended:    make(chan struct{}),
 	}
 	n.ctx, n.cancel = context.WithCancel(context.Background())

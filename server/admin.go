@@ -255,18 +255,25 @@ func (s *Server) status() *wire.StatusReply {
 	for _, peer := range status.Peers {
 		alive[peer.NodeID] = true
 	}
-	roles := make(map[string]string)
-	if members, err := m.node.Members(ctx); err == nil {
+	roles, changes := make(map[string]string), make(map[string]string)
+	var leaving []wire.MemberInfo
+	if members, err := m.node.Members(ctx); err == nil && root.Cluster() != nil {
 		for _, member := range members {
 			roles[member.ID] = "standby"
 			if member.Voter {
 				roles[member.ID] = "voter"
 			}
+			changes[member.ID] = m.dueInfo(root, member)
+			if _, known := root.Node(member.ID); !known {
+				leaving = append(leaving, wire.MemberInfo{
+					ID: member.ID, Role: roles[member.ID], Due: changes[member.ID], ClusterAddress: member.Address, Alive: alive[member.ID],
+				})
+			}
 		}
 	}
 	for _, node := range root.Nodes() {
 		info := wire.MemberInfo{
-			ID: node.ID, Role: roles[node.ID], ClusterAddress: node.ClusterAddress, APIURL: node.APIURL,
+			ID: node.ID, Role: roles[node.ID], Due: changes[node.ID], ClusterAddress: node.ClusterAddress, APIURL: node.APIURL,
 			Alive: alive[node.ID], RootsApproved: node.RootsApproved == root.Cluster().RootGeneration,
 			Fingerprint: hex.EncodeToString(node.TransportKey),
 		}
@@ -275,6 +282,7 @@ func (s *Server) status() *wire.StatusReply {
 		}
 		reply.Members = append(reply.Members, info)
 	}
+	reply.Members = append(reply.Members, leaving...)
 	return reply
 }
 

@@ -43,8 +43,9 @@ type member struct {
 	cas       *caKeeper
 	ready     *readiness
 	publisher *publisher
-	table     routeTable             // of the API
-	goodPeer  atomic.Pointer[string] // the peer whose module answered last
+	table     routeTable                        // of the API
+	goodPeer  atomic.Pointer[string]            // the peer whose module answered last
+	waiting   atomic.Pointer[map[string]string] // node id → why a decided change of it waits, see settleSeats
 
 	certificates sync.Mutex // held while this node's certificate, or what it trusts, is replaced
 
@@ -232,14 +233,16 @@ const admissionSkew = 10 * time.Second
 // a node that was admitted, or admitted anew, meanwhile: so it also takes
 // whoever was vouched for after the last moment that its state knows of. A node
 // signs only for one whose admission is committed; that of a node which was
-// removed was signed before its removal.
+// removed was signed before its removal. Who was removed is taken until it
+// has no seat in Raft's configuration any more: its vote may be what the majority
+// stands on.
 func (s *Server) admitted(nodeID string, key [sha256.Size]byte, issued time.Time) bool {
 	root := s.machine.State()
 	if root.Cluster() == nil {
 		return true
 	}
 	node, ok := root.Node(nodeID)
-	return ok && string(node.TLSKey) == string(key[:]) || issued.Add(admissionSkew).UnixMilli() > root.Now()
+	return ok && string(node.TLSKey) == string(key[:]) || issued.Add(admissionSkew).UnixMilli() > root.Now() || !ok && s.seated(nodeID)
 }
 
 // close stops the member; the API no longer takes requests.

@@ -362,8 +362,8 @@ func (s *Server) handleCalls(m *member) {
 	})
 	m.node.Handle(callFollowGossip, m.gossip.answerFollow)
 	m.node.Handle(callFollowCAs, m.cas.answer)
-	m.node.Handle(callMayRemove, func(_ context.Context, _ string, body []byte) ([]byte, error) {
-		return nil, m.node.MajorityWithout(string(body))
+	m.node.Handle(callMayRemove, func(ctx context.Context, _ string, body []byte) ([]byte, error) {
+		return nil, s.answerMayRemove(ctx, m, string(body))
 	})
 	m.node.Handle(callTransfer, func(ctx context.Context, _ string, body []byte) ([]byte, error) {
 		return nil, m.handOn(ctx, string(body))

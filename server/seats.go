@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -20,7 +21,7 @@ import (
 
 // What a member asks of the leader.
 const (
-	callMayRemove = "server.may-remove"          // node id → nothing, or why not
+	callMayRemove = "server.may-remove"          // node id → nothing, or why its vote cannot be spared
 	callTransfer  = "server.transfer-leadership" // node id, or nothing → nothing
 )
 
@@ -39,10 +40,8 @@ func (s *Server) removeNode(ctx context.Context, req wire.NodeRequest) (struct{}
 	if req.NodeID == s.cfg.NodeID {
 		return struct{}{}, errors.New("a node does not remove itself: ask another member")
 	}
-	if _, known := s.machine.State().Node(req.NodeID); known {
-		if _, err := m.node.CallLeader(ctx, callMayRemove, []byte(req.NodeID)); err != nil {
-			return struct{}{}, fmt.Errorf("node %s stays: %w", req.NodeID, err)
-		}
+	if _, err := m.node.CallLeader(ctx, callMayRemove, []byte(req.NodeID)); err != nil {
+		return struct{}{}, fmt.Errorf("node %s stays: %w", req.NodeID, err)
 	}
 	if err := m.service.RemoveNode(ctx, uuid.NewString(), command.RemoveNode{NodeID: req.NodeID}); err != nil {
 		return struct{}{}, err
@@ -57,7 +56,7 @@ func (s *Server) setStandby(ctx context.Context, nodeID string, standby bool) er
 	if m == nil {
 		return errNoCluster
 	}
-	if _, known := s.machine.State().Node(nodeID); known && standby {
+	if standby {
 		if _, err := m.node.CallLeader(ctx, callMayRemove, []byte(nodeID)); err != nil {
 			return fmt.Errorf("node %s keeps its vote: %w", nodeID, err)
 		}
@@ -88,7 +87,7 @@ func (m *member) awaitSeat(ctx context.Context, nodeID string, good func(voter, 
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("it is decided, but not carried out yet: the leader goes on trying (`kmsctl cluster status` shows it): %w", context.Cause(ctx))
+			return fmt.Errorf("it is decided, but not carried out yet: the leader goes on trying (`kmsctl cluster status` on the leader shows what it waits for): %w", context.Cause(ctx))
 		case <-time.After(seatPeriod):
 		}
 	}
@@ -149,28 +148,106 @@ func (s *Server) mayVote(nodeID string) bool {
 	return known && !node.Standby
 }
 
+// due is what was decided about a member and is not carried out yet, as status
+// says it; empty: nothing.
+func due(root *state.Root, one cluster.Member) string {
+	node, known := root.Node(one.ID)
+	switch {
+	case !known:
+		return dueRemoval
+	case node.Standby && one.Voter:
+		return dueStandby
+	}
+	return ""
+}
+
+const (
+	dueRemoval = "to be removed"
+	dueStandby = "to lose its vote"
+)
+
+// answerMayRemove says on the leader whether the cluster can spare the vote of a
+// node, beside those of whom that was decided before. Of a node that it does not
+// know the command itself will say so.
+func (s *Server) answerMayRemove(ctx context.Context, m *member, nodeID string) error {
+	if _, err := m.node.Barrier(ctx); err != nil {
+		return err
+	}
+	root := s.machine.State()
+	if _, known := root.Node(nodeID); !known {
+		return nil
+	}
+	members, err := m.node.Members(ctx)
+	if err != nil {
+		return fmt.Errorf("reading the cluster's configuration: %w", err)
+	}
+	going := []string{nodeID}
+	for _, one := range members {
+		if one.Voter && one.ID != nodeID && due(root, one) != "" {
+			going = append(going, one.ID)
+		}
+	}
+	return m.node.MajorityWithout(ctx, going...)
+}
+
 // settleSeats has the leader take out members that are no nodes of the cluster
 // any more, and take their vote from those that are to be standbys. A leader
 // that finds itself among them hands leadership on: the next one sees to it.
+// What would cost the majority waits: since it was decided somebody may have
+// died, or gone by another decision.
 func (s *Server) settleSeats(ctx context.Context, m *member, root *state.Root, members []cluster.Member) error {
+	waiting := make(map[string]string)
 	for _, one := range members {
-		node, known := root.Node(one.ID)
-		if known && !(node.Standby && one.Voter) {
+		what := due(root, one)
+		if what == "" {
 			continue
 		}
-		var err error
-		switch {
-		case one.ID == s.cfg.NodeID:
-			err = m.node.TransferLeadership(ctx)
-		case known:
-			err = m.node.Demote(ctx, one.ID)
-		default:
-			err = m.node.Remove(ctx, one.ID)
+		err := s.settleSeat(ctx, m, one.ID, what)
+		if !errors.Is(err, cluster.ErrMajority) {
+			return err // one change at a time
 		}
-		if err != nil {
-			return err
+		waiting[one.ID] = err.Error()
+		if before := m.waiting.Load(); before == nil || (*before)[one.ID] == "" {
+			s.cfg.Logger.Warn("a change of members was decided, and waits: it would cost the cluster its majority now", "node", one.ID, "due", what, "error", err)
 		}
-		return nil // one change at a time
 	}
+	m.waiting.Store(&waiting)
 	return nil
+}
+
+func (s *Server) settleSeat(ctx context.Context, m *member, nodeID, what string) error {
+	switch {
+	case nodeID == s.cfg.NodeID:
+		if err := m.node.MajorityWithout(ctx, nodeID); err != nil {
+			return err // the next leader could do no more, and would hand leadership back
+		}
+		return m.node.TransferLeadership(ctx)
+	case what == dueStandby:
+		return m.node.Demote(ctx, nodeID)
+	default:
+		return m.node.Remove(ctx, nodeID)
+	}
+}
+
+// seated says whether a node is in Raft's configuration still, as far as this
+// node knows.
+func (s *Server) seated(nodeID string) bool {
+	m := s.member.Load()
+	if m == nil {
+		return false
+	}
+	members, err := m.node.Members(s.running)
+	return err == nil && slices.ContainsFunc(members, func(one cluster.Member) bool { return one.ID == nodeID })
+}
+
+// dueInfo is what status says of a change that was decided and is not carried
+// out yet; why it waits only the leader knows.
+func (m *member) dueInfo(root *state.Root, one cluster.Member) string {
+	what := due(root, one)
+	if waiting := m.waiting.Load(); what != "" && waiting != nil && m.node.IsLeader() {
+		if why := (*waiting)[one.ID]; why != "" {
+			what += ": " + why
+		}
+	}
+	return what
 }

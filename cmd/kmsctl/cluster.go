@@ -169,5 +169,10 @@ func memberRows(members []wire.MemberInfo) [][]string {
 			m.ID, m.Role, strconv.FormatBool(m.Alive), strconv.FormatBool(m.RootsApproved), m.ClusterAddress, m.APIURL, fingerprint,
 		})
 	}
+	for _, m := range members {
+		if m.Due != "" {
+			rows = append(rows, []string{m.ID + " is " + m.Due})
+		}
+	}
 	return rows
 }

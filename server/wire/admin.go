@@ -94,10 +94,12 @@ type ModuleInfo struct {
 	Problem string `json:"problem,omitempty"`
 }
 
-// MemberInfo is one admitted node as seen by the node that answers.
+// MemberInfo is one admitted node as seen by the node that answers, or one that
+// is to be removed and is in Raft's configuration still.
 type MemberInfo struct {
 	ID             string `json:"id"`
-	Role           string `json:"role"` // voter, standby, or admitted (not in Raft's configuration yet)
+	Role           string `json:"role"`          // voter, standby, or admitted (not in Raft's configuration yet)
+	Due            string `json:"due,omitempty"` // what was decided about it and is not carried out yet; the leader also says why
 	ClusterAddress string `json:"cluster_address"`
 	APIURL         string `json:"api_url"`
 	Alive          bool   `json:"alive"` // gossip's opinion
