@@ -12,51 +12,57 @@ import (
 	"github.com/raftkms/raftkms/cluster/storage"
 )
 
+// Position is a place in a log. Of two logs the one whose last entry has the
+// higher term is further, and where that is the same, the one with the higher
+// index: entries of an old term may never have been committed, however many.
+type Position struct{ Term, Index uint64 }
+
 // Replay brings an empty state machine to the newest state that the Raft
 // directory of a stopped node (raft in its data directory) can tell: its newest
 // snapshot that can be read, and every entry of its log behind that. The last
 // entries may never have been committed, so this is for looking, for doing
 // revocations once more, and for founding a cluster again whose majority is
-// lost. The directory stays as it is.
-func Replay(dir string, sm StateMachine) error {
+// lost. It returns where that ends. The directory stays as it is.
+func Replay(dir string, sm StateMachine) (last Position, err error) {
 	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("it holds no log of a node")
+		return last, fmt.Errorf("it holds no log of a node")
 	}
 	stores, err := storage.OpenStopped(dir, newRaftLogger(slog.New(slog.DiscardHandler), "snapshots"))
 	if err != nil {
-		return err
+		return last, err
 	}
 	defer stores.Close()
-	if err := replaySnapshot(stores.Snapshots, sm); err != nil {
-		return err
+	if last, err = replaySnapshot(stores.Snapshots, sm); err != nil {
+		return last, err
 	}
 	first, err := stores.Log.FirstIndex()
 	if err != nil {
-		return fmt.Errorf("reading the log: %w", err)
+		return last, fmt.Errorf("reading the log: %w", err)
 	}
-	last, err := stores.Log.LastIndex()
+	end, err := stores.Log.LastIndex()
 	if err != nil {
-		return fmt.Errorf("reading the log: %w", err)
+		return last, fmt.Errorf("reading the log: %w", err)
 	}
-	for index := max(first, sm.AppliedIndex()+1, 1); index <= last; index++ {
+	for index := max(first, sm.AppliedIndex()+1, 1); index <= end; index++ {
 		var entry raft.Log
 		if err := stores.Log.GetLog(index, &entry); err != nil {
-			return fmt.Errorf("reading entry %d of the log: %w", index, err)
+			return last, fmt.Errorf("reading entry %d of the log: %w", index, err)
 		}
+		last = Position{Term: entry.Term, Index: entry.Index}
 		if entry.Type != raft.LogCommand {
 			continue
 		}
 		if _, err := sm.Apply([]Entry{{Index: entry.Index, Term: entry.Term, Data: entry.Data}}); err != nil {
-			return fmt.Errorf("applying entry %d: %w", index, err)
+			return last, fmt.Errorf("applying entry %d: %w", index, err)
 		}
 	}
-	return nil
+	return last, nil
 }
 
-func replaySnapshot(snapshots raft.SnapshotStore, sm StateMachine) error {
+func replaySnapshot(snapshots raft.SnapshotStore, sm StateMachine) (Position, error) {
 	all, err := snapshots.List()
 	if err != nil {
-		return fmt.Errorf("listing the snapshots: %w", err)
+		return Position{}, fmt.Errorf("listing the snapshots: %w", err)
 	}
 	for _, meta := range all { // newest first
 		_, r, err := snapshots.Open(meta.ID)
@@ -66,11 +72,11 @@ func replaySnapshot(snapshots raft.SnapshotStore, sm StateMachine) error {
 		err = sm.Restore(r)
 		r.Close()
 		if err == nil {
-			return nil
+			return Position{Term: meta.Term, Index: meta.Index}, nil
 		}
 	}
 	if len(all) > 0 {
-		return errors.New("none of its snapshots can be read")
+		return Position{}, errors.New("none of its snapshots can be read")
 	}
-	return nil
+	return Position{}, nil
 }

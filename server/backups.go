@@ -144,7 +144,7 @@ func (s *Server) answerRestore(ctx context.Context, w http.ResponseWriter, r *ht
 	}
 	var newer *state.Root
 	if dir := query.Get(wire.RestoreAgainst); dir != "" {
-		if newer, err = readState(filepath.Join(dir, raftDir), s.machine.Highest()); err != nil {
+		if newer, _, err = readState(filepath.Join(dir, raftDir), s.machine.Highest()); err != nil {
 			return err
 		}
 	}
@@ -161,16 +161,17 @@ func (s *Server) answerRestore(ctx context.Context, w http.ResponseWriter, r *ht
 }
 
 // readState reads the newest state that the Raft directory of a stopped node
-// holds, of a feature level up to highest.
-func readState(dir string, highest uint32) (*state.Root, error) {
+// holds, of a feature level up to highest, and where its log ends.
+func readState(dir string, highest uint32) (*state.Root, cluster.Position, error) {
 	if !filepath.IsAbs(dir) {
-		return nil, fmt.Errorf("the directory of an old node, %q, must be an absolute path", dir)
+		return nil, cluster.Position{}, fmt.Errorf("the directory of an old node, %q, must be an absolute path", dir)
 	}
 	machine := fsm.NewAt(highest)
-	if err := cluster.Replay(dir, stateMachine{machine: machine}); err != nil {
-		return nil, fmt.Errorf("reading the state in %s: %w", dir, err)
+	last, err := cluster.Replay(dir, stateMachine{machine: machine})
+	if err != nil {
+		return nil, last, fmt.Errorf("reading the state in %s: %w", dir, err)
 	}
-	return machine.State(), nil
+	return machine.State(), last, nil
 }
 
 // refound makes and stores what the first node of the new generation needs,

@@ -16,10 +16,14 @@ import (
 
 // A cluster whose majority is lost for good is founded again, as a new
 // generation, from what one node has left. The operator decides that offline
-// ([FindRecovery], [Recovery.Begin]); the node does it at its next start, when
-// its module is open. The lost nodes cannot come back into the new generation:
-// it has another CA. Two of them could still go on as the old cluster, so they
-// must not be started again; that is for the operator to see to.
+// ([FindRecovery], [Recovery.Begin]), and from which node: the one with the highest
+// last term, and among those the one with the highest last index, as Raft itself
+// would elect. A leader that was cut off may show the highest index of all, of
+// entries that nobody was told of, and lack what its successor has acknowledged.
+// The node does the rest at its next start, when its module is open. The lost nodes
+// cannot come back into the new generation: it has another CA. Two of them could
+// still go on as the old cluster, so they must not be started again; that is for
+// the operator to see to.
 
 const (
 	recoveryMark = "recovery.json"
@@ -30,7 +34,8 @@ const (
 type Recovery struct {
 	ClusterID string   `json:"cluster_id"`
 	NodeID    string   `json:"node_id"`
-	LastIndex uint64   `json:"last_index"` // of its log: entries up to here count as committed
+	LastTerm  uint64   `json:"last_term"`  // of the last entry of its log; it decides before the index
+	LastIndex uint64   `json:"last_index"` // of that entry: everything up to here counts as committed
 	Keys      int      `json:"keys"`
 	Lost      []string `json:"lost_nodes"` // nodes that are not part of the new generation
 
@@ -52,14 +57,14 @@ func FindRecovery(dataDir string) (*Recovery, error) {
 	if !found {
 		return nil, fmt.Errorf("%s belongs to no cluster: there is nothing to recover", dataDir)
 	}
-	root, err := readState(filepath.Join(dataDir, raftDir), state.FeatureLevel)
+	root, last, err := readState(filepath.Join(dataDir, raftDir), state.FeatureLevel)
 	if err != nil {
 		return nil, fmt.Errorf("looking for what this node has left: %w", err)
 	}
 	if root.Cluster() == nil {
 		return nil, errors.New("this node has received nothing of its cluster's state: recover another one")
 	}
-	r := &Recovery{ClusterID: id.ClusterID, NodeID: id.NodeID, LastIndex: root.Applied(), dir: dataDir}
+	r := &Recovery{ClusterID: id.ClusterID, NodeID: id.NodeID, LastTerm: last.Term, LastIndex: last.Index, dir: dataDir}
 	for range root.AllKeys() {
 		r.Keys++
 	}
@@ -118,7 +123,7 @@ func (s *Server) finishRecovery(ctx context.Context) (recovering bool, err error
 	} else if found { // it is done, but for the mark
 		return false, os.Remove(mark)
 	}
-	root, err := readState(filepath.Join(s.cfg.DataDir, raftDir+aside), s.machine.Highest())
+	root, _, err := readState(filepath.Join(s.cfg.DataDir, raftDir+aside), s.machine.Highest())
 	if err != nil {
 		return true, err
 	}

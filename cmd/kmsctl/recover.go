@@ -16,8 +16,10 @@ func (a *app) recoverCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "recover",
 		Short: "Found a cluster again from one stopped node, after the majority was lost for good",
-		Long: `Found a cluster again from what one stopped node has left, after the majority was lost for good. Run it on
-the survivor that is furthest (compare the index that it shows). Everything in that node's log counts as
+		Long: `Found a cluster again from what one stopped node has left, after the majority was lost for good. Stop
+every survivor, and run it on each with -o json, which only looks. Take the one with the highest last term, and
+among those with the same term the one with the highest last index. The term decides: a node with more entries
+of an older term may lack what was acknowledged since. Everything in the log of the one that you take counts as
 committed; what only the lost nodes had is lost. The node does the rest at its next start, as the only
 member of a new generation: other nodes start empty and join with new tokens. Never start a lost node
 again with its old data: a majority of them would go on as the cluster that they know.`,
@@ -37,6 +39,7 @@ again with its old data: a majority of them would go on as the cluster that they
 			rows := [][]string{
 				{"CLUSTER", found.ClusterID},
 				{"SURVIVOR", found.NodeID},
+				{"LAST TERM", strconv.FormatUint(found.LastTerm, 10)},
 				{"LAST INDEX", strconv.FormatUint(found.LastIndex, 10)},
 				{"KEYS", strconv.Itoa(found.Keys)},
 			}

@@ -45,22 +45,11 @@ func (c *cluster) wind(t *testing.T, change func(*state.Txn)) {
 func stoppedState(t *testing.T, dir string) (root *state.Root, index, term uint64) {
 	t.Helper()
 	machine := replayed{fsm.New()}
-	if err := replication.Replay(dir, machine); err != nil {
-		t.Fatal(err)
-	}
-	stores, err := storage.OpenStopped(dir, hclog.NewNullLogger())
+	last, err := replication.Replay(dir, machine)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer stores.Close()
-	var last raft.Log
-	if index, err = stores.Log.LastIndex(); err == nil {
-		err = stores.Log.GetLog(index, &last)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	return machine.State(), index, last.Term
+	return machine.State(), last.Index, last.Term
 }
 
 // plant replaces a node's log and snapshots by one snapshot.

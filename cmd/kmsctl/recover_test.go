@@ -1,0 +1,126 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/raft"
+
+	"github.com/raftkms/raftkms/cluster/storage"
+	"github.com/raftkms/raftkms/fsm/command"
+	"github.com/raftkms/raftkms/fsm/fsmtest"
+	"github.com/raftkms/raftkms/server"
+)
+
+// Of three nodes one is lost. A leader that was cut off in term 2 has a long tail
+// that nobody was told of; in term 3 the other two went on, and a key was
+// acknowledged. The survivor to take is the one of the newer term, with the
+// shorter log, and only that one has the key.
+func TestTheSurvivorOfTheHighestTermIsTaken(t *testing.T) {
+	both := []command.Body{fsmtest.Bootstrap(), fsmtest.CreateKey("old")}
+	deposed, next := both, both
+	for i := range 6 {
+		deposed = append(deposed[:len(deposed):len(deposed)], fsmtest.CreateKey(fmt.Sprintf("tail-%d", i)))
+	}
+	next = append(next[:2:2], nil, fsmtest.CreateKey("acknowledged"))
+	f := func(id string, terms string, bodies []command.Body) (found server.Recovery, shown string) {
+		t.Helper()
+		config := survivor(t, id, terms, bodies)
+		text, err := recovering(config, "-o", "json")
+		if err == nil {
+			err = json.Unmarshal([]byte(text), &found)
+		}
+		if err != nil {
+			t.Fatalf("%s: %v\n%s", id, err, text)
+		}
+		shown, err = recovering(config) // and nothing is typed
+		if err == nil || !strings.Contains(err.Error(), "nothing was done") {
+			t.Errorf("%s, not confirmed: %v", id, err)
+		}
+		return found, shown
+	}
+	a, shownA := f("a", "12222222", deposed)
+	b, shownB := f("b", "1233", next)
+	if a.LastTerm != 2 || a.LastIndex != 8 || a.Keys != 7 {
+		t.Errorf("the leader that was cut off: %+v", a)
+	}
+	if b.LastTerm != 3 || b.LastIndex != 4 || b.Keys != 2 {
+		t.Errorf("the one that went on: %+v", b)
+	}
+	for _, one := range []struct{ shown, term, index string }{{shownA, "2", "8"}, {shownB, "3", "4"}} {
+		for row, value := range map[string]string{"LAST TERM": one.term, "LAST INDEX": one.index} {
+			if !regexp.MustCompile(`(?m)^` + row + ` +` + value + `$`).MatchString(one.shown) {
+				t.Errorf("no %s %s in\n%s", row, value, one.shown)
+			}
+		}
+	}
+	// A leader that has just been elected ends its log with an entry of Raft's own.
+	if c, _ := f("c", "123", next[:3]); c.LastTerm != 3 || c.LastIndex != 3 {
+		t.Errorf("the one that was just elected: %+v", c)
+	}
+
+	help, err := recovering("", "--help")
+	help = strings.Join(strings.Fields(help), " ")
+	if err != nil || !strings.Contains(help, "the one with the highest last term, and among those with the same term the one with the highest last index") {
+		t.Errorf("the help says, %v: %s", err, help)
+	}
+}
+
+// survivor is the configuration of a stopped node, whose log holds these
+// commands, nil for an entry of Raft's own, each of the term that its digit says.
+func survivor(t *testing.T, id, terms string, bodies []command.Body) (config string) {
+	t.Helper()
+	dir := t.TempDir()
+	files := map[string]string{
+		"kmsd.yaml":     fmt.Sprintf("node: {id: %s, data_dir: %q}\napi: {listen: \"127.0.0.1:1\"}\ncluster: {listen: \"127.0.0.1:2\"}\ngossip: {listen: \"127.0.0.1:3\"}\n", id, dir),
+		"identity.json": fmt.Sprintf(`{"cluster_id": %q, "node_id": %q, "module_kind": %q}`, fsmtest.ClusterID, id, fsmtest.ModuleKind),
+	}
+	for name, text := range files {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	stores, err := storage.Open(storage.Config{
+		Dir: filepath.Join(dir, "raft"), ClusterID: fsmtest.ClusterID, NodeID: id, SlowWrite: time.Minute, Logger: hclog.NewNullLogger(),
+		Fatal: func(err error) { t.Error(err) },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	machine := fsmtest.New(t)
+	var entries []*raft.Log
+	for i, body := range bodies {
+		entry := &raft.Log{Index: uint64(i + 1), Term: uint64(terms[i] - '0'), Type: raft.LogNoop}
+		if body != nil {
+			entry.Type, entry.Data = raft.LogCommand, machine.Entry(machine.Command(body)).Data
+		}
+		entries = append(entries, entry)
+	}
+	if err := stores.Log.StoreLogs(entries); err != nil {
+		t.Fatal(err)
+	}
+	if err := stores.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return filepath.Join(dir, "kmsd.yaml")
+}
+
+// recovering runs kmsctl cluster recover, with nothing on its standard input.
+func recovering(config string, more ...string) (text string, err error) {
+	var out bytes.Buffer
+	cmd := newRoot()
+	cmd.SetOut(&out)
+	cmd.SetErr(&out)
+	cmd.SetIn(strings.NewReader(""))
+	cmd.SetArgs(append([]string{"cluster", "recover", "--config", config}, more...))
+	err = cmd.Execute()
+	return out.String(), err
+}
