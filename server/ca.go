@@ -279,7 +279,7 @@ func (s *Server) rotateCA(ctx context.Context, req wire.CARequest) (*wire.CAStat
 
 // makeCA makes a new CA; its key is sealed before it goes anywhere.
 func (s *Server) makeCA(ctx context.Context, m *member, c *state.Cluster, body *command.RotateCA) error {
-	certificate, key, err := pki.NewCA(c.ID, time.Now(), caLifetime)
+	certificate, key, err := pki.NewCA(c.ID, s.signingTime(m), caLifetime)
 	if err != nil {
 		return fmt.Errorf("making the new CA: %w", err)
 	}

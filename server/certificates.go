@@ -78,6 +78,21 @@ func (s *Server) nodeInfoOfKey(publicKey, transportKey []byte) command.NodeInfo 
 	return info
 }
 
+// signingTime is when certificates count as signed: by the members' clocks, and
+// not by this node's alone, or one whose clock is a year off would give joiners
+// certificates that are of no use to anybody. It is as new as the last command
+// that this node has applied, and on the leader as the members' clocks.
+func (s *Server) signingTime(m *member) time.Time {
+	replicated := time.UnixMilli(s.machine.State().Now())
+	if !m.node.IsLeader() {
+		return replicated
+	}
+	if vouched := m.node.Now(); vouched.After(replicated) {
+		return vouched
+	}
+	return replicated
+}
+
 // sign makes a certificate for an admitted node. The CA's key is in the clear
 // only while this runs.
 func (s *Server) sign(ctx context.Context, m *member, nodeID string, csr []byte, hosts []string) (*certificateReply, error) {
@@ -90,7 +105,7 @@ func (s *Server) sign(ctx context.Context, m *member, nodeID string, csr []byte,
 		return nil, fmt.Errorf("opening the CA's key: %w", err)
 	}
 	defer clear(caKey)
-	certificate, err := pki.SignNode(c.CACertificates[0], caKey, csr, nodeID, hosts, time.Now(), nodeLifetime)
+	certificate, err := pki.SignNode(c.CACertificates[0], caKey, csr, nodeID, hosts, s.signingTime(m), nodeLifetime)
 	if err != nil {
 		return nil, fmt.Errorf("signing the certificate of node %s: %w", nodeID, err)
 	}

@@ -85,6 +85,9 @@ func (s *Server) join(ctx context.Context, text string) error {
 	}
 	creds.certificate, creds.authorities, creds.gossipKey = reply.Certificate.Certificate, reply.Certificate.Authorities, reply.GossipKey
 	id := identity{ClusterID: token.ClusterID, NodeID: s.cfg.NodeID, ModuleKind: s.cfg.Module.Describe().Kind}
+	if err := s.checkReceived(token.ClusterID, creds); err != nil {
+		return err
+	}
 	if err := creds.save(s.cfg.DataDir); err != nil {
 		return err
 	}
@@ -92,6 +95,27 @@ func (s *Server) join(ctx context.Context, text string) error {
 		return err
 	}
 	return s.resume(s.running, id)
+}
+
+// checkReceived refuses credentials with which this node could not start, before
+// anything is saved that would have it try so at every start.
+func (s *Server) checkReceived(clusterID string, creds credentials) error {
+	_, err := transport.NewIdentity(clusterID, s.cfg.NodeID, creds.certificate, creds.keyPKCS8, creds.authorities...)
+	if err == nil {
+		return nil
+	}
+	invalid, is := errors.AsType[*transport.ValidityError](err)
+	certificate, unread := x509.ParseCertificate(creds.certificate)
+	if !is || unread != nil {
+		return fmt.Errorf("joining the cluster: looking at what its member sent: %w", err)
+	}
+	signed := pki.Issued(certificate) // a moment ago, by whatever clock the cluster goes
+	apart := invalid.Clock.Sub(signed).Round(time.Second)
+	which := "ahead of"
+	if apart < 0 {
+		which = "behind"
+	}
+	return fmt.Errorf("joining the cluster: this node's clock is %s %s the cluster's: set right what is wrong, and have this node join again with the same token, or with a new one once that has expired: %w", apart.Abs(), which, invalid)
 }
 
 // joiningKey is this node's key, kept from the first attempt on: the token is
@@ -153,6 +177,9 @@ func (s *Server) askToJoin(ctx context.Context, token membership.Token, body []b
 			return reply, nil
 		case errors.Is(err, transport.ErrCAPin):
 			return nil, fmt.Errorf("joining the cluster: %w", err)
+		}
+		if _, is := errors.AsType[*transport.ValidityError](err); is {
+			return nil, fmt.Errorf("joining the cluster: the clocks of this node and of its members differ, or a certificate there has run out; set right what is wrong and have this node join again with the same token: %w", err)
 		}
 		if refusal, ok := errors.AsType[*cluster.RemoteError](err); ok && refusal.Code == codeRefused {
 			return nil, fmt.Errorf("the cluster refused this node: %w", refusal)

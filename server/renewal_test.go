@@ -27,6 +27,17 @@ func startFounder(t *testing.T, change ...func(*Config)) *Server {
 // startFounderOf returns the first administrator as well.
 func startFounderOf(t *testing.T, change ...func(*Config)) (*Server, *wire.InitReply) {
 	t.Helper()
+	s := startEmpty(t, change...)
+	founded, err := s.found(t.Context(), wire.InitRequest{Region: "r-1", DomainName: "d", UserName: "u"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s, founded
+}
+
+// startEmpty runs a node without a cluster, until the test ends.
+func startEmpty(t *testing.T, change ...func(*Config)) *Server {
+	t.Helper()
 	dir := t.TempDir()
 	module, err := soft.Open(t.Context(), soft.Config{
 		RootsFile: filepath.Join(dir, "roots"), PrivateKeyFile: filepath.Join(dir, "private"), UnlockKeyFile: filepath.Join(dir, "unlock"),
@@ -58,11 +69,7 @@ func startFounderOf(t *testing.T, change ...func(*Config)) (*Server, *wire.InitR
 		}
 	})
 	awaitAdmin(t, s)
-	founded, err := s.found(t.Context(), wire.InitRequest{Region: "r-1", DomainName: "d", UserName: "u"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s, founded
+	return s
 }
 
 // awaitAdmin waits until Run has begun: the admin socket answers from then on.

@@ -75,7 +75,7 @@ func (id *Identity) Replace(certDER, keyPKCS8 []byte, casDER ...[]byte) error {
 	}
 	chains, err := leaf.Verify(x509.VerifyOptions{Roots: pool, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}})
 	if err != nil {
-		return fmt.Errorf("checking the node's certificate against the cluster's CA: %w", err)
+		return fmt.Errorf("checking the node's certificate against the cluster's CA: %w", timely(err))
 	}
 	if err := id.checkName(leaf, id.nodeID); err != nil {
 		return err
@@ -188,7 +188,7 @@ func (id *Identity) TLSConfigClient(nodeID, protocol string) *tls.Config {
 				Intermediates: intermediates,
 				KeyUsages:     []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 			}); err != nil {
-				return fmt.Errorf("checking the certificate of node %s: %w", nodeID, err)
+				return fmt.Errorf("checking the certificate of node %s: %w", nodeID, timely(err))
 			}
 			if state.NegotiatedProtocol != protocol {
 				return fmt.Errorf("node %s does not speak %s", nodeID, protocol)

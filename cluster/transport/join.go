@@ -188,7 +188,7 @@ func checkPin(state tls.ConnectionState, caPin [32]byte) error {
 		roots.AddCert(ca)
 		leaf := state.PeerCertificates[0]
 		if _, err := leaf.Verify(x509.VerifyOptions{Roots: roots, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}); err != nil {
-			return fmt.Errorf("checking the server's certificate: %w", err)
+			return fmt.Errorf("checking the certificate of the member there: %w", timely(err))
 		}
 		_, _, err := pki.NodeName(leaf)
 		return err

@@ -426,6 +426,60 @@ func TestVouchedTime(t *testing.T) {
 	}
 }
 
+// TestOutOfTime: a certificate that the clock does not fit is refused with words
+// that say which of the two has which time, on its own node and by a joiner.
+func TestOutOfTime(t *testing.T) {
+	ca := clustertest.NewAuthority(t, "blue")
+	_, key := ca.Issue(t, "a")
+	csr, err := pki.CSR(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	signed := func(at time.Time) []byte {
+		t.Helper()
+		der, err := pki.SignNode(ca.CertDER, ca.KeyPKCS8, csr, "a", nil, at, pki.NodeLifetime)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return der
+	}
+	now := time.Now().Truncate(time.Second)
+	refused := func(what string, err error, at time.Time) {
+		t.Helper()
+		invalid, is := errors.AsType[*transport.ValidityError](err)
+		if !is {
+			t.Fatalf("%s: %v", what, err)
+		}
+		if !pki.Issued(&x509.Certificate{NotBefore: invalid.From}).Equal(at) || !invalid.Until.Equal(at.Add(pki.NodeLifetime)) || invalid.Clock.Sub(now).Abs() > time.Minute {
+			t.Errorf("%s: %+v", what, invalid)
+		}
+		for _, moment := range []time.Time{invalid.Clock, invalid.From, invalid.Until} {
+			if !strings.Contains(err.Error(), moment.UTC().Format(time.RFC3339)) {
+				t.Errorf("%s: %q does not name %s", what, err, moment)
+			}
+		}
+	}
+	past, future := now.Add(-2*pki.NodeLifetime), now.Add(pki.NodeLifetime)
+	for what, at := range map[string]time.Time{"it has run out": past, "it is not valid yet": future} {
+		_, err := transport.NewIdentity("blue", "a", signed(at), key, ca.CertDER)
+		refused(what, err, at)
+	}
+	short, err := pki.SignNode(ca.CertDER, ca.KeyPKCS8, csr, "a", nil, now, 2*time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	id, err := transport.NewIdentity("blue", "a", short, key, ca.CertDER)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := open(t, id, "127.0.0.1:0", new(book))
+	time.Sleep(time.Until(id.Expires().Add(time.Second)))
+	_, err = transport.Join(patience(t), []string{a.address}, ca.PublicKeyHash, []byte("hi"))
+	if _, is := errors.AsType[*transport.ValidityError](err); !is {
+		t.Errorf("a joiner is shown a certificate that has run out: %v", err)
+	}
+}
+
 // TestPortInUse names the port.
 func TestPortInUse(t *testing.T) {
 	l, err := transport.Listen("127.0.0.1:0")
