@@ -12,6 +12,7 @@ import (
 	"github.com/fxamacker/cbor/v2"
 
 	"github.com/raftkms/raftkms/cluster/pki"
+	"github.com/raftkms/raftkms/cluster/transport"
 	"github.com/raftkms/raftkms/fsm/command"
 )
 
@@ -182,6 +183,15 @@ func renewalDueOf(certificate *x509.Certificate, hosts []string) bool {
 	return time.Until(certificate.NotAfter) < life/3
 }
 
+// untimely says what to do where this node's clock and its certificate do not
+// fit: no member renews that of a node which was off for too long.
+func (s *Server) untimely(err error) error {
+	if _, is := errors.AsType[*transport.ValidityError](err); !is {
+		return err
+	}
+	return fmt.Errorf("%w: set the clock right and start the node again; if it is right, take the node out of the cluster (`kmsctl cluster remove %s` at another member), empty its data directory and have it join again; if that is so of all members, start them with clocks set back to before that end, so that they renew, and set the clocks right then", err, s.cfg.NodeID)
+}
+
 func (s *Server) renewOnce(ctx context.Context, m *member) error {
 	ctx, cancel := context.WithTimeout(ctx, foundingTimeout)
 	defer cancel()
@@ -209,6 +219,9 @@ func (s *Server) renewOnce(ctx context.Context, m *member) error {
 	}
 	creds.certificate, creds.authorities = reply.Certificate, reply.Authorities
 	if err := m.identity.Replace(creds.certificate, creds.keyPKCS8, creds.authorities...); err != nil {
+		if _, is := errors.AsType[*transport.ValidityError](err); is {
+			err = fmt.Errorf("%w: set this node's clock right", err)
+		}
 		return fmt.Errorf("taking the new certificate: %w", err)
 	}
 	return creds.saveCertificate(s.cfg.DataDir)

@@ -124,7 +124,7 @@ func (s *Server) start(ctx context.Context, id identity, creds credentials) erro
 	}
 	tlsIdentity, err := transport.NewIdentity(id.ClusterID, s.cfg.NodeID, creds.certificate, creds.keyPKCS8, creds.authorities...)
 	if err != nil {
-		return fmt.Errorf("loading this node's certificate: %w", err)
+		return fmt.Errorf("loading this node's certificate: %w", s.untimely(err))
 	}
 	m := &member{clusterID: clusterID, identity: tlsIdentity, seal: &sealer{module: s.cfg.Module}}
 	m.node, err = cluster.Open(ctx, cluster.Config{

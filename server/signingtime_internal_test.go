@@ -107,3 +107,32 @@ func TestJoinerRefusesACertificateOutOfTime(t *testing.T) {
 	})
 	must(t, joiner.join(t.Context(), token.Token))
 }
+
+// A node whose clock is a year off does not start, and says what the clock shows,
+// when its certificate is valid, and what to do whichever is wrong.
+func TestAStartWithAWrongClockSaysWhatToDo(t *testing.T) {
+	id := identity{ClusterID: fsmtest.ClusterID, NodeID: "n1"}
+	authority, caKey, err := pki.NewCA(id.ClusterID, time.Now().Add(-2*nodeLifetime), caLifetime)
+	must(t, err)
+	key, _, err := newNodeKey()
+	must(t, err)
+	s := &Server{cfg: Config{NodeID: id.NodeID}}
+	for _, signed := range []time.Time{time.Now().Add(-nodeLifetime - time.Hour), time.Now().Add(nodeLifetime)} {
+		certificate, err := signAt(caKey, key, authority, id.NodeID, signed)
+		must(t, err)
+		leaf, err := x509.ParseCertificate(certificate)
+		must(t, err)
+		err = s.start(t.Context(), id, credentials{keyPKCS8: key, certificate: certificate, authorities: [][]byte{authority}})
+		if err == nil || strings.Contains(err.Error(), "\n") {
+			t.Fatalf("a certificate that was signed at %s: %v, want one sentence", signed, err)
+		}
+		for _, want := range []string{
+			"this node's clock shows 20", "the certificate is valid from " + leaf.NotBefore.Format(time.RFC3339), leaf.NotAfter.Format(time.RFC3339),
+			"set the clock right", "`kmsctl cluster remove n1`", "join again",
+		} {
+			if !strings.Contains(err.Error(), want) {
+				t.Errorf("%q lacks %q", err, want)
+			}
+		}
+	}
+}
