@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/raftkms/raftkms/client/admin"
+	"github.com/raftkms/raftkms/cluster/clocksource"
 	"github.com/raftkms/raftkms/cmd/kmsd/config"
 	"github.com/raftkms/raftkms/cmd/kmsd/device"
 	"github.com/raftkms/raftkms/hsm"
@@ -44,6 +45,7 @@ func (a *app) doctorCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			noteClock(report, clocksource.File)
 			if err := a.print(cmd, report, doctorRows(report)); err != nil {
 				return err
 			}
@@ -52,6 +54,14 @@ func (a *app) doctorCommand() *cobra.Command {
 			}
 			return nil
 		},
+	}
+}
+
+// noteClock adds what the node's operator should know of the machine's clock; the
+// node is on this machine, whether it runs or not.
+func noteClock(r *doctor.Report, file string) {
+	if warning := clocksource.Warning(file); warning != "" {
+		r.Notes = append(r.Notes, "Of the machine: "+warning+".")
 	}
 }
 

@@ -18,6 +18,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/raftkms/raftkms/cluster"
+	"github.com/raftkms/raftkms/cluster/clocksource"
 	"github.com/raftkms/raftkms/cmd/kmsd/config"
 	"github.com/raftkms/raftkms/cmd/kmsd/device"
 	"github.com/raftkms/raftkms/cmd/kmsd/logging"
@@ -72,6 +73,7 @@ func serveNode(ctx context.Context, c *config.Config) (err error) {
 		return err
 	}
 	logger = logger.With(slog.String("node", c.Node.ID))
+	warnOfClock(clocksource.File, logger)
 	if err := makeDirectories(c); err != nil {
 		return err
 	}
