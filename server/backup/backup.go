@@ -23,9 +23,9 @@ import (
 // The causes of a refusal.
 var (
 	// ErrMalformed: the file is no backup, is cut short, or was altered.
-	ErrMalformed = errors.New("this is no intact backup")
+	ErrMalformed = errors.New("this is no intact backup (take another copy of it, or save it again with `kmsctl cluster snapshot save`)")
 	// ErrForeign: the module's roots did not make the backup.
-	ErrForeign = errors.New("the root keys of this module did not make the backup")
+	ErrForeign = errors.New("the root keys of this module did not make the backup: check it at a node whose module holds those that did")
 )
 
 const (

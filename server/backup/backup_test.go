@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/google/uuid"
@@ -73,11 +74,15 @@ func TestBackup(t *testing.T) {
 	// Another cluster's module, any altered byte, any cut.
 	if _, err := read(openModule(t), file); !errors.Is(err, backup.ErrForeign) {
 		t.Errorf("another module: %v", err)
+	} else if !strings.Contains(err.Error(), "check it at a node whose module holds those that did") {
+		t.Errorf("another module: %v does not say what to do", err)
 	}
 	noticed := func(what string, n int, altered []byte) {
 		t.Helper()
 		if _, err := read(module, altered); !errors.Is(err, backup.ErrMalformed) && !errors.Is(err, backup.ErrForeign) {
 			t.Fatalf("%s at %d: %v", what, n, err)
+		} else if !strings.Contains(err.Error(), "save it again") && !errors.Is(err, backup.ErrForeign) {
+			t.Fatalf("%s at %d: %v does not say what to do", what, n, err)
 		}
 	}
 	for i := range file {
