@@ -102,6 +102,7 @@ func (n *Node) lead() {
 	var led uint64 // the term in which we lead and are ready; zero for none
 	var history autopilot.History
 	var yielded time.Time // when leadership was handed on for a wrong clock last
+	var warned map[string]time.Duration
 	for {
 		changed := n.view.changed()
 		term, leading := n.leads()
@@ -113,12 +114,13 @@ func (n *Node) lead() {
 			if err := n.gain(term); err != nil {
 				n.log.Warn("cannot take over as leader", "term", term, "err", err)
 			} else {
-				led, history = term, autopilot.History{}
+				led, history, warned = term, autopilot.History{}, make(map[string]time.Duration)
 			}
 		}
 		if led != 0 {
 			history = n.pilot(history)
 			yielded = n.yieldToClocks(yielded)
+			n.warnOfClocks(n.ClockOffsets(), warned)
 		}
 		select {
 		case <-changed:

@@ -271,6 +271,7 @@ func (s *Server) status() *wire.StatusReply {
 			}
 		}
 	}
+	clocks := s.memberClocks(ctx, m, status.LeaderID)
 	for _, node := range root.Nodes() {
 		info := wire.MemberInfo{
 			ID: node.ID, Role: roles[node.ID], Due: changes[node.ID], ClusterAddress: node.ClusterAddress, APIURL: node.APIURL,
@@ -280,10 +281,29 @@ func (s *Server) status() *wire.StatusReply {
 		if info.Role == "" {
 			info.Role = "admitted"
 		}
+		if ahead, known := clocks[node.ID]; known {
+			info.ClockAheadMillis = &ahead
+		}
 		reply.Members = append(reply.Members, info)
 	}
 	reply.Members = append(reply.Members, leaving...)
 	return reply
+}
+
+// memberClocks is how far members' clocks are ahead of replicated time, in
+// milliseconds, as the leader knows it; nil where it does not answer.
+func (s *Server) memberClocks(ctx context.Context, m *member, leader string) map[string]int64 {
+	switch leader {
+	case "":
+		return nil
+	case s.cfg.NodeID:
+		return s.ownStatus(m).Clocks
+	}
+	status, err := s.statusOf(ctx, m, leader)
+	if err != nil {
+		return nil
+	}
+	return status.Clocks
 }
 
 // phase is where the node is in its life.

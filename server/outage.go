@@ -110,7 +110,15 @@ func (s *Server) statusOf(ctx context.Context, m *member, nodeID string) (status
 
 // ownStatus is what this node tells others about itself.
 func (s *Server) ownStatus(m *member) nodeStatus {
+	var clocks map[string]int64
+	for node, ahead := range m.node.ClockOffsets() {
+		if clocks == nil {
+			clocks = make(map[string]int64)
+		}
+		clocks[node] = ahead.Milliseconds()
+	}
 	return nodeStatus{
+		Clocks: clocks,
 		Roots:  m.roots.held(),
 		Serves: m.roots.held() && s.moduleProblem(m) == nil,
 	}

@@ -40,6 +40,8 @@ const (
 type nodeStatus struct {
 	Roots  bool `cbor:"1,keyasint"`           // its module has proved to hold the roots
 	Serves bool `cbor:"2,keyasint,omitempty"` // and does not fail
+	// Clocks is, of a leader, how far members' clocks are ahead of replicated time, in ms.
+	Clocks map[string]int64 `cbor:"3,keyasint,omitempty"`
 }
 
 // rootKeeper knows whether this node's module holds the roots and takes them

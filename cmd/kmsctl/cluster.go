@@ -159,14 +159,14 @@ func statusRows(s wire.StatusReply) [][]string {
 }
 
 func memberRows(members []wire.MemberInfo) [][]string {
-	rows := [][]string{{"MEMBER", "ROLE", "ALIVE", "ROOT KEYS", "CLUSTER ADDRESS", "API", "FINGERPRINT"}}
+	rows := [][]string{{"MEMBER", "ROLE", "ALIVE", "ROOT KEYS", "CLOCK", "CLUSTER ADDRESS", "API", "FINGERPRINT"}}
 	for _, m := range members {
 		fingerprint := m.Fingerprint
 		if m.RootsApproved {
 			fingerprint = ""
 		}
 		rows = append(rows, []string{
-			m.ID, m.Role, strconv.FormatBool(m.Alive), strconv.FormatBool(m.RootsApproved), m.ClusterAddress, m.APIURL, fingerprint,
+			m.ID, m.Role, strconv.FormatBool(m.Alive), strconv.FormatBool(m.RootsApproved), clockText(m.ClockAheadMillis), m.ClusterAddress, m.APIURL, fingerprint,
 		})
 	}
 	for _, m := range members {
@@ -175,4 +175,19 @@ func memberRows(members []wire.MemberInfo) [][]string {
 		}
 	}
 	return rows
+}
+
+// clockText is how far a member's clock is off, to the second.
+func clockText(aheadMillis *int64) string {
+	if aheadMillis == nil {
+		return "unknown"
+	}
+	ahead := (time.Duration(*aheadMillis) * time.Millisecond).Round(time.Second)
+	switch {
+	case ahead > 0:
+		return ahead.String() + " fast"
+	case ahead < 0:
+		return ahead.Abs().String() + " slow"
+	}
+	return "right"
 }

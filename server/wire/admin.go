@@ -105,6 +105,9 @@ type MemberInfo struct {
 	Alive          bool   `json:"alive"` // gossip's opinion
 	RootsApproved  bool   `json:"roots_approved"`
 	Fingerprint    string `json:"fingerprint"` // of its transport key, for comparison
+	// ClockAheadMillis is how far its clock is ahead of replicated time, by what it
+	// told the leader; nil: not known.
+	ClockAheadMillis *int64 `json:"clock_ahead_ms,omitempty"`
 }
 
 // ApproveRootsRequest lets the root set go to a node whose fingerprint the
