@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"sync/atomic"
 
 	"github.com/raftkms/raftkms/hsm"
@@ -80,7 +81,7 @@ func (c call[T]) inside(ctx context.Context, p *Pair, i int, module hsm.Module) 
 	var settled atomic.Bool // by the answer, or by the caller who goes
 	go func() {
 		defer leave()
-		switch v, err := c.do(within, i, module); {
+		switch v, err := c.guarded(within, p, i, module); {
 		case settled.CompareAndSwap(false, true):
 			answered <- answer[T]{v, err}
 		case err == nil && c.dispose != nil:
@@ -102,6 +103,20 @@ func (c call[T]) inside(ctx context.Context, p *Pair, i int, module hsm.Module) 
 	}
 	a := <-answered // it came in the same moment
 	return a.v, a.err
+}
+
+// guarded is do for a goroutine of its own, where nobody else would catch a panic:
+// it would end the process, for one call.
+func (c call[T]) guarded(ctx context.Context, p *Pair, i int, module hsm.Module) (v T, err error) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			// The stack names functions and lines; the cause may quote input, so
+			// only its type is logged.
+			p.log.Error("a call of an HSM panicked", "hsm", p.members[i].name, "cause", fmt.Sprintf("%T", cause), "stack", string(debug.Stack()))
+			err = fmt.Errorf("the %s HSM: the call panicked (%T); the log has the stack", p.members[i].name, cause)
+		}
+	}()
+	return c.do(ctx, i, module)
 }
 
 // enter counts a call in, until leave is called.

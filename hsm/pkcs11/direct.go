@@ -90,6 +90,7 @@ import "C"
 
 import (
 	"errors"
+	"fmt"
 	"unsafe"
 
 	p11 "github.com/miekg/pkcs11"
@@ -128,7 +129,7 @@ func (d *direct) ReadValue(s p11.SessionHandle, o p11.ObjectHandle, value []byte
 	if err != nil {
 		return 0, err
 	}
-	return int(length), nil
+	return written(length, value)
 }
 
 // EncryptInto is C_Encrypt from src into dst; it returns how much was written.
@@ -138,7 +139,7 @@ func (d *direct) EncryptInto(s p11.SessionHandle, dst, src []byte) (int, error) 
 	if err != nil {
 		return 0, err
 	}
-	return int(room), nil
+	return written(room, dst)
 }
 
 // EncryptBlocks is C_EncryptInit with CKM_AES_ECB and C_Encrypt from src into
@@ -149,7 +150,7 @@ func (d *direct) EncryptBlocks(s p11.SessionHandle, key p11.ObjectHandle, dst, s
 	if err != nil {
 		return 0, err
 	}
-	return int(room), nil
+	return written(room, dst)
 }
 
 // DecryptInto is C_Decrypt from src into dst; it returns how much was written.
@@ -159,7 +160,7 @@ func (d *direct) DecryptInto(s p11.SessionHandle, dst, src []byte) (int, error) 
 	if err != nil {
 		return 0, err
 	}
-	return int(room), nil
+	return written(room, dst)
 }
 
 // CreateSecret is C_CreateObject of the template and a CKA_VALUE that stays in
@@ -174,6 +175,15 @@ func (d *direct) CreateSecret(s p11.SessionHandle, template nested, value []byte
 // RandomInto is C_GenerateRandom.
 func (d *direct) RandomInto(s p11.SessionHandle, p []byte) error {
 	return result(C.direct_random(d.functions, C.ulong_t(s), pointer(p), C.ulong_t(len(p))))
+}
+
+// written is a length that the device gave, which it chose freely: one that the
+// memory has no room for is a fault of the device, and no length.
+func written(length C.ulong_t, memory []byte) (int, error) {
+	if uint64(length) > uint64(len(memory)) {
+		return 0, fmt.Errorf("the device says that it wrote %d bytes where there is room for %d: %w", uint64(length), len(memory), p11.Error(p11.CKR_DEVICE_ERROR))
+	}
+	return int(length), nil
 }
 
 func pointer(b []byte) *C.byte_t {

@@ -77,5 +77,8 @@ func (m *Module) forcesMaterial(s *session, root p11.ObjectHandle) (bool, error)
 	if derr := m.dev.api.DestroyObject(s.handle, key); derr != nil {
 		return false, fmt.Errorf("destroying a key: %w", derr)
 	}
+	if faultOf(err) != faultNone { // of the device, which has refused nothing
+		return false, fmt.Errorf("trying the unwrap template: %w", err)
+	}
 	return err != nil, nil
 }

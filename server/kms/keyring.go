@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -31,6 +33,7 @@ type keyring struct {
 	module hsm.Module
 	device *batch.Device // nil where keys are in this process
 	limit  int
+	logger *slog.Logger
 	flight singleflight.Group
 
 	mu      sync.Mutex
@@ -62,11 +65,14 @@ type loadedKey struct {
 	used    bool      // since it was last asked for
 }
 
-func newKeyring(module hsm.Module, limit int) *keyring {
+func newKeyring(module hsm.Module, limit int, logger *slog.Logger) *keyring {
 	if limit <= 0 {
 		limit = defaultLoadedKeys
 	}
-	k := &keyring{module: module, limit: limit, entries: make(map[versionID]*list.Element), recent: list.New(), uses: make(map[versionID]int64)}
+	k := &keyring{
+		module: module, limit: limit, logger: logger,
+		entries: make(map[versionID]*list.Element), recent: list.New(), uses: make(map[versionID]int64),
+	}
 	if d := module.Describe(); d.Device {
 		k.device = batch.New(batch.Config{MaxBlocks: d.MaxBlocks, Sessions: max(1, d.Sessions-spareSessions)})
 	}
@@ -106,7 +112,7 @@ func (k *keyring) loadOnce(ctx context.Context, key *state.Key, version *state.V
 		var err error
 		var shared bool
 		select { // not Do: a device may keep the one who loads, and the others have deadlines
-		case r := <-k.flight.DoChan(flightName, func() (any, error) { return nil, k.load(ctx, key, version) }):
+		case r := <-k.flight.DoChan(flightName, func() (any, error) { return nil, k.guarded(ctx, key, version) }):
 			err, shared = r.Err, r.Shared
 		case <-ctx.Done():
 			err = moduleError("loading the key took too long", ctx.Err())
@@ -115,6 +121,19 @@ func (k *keyring) loadOnce(ctx context.Context, key *state.Key, version *state.V
 			return err
 		}
 	}
+}
+
+// guarded is load for a goroutine of its own, where a panic would end the
+// process, and nobody's request is there to catch it.
+func (k *keyring) guarded(ctx context.Context, key *state.Key, version *state.Version) (err error) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			// As in the front end: the cause may quote input.
+			k.logger.Error("loading a key panicked", "key_id", key.ID, "cause", fmt.Sprintf("%T", cause), "stack", string(debug.Stack()))
+			err = Refuse(KindInternal, "loading the key panicked; the log has the stack")
+		}
+	}()
+	return k.load(ctx, key, version)
 }
 
 // take returns the entry of exactly this record, in use, or nil.

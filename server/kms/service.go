@@ -130,7 +130,7 @@ func New(cfg Config) *Service {
 		module:  cfg.Module,
 		traces:  cfg.Traces,
 		logger:  cfg.Logger,
-		keys:    newKeyring(cfg.Module, cfg.LoadedKeys),
+		keys:    newKeyring(cfg.Module, cfg.LoadedKeys, cfg.Logger),
 		entropy: entropy.NewPool(cfg.Module),
 		search:  cfg.Search,
 		follow:  cfg.Follow,

@@ -27,9 +27,9 @@ const (
 
 type control struct {
 	magic, unplugged, losses, latency, hang, refusePIN, stuck, pattern, capacity, wedges, refuseECB atomic.Uint64
-	fail, failCode, failTimes, tokenFlags, inside, objects, sessions, mostInput                     atomic.Uint64
+	fail, failCode, failTimes, tokenFlags, inside, objects, sessions, mostInput, overstate          atomic.Uint64
 
-	_       [32 - 19]uint64
+	_       [32 - 20]uint64
 	hidden  [listed]atomic.Uint64
 	refused [listed]atomic.Uint64
 	calls   [68]atomic.Uint64
@@ -148,6 +148,10 @@ func (d *Device) RefuseECB(refuse bool) { d.refuseECB.Store(word(refuse)) }
 // MostInput is the largest input of C_Encrypt, in bytes; 0 is without a limit.
 func (d *Device) MostInput(bytes int) { d.mostInput.Store(uint64(bytes)) }
 
+// Overstate has the device say that it wrote so many bytes more than it did, when
+// it encrypts, decrypts or reads one attribute; less than 0 is less.
+func (d *Device) Overstate(bytes int) { d.overstate.Store(uint64(bytes)) }
+
 // Fail makes the next calls of a function fail with a code.
 func (d *Device) Fail(f Function, code uint, times int) {
 	d.fail.Store(uint64(f) + 1)
@@ -199,7 +203,7 @@ func fill(list *[listed]atomic.Uint64, values []uint) {
 // Heal ends everything that the device was told.
 func (d *Device) Heal() {
 	for _, w := range []*atomic.Uint64{&d.unplugged, &d.latency, &d.hang, &d.refusePIN, &d.stuck, &d.capacity, &d.wedges,
-		&d.refuseECB, &d.failTimes, &d.tokenFlags, &d.mostInput} {
+		&d.refuseECB, &d.failTimes, &d.tokenFlags, &d.mostInput, &d.overstate} {
 		w.Store(0)
 	}
 	d.Hide()

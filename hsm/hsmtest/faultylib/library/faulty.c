@@ -30,7 +30,7 @@ enum { FUNCTIONS = 68, SESSIONS = 4096, OBJECTS = 65536, CONTROL_SIZE = 8192, TA
 // The words of the control file.
 enum {
 	MAGIC, UNPLUGGED, LOSSES, LATENCY, HANG, REFUSE_PIN, STUCK, PATTERN, CAPACITY, WEDGES, REFUSE_ECB,
-	FAIL, FAIL_CODE, FAIL_TIMES, TOKEN_FLAGS, INSIDE, LIVE_OBJECTS, LIVE_SESSIONS, MOST_INPUT,
+	FAIL, FAIL_CODE, FAIL_TIMES, TOKEN_FLAGS, INSIDE, LIVE_OBJECTS, LIVE_SESSIONS, MOST_INPUT, OVERSTATE,
 	HIDDEN = 32, REFUSED = 48, CALLS = 64, LIES = 160, LISTED = 16
 };
 
@@ -213,6 +213,9 @@ static void lie(int n, word *a) {
 	}
 }
 
+// overstate has a length that the target gave be more than there is.
+static word overstate(word length) { return length + control[OVERSTATE]; }
+
 // after keeps the books, and changes what the target said.
 static word after(int n, word *a, word rv) {
 	if (n == VERIFY && rv == SIGNATURE_INVALID && lies(n, a[4])) return OK;
@@ -237,6 +240,10 @@ static word after(int n, word *a, word rv) {
 	case DERIVE_KEY: book_object(a[0], *(word *)a[5], 1); break;
 	case UNWRAP_KEY: book_object(a[0], *(word *)a[7], 1); break;
 	case DESTROY_OBJECT: book_object(a[0], a[1], 0); break;
+	case ENCRYPT: case DECRYPT: *(word *)a[4] = overstate(*(word *)a[4]); break;
+	case GET_ATTRIBUTE_VALUE: // of one that is read alone
+		if (a[3] == 1) ((attribute_t *)a[2])->length = overstate(((attribute_t *)a[2])->length);
+		break;
 	case GET_TOKEN_INFO: *(word *)(a[1] + 96) |= control[TOKEN_FLAGS]; break; // CK_TOKEN_INFO.flags
 	case GET_MECHANISM_LIST:
 		if (a[1] != 0) {
