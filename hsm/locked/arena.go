@@ -31,10 +31,13 @@ var (
 type Arena struct {
 	limit int
 
+	ending sync.Mutex // held by who shuts or closes
+
 	mu       sync.Mutex
-	closed   bool
-	mapped   int // bytes in chunks and large
-	unlocked int // bytes of these that the kernel refused to lock
+	closed   bool // nothing is handed out any more
+	freed    bool // and the memory is gone
+	mapped   int  // bytes in chunks and large
+	unlocked int  // bytes of these that the kernel refused to lock
 	chunks   []*pages
 	free     [len(slotSizes)][]slot
 	large    map[*pages]struct{}
@@ -96,24 +99,33 @@ func (a *Arena) Locked() bool {
 	return a.unlocked == 0
 }
 
-// Close wipes and unmaps everything. Keys still open are closed, and calls
-// inside them are waited for; of buffers no slice may be in use any more. A
-// second Close does nothing.
-func (a *Arena) Close() error {
-	a.mu.Lock()
-	if a.closed {
-		a.mu.Unlock()
-		return nil
-	}
-	a.closed = true
-	keys := a.keys
-	a.keys = nil
-	a.mu.Unlock()
+// Shut closes the keys that are open, waiting for calls inside them, and hands
+// out nothing more. The memory of buffers stays until Close: it is for who cannot
+// know that nobody writes into one any more.
+func (a *Arena) Shut() {
+	a.ending.Lock()
+	defer a.ending.Unlock()
+	a.shut()
+}
 
+func (a *Arena) shut() {
+	a.mu.Lock()
+	keys := a.keys
+	a.closed, a.keys = true, nil
+	a.mu.Unlock()
 	// The keys are shut outside the lock: each waits for its own callers.
 	for k := range keys {
 		k.shut()
 	}
+}
+
+// Close wipes and unmaps everything. Keys still open are closed, and calls
+// inside them are waited for; of buffers no slice may be in use any more. A
+// second Close does nothing.
+func (a *Arena) Close() error {
+	a.ending.Lock()
+	defer a.ending.Unlock()
+	a.shut()
 
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -125,7 +137,7 @@ func (a *Arena) Close() error {
 		errs = append(errs, p.release())
 	}
 	a.chunks, a.large, a.free = nil, nil, [len(slotSizes)][]slot{}
-	a.mapped, a.unlocked = 0, 0
+	a.mapped, a.unlocked, a.freed = 0, 0, true
 	return errors.Join(errs...)
 }
 

@@ -175,6 +175,34 @@ func TestClosedArena(t *testing.T) {
 	}
 }
 
+// An arena that was shut has closed its keys, and leaves buffers their memory,
+// which is wiped when they are destroyed.
+func TestShutArena(t *testing.T) {
+	a := newArena(t, 1<<20)
+	b, err := a.New(512)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mem := b.Bytes()
+	k, err := a.NewKey(make([]byte, 32))
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.Shut()
+	a.Shut()
+	copy(mem, "written by who hung")
+	if err := k.EncryptBlocks(t.Context(), make([]byte, 16), make([]byte, 16)); !errors.Is(err, locked.ErrClosed) {
+		t.Errorf("a key: %v", err)
+	}
+	if _, err := a.New(1); !errors.Is(err, locked.ErrClosed) {
+		t.Errorf("New: %v", err)
+	}
+	b.Destroy()
+	if !bytes.Equal(mem, make([]byte, 512)) {
+		t.Error("the buffer was not wiped")
+	}
+}
+
 // What is reported is what the kernel says of the pages.
 func TestLockingIsReported(t *testing.T) {
 	a := newArena(t, 1<<20)

@@ -33,7 +33,7 @@ func (b *Buffer) Destroy() {
 	a := b.arena
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if b.slot.mem == nil || a.closed {
+	if b.slot.mem == nil || a.freed {
 		return
 	}
 	clear(b.slot.mem)

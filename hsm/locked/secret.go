@@ -58,7 +58,6 @@ func (s *Secret) shut() {
 	defer s.mu.Unlock()
 	if b := s.buffer; b != nil {
 		s.buffer = nil
-		clear(b.slot.mem) // also where the arena is closing, which Destroy leaves to it
 		b.Destroy()
 	}
 }

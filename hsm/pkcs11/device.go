@@ -292,22 +292,23 @@ func (d *device) callAlone(ctx context.Context, f func(s *session) error) error 
 }
 
 // close ends all sessions and gives the library back once no call is inside. A
-// device that keeps a call for longer than the call timeout keeps its library too.
-func (d *device) close() error {
+// device that keeps a call for longer than the call timeout keeps its library
+// too; then left tells that the call is inside still.
+func (d *device) close() (left bool, err error) {
 	d.closing.Store(true)
 	d.stopped.Do(func() { close(d.stop) })
 	if err := d.acquireAnyway(context.Background(), everybody); err != nil {
-		return fmt.Errorf("closing the module: %w", err)
+		return true, fmt.Errorf("closing the module: %w", err)
 	}
 	defer d.gate.Release(everybody)
 	d.loops.Wait() // the supervisor has left the device, or it would hold the gate
 	if d.closed {
-		return nil
+		return false, nil
 	}
 	d.closed = true
 	d.disconnect()
 	libraries.unclaim(d.lib, d.slot)
-	return libraries.release(d.lib)
+	return false, libraries.release(d.lib)
 }
 
 func (d *device) openSession() (p11.SessionHandle, error) {

@@ -63,9 +63,15 @@ func (m *Module) Describe() hsm.Description {
 // Close ends the sessions, and with them the login and the loaded keys, once no
 // call is inside the device. A second Close does nothing. When a call stays
 // inside for longer than the call timeout, Close returns [hsm.ErrUnavailable]
-// and leaves the library loaded: to unload it would crash the process.
+// and leaves that call what it may use when it wakes, the library and the memory:
+// to take these away would crash the process. A later Close may then do the rest.
 func (m *Module) Close() error {
-	return errors.Join(m.dev.close(), m.arena.Close())
+	left, err := m.dev.close()
+	if left {
+		m.arena.Shut()
+		return err
+	}
+	return errors.Join(err, m.arena.Close())
 }
 
 // Check signs a few bytes under the record MAC key.
