@@ -81,15 +81,16 @@ func (s *Server) nodeInfoOfKey(publicKey, transportKey []byte) command.NodeInfo 
 
 // signingTime is when certificates count as signed: by the members' clocks, and
 // not by this node's alone, or one whose clock is a year off would give joiners
-// certificates that are of no use to anybody. It is as new as the last command
-// that this node has applied, and on the leader as the members' clocks.
+// certificates that are of no use to anybody. It is no older than the last command
+// that this node has applied, and as new as what the leader has said since.
 func (s *Server) signingTime(m *member) time.Time {
 	replicated := time.UnixMilli(s.machine.State().Now())
-	if !m.node.IsLeader() {
-		return replicated
+	leader := m.node.LeaderTime()
+	if m.node.IsLeader() {
+		leader = m.node.Now()
 	}
-	if vouched := m.node.Now(); vouched.After(replicated) {
-		return vouched
+	if leader.After(replicated) {
+		return leader
 	}
 	return replicated
 }
