@@ -339,3 +339,19 @@ func TestRootsAreNotGoneWithTheLogin(t *testing.T) {
 	}
 	w.works()
 }
+
+// A rewrap whose session was lost is done again with the same material.
+func TestRewrapAfterALoss(t *testing.T) {
+	ctx := testContext(t)
+	m := rooted(t)
+	w, err := m.Generate(ctx, hsm.LevelSoftware, hsm.SpecAES256)
+	ok(t, err)
+	ok(t, m.CreateRoots(ctx, home, 2))
+	f := &faulty{unwrap: times(1, p11.CKR_SESSION_HANDLE_INVALID)}
+	m.Interpose(f.interpose)
+	again, err := m.Rewrap(ctx, w, 2)
+	ok(t, err)
+	k, err := m.Load(ctx, again)
+	ok(t, err)
+	ok(t, k.Close())
+}

@@ -102,6 +102,7 @@ func (m *Module) Rewrap(ctx context.Context, w hsm.Wrapped, to hsm.RootGeneratio
 	if err == nil && !blobFits(w) {
 		err = hsm.ErrUnwrap
 	}
+	var blob []byte
 	if err == nil {
 		err = m.dev.call(ctx, m.dev.work, func(s *session) error {
 			t, err := m.table(s)
@@ -116,14 +117,14 @@ func (m *Module) Rewrap(ctx context.Context, w hsm.Wrapped, to hsm.RootGeneratio
 			if err != nil {
 				return fmt.Errorf("generation %d: %w", to, err)
 			}
-			w.Blob, err = m.rewrap(s, w, from, target, t.sets[w.Generation][hsm.RecordMAC])
-			return err
+			blob, err = m.rewrap(s, w, from, target, t.sets[w.Generation][hsm.RecordMAC])
+			return err // w stays as it is, for a second try
 		})
 	}
 	if err != nil {
 		return hsm.Wrapped{}, fmt.Errorf("putting a key under root generation %d: %w", to, err)
 	}
-	w.Generation = to
+	w.Generation, w.Blob = to, blob
 	return w, nil
 }
 

@@ -2,7 +2,6 @@ package kms
 
 import (
 	"context"
-	"errors"
 
 	"github.com/raftkms/raftkms/fsm/state"
 	"github.com/raftkms/raftkms/hsm"
@@ -26,18 +25,16 @@ func (s *Service) generate(ctx context.Context, level hsm.Level, spec hsm.Spec) 
 	if err := s.Healthy(); err != nil {
 		return hsm.Wrapped{}, err
 	}
-	for {
+	return withRoom(s.keys, func() (hsm.Wrapped, error) {
 		w, err := s.inUse().Generate(ctx, level, spec)
 		if err == nil {
 			err = s.TestGenerator(ctx)
 		}
-		if err == nil {
-			return w, nil
-		}
-		if !errors.Is(err, hsm.ErrFull) || !s.keys.shed() {
+		if err != nil {
 			return hsm.Wrapped{}, err
 		}
-	}
+		return w, nil
+	})
 }
 
 // use is [keyring.use] of a node whose generator is well. A device draws from it

@@ -231,7 +231,7 @@ func (s *Service) unwrapMaterial(ctx context.Context, spec hsm.Spec, token impor
 	if err := hsm.VerifyBinding(ctx, s.module, s.pairBinding(token, w), pair.MAC); err != nil {
 		return nil, moduleError("the wrapping pair does not verify", err)
 	}
-	loaded, err := s.module.Load(ctx, w)
+	loaded, err := s.keys.loadMaterial(ctx, w)
 	if err != nil {
 		return nil, moduleError("loading the wrapping pair", err)
 	}
@@ -249,7 +249,9 @@ func (s *Service) bringMaterial(ctx context.Context, c *Call, key *state.Key, to
 	if err != nil {
 		return err
 	}
-	wrapped, err := s.inUse().Import(ctx, hsm.Level(key.Level), hsm.Spec(key.Spec), material)
+	wrapped, err := withRoom(s.keys, func() (hsm.Wrapped, error) {
+		return s.inUse().Import(ctx, hsm.Level(key.Level), hsm.Spec(key.Spec), bytes.Clone(material)) // which wipes what it is given
+	})
 	if err != nil {
 		return moduleError("wrapping the material in the module", err)
 	}

@@ -3,7 +3,6 @@ package kms
 import (
 	"container/list"
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"runtime/debug"
@@ -193,7 +192,7 @@ func (k *keyring) load(ctx context.Context, key *state.Key, version *state.Versi
 // together with those of others.
 func (k *keyring) sealer(ctx context.Context, binding hsm.Binding, blocks hsm.Key) (*envelope.Key, error) {
 	if k.device != nil && binding.Level == hsm.LevelHSM {
-		blocks = k.device.Key(blocks)
+		blocks = k.device.Key(reloaded{blocks, k})
 	}
 	if binding.Spec == hsm.SpecSM4 {
 		return envelope.NewSM4Key(ctx, blocks)
@@ -246,31 +245,6 @@ func (k *keyring) unlock() {
 	for _, l := range unused {
 		l.key.Close()
 	}
-}
-
-// loadMaterial has the module load, and gives up keys that were not used for
-// long where it has no room. Other work of a device needs room, too.
-func (k *keyring) loadMaterial(ctx context.Context, w hsm.Wrapped) (hsm.Loaded, error) {
-	for {
-		raw, err := k.module.Load(ctx, w)
-		if !errors.Is(err, hsm.ErrFull) || !k.shed() {
-			return raw, err
-		}
-	}
-}
-
-// shed gives up the key that nobody has used for the longest time, and tells
-// whether there was one.
-func (k *keyring) shed() bool {
-	k.mu.Lock()
-	defer k.unlock()
-	for e := k.recent.Back(); e != nil; e = e.Prev() {
-		if l := e.Value.(*loadedKey); l.users == 0 && l.level == hsm.LevelHSM {
-			k.retire(e)
-			return true
-		}
-	}
-	return false
 }
 
 // fail has those who wait for the device, and all who come, told that it does

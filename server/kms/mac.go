@@ -50,7 +50,7 @@ func (s *Service) GenerateMAC(ctx context.Context, c *Call, req MACRequest) (key
 	if !is {
 		return "", nil, Refuse(KindInternal, "a key for MACs was loaded as something else")
 	}
-	if mac, err = macer.MAC(ctx, req.Message); err != nil {
+	if mac, err = withRoom(s.keys, func() ([]byte, error) { return macer.MAC(ctx, req.Message) }); err != nil {
 		return "", nil, moduleError("making a MAC with the key", err)
 	}
 	return key.ID, mac, nil

@@ -99,7 +99,8 @@ func (s *Service) Sign(ctx context.Context, c *Call, req SignRequest) (keyID str
 	if !is {
 		return "", nil, Refuse(KindInternal, "a key for signing was loaded as something else")
 	}
-	if signature, err = signer.Sign(ctx, hsm.Scheme(req.Scheme), digest); err != nil {
+	signature, err = withRoom(s.keys, func() ([]byte, error) { return signer.Sign(ctx, hsm.Scheme(req.Scheme), digest) })
+	if err != nil {
 		return "", nil, moduleError("signing with the key", err)
 	}
 	return key.ID, signature, nil
@@ -181,7 +182,7 @@ func (s *Service) DeriveSharedSecret(ctx context.Context, c *Call, ref string, n
 	if !is {
 		return "", nil, Refuse(KindInternal, "a key for agreement was loaded as something else")
 	}
-	secret, err = agreer.Agree(ctx, peer)
+	secret, err = withRoom(s.keys, func() ([]byte, error) { return agreer.Agree(ctx, peer) })
 	switch {
 	case errors.Is(err, hsm.ErrPublicKey):
 		return "", nil, &Error{Kind: KindInvalid, Parameter: "public_key", Message: "the public key is not one of the spec " + key.Spec + " in DER", Err: err}
@@ -267,7 +268,7 @@ func (s *Service) openWithPair(ctx context.Context, c *Call, key *state.Key, pur
 	if !is {
 		return nil, Refuse(KindInternal, "a key for decryption was loaded as something else")
 	}
-	plaintext, err := decrypter.Decrypt(ctx, padding, label, req.Ciphertext)
+	plaintext, err := withRoom(s.keys, func() ([]byte, error) { return decrypter.Decrypt(ctx, padding, label, req.Ciphertext) })
 	switch {
 	case errors.Is(err, hsm.ErrDecrypt):
 		return nil, errCiphertext(err)

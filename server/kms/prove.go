@@ -87,10 +87,12 @@ func (s *Service) RewrapVersion(ctx context.Context, key *state.Key, version *st
 	if err := hsm.VerifyBinding(ctx, s.module, binding, version.MAC); err != nil {
 		return nil, nil, err
 	}
-	w, err := s.module.Rewrap(ctx, hsm.Wrapped{
-		Level: binding.Level, Spec: binding.Spec, Use: useOf(key.Usage), Generation: binding.Generation,
-		Blob: version.Blob, PublicKey: version.PublicKey,
-	}, hsm.RootGeneration(to))
+	w, err := withRoom(s.keys, func() (hsm.Wrapped, error) {
+		return s.module.Rewrap(ctx, hsm.Wrapped{
+			Level: binding.Level, Spec: binding.Spec, Use: useOf(key.Usage), Generation: binding.Generation,
+			Blob: version.Blob, PublicKey: version.PublicKey,
+		}, hsm.RootGeneration(to))
+	})
 	if err != nil {
 		return nil, nil, err
 	}

@@ -164,11 +164,17 @@ func newWorld(t *testing.T) *world {
 			t.Error(err)
 		}
 	})
+	return newWorldOver(t, module, 2)
+}
+
+// newWorldOver is a world over a module without roots, that keeps so many keys loaded.
+func newWorldOver(t *testing.T, module hsm.Module, loadedKeys int) *world {
+	t.Helper()
 	if err := module.CreateRoots(t.Context(), hsm.ClusterID(uuid.MustParse(fsmtest.ClusterID)), 1); err != nil {
 		t.Fatal(err)
 	}
 	w := &world{t: t, replica: &single{machine: fsm.New(), now: fsmtest.Start}, traces: &traces{}, project: fsmtest.ProjectID}
-	w.service = kms.New(kms.Config{NodeID: fsmtest.NodeID, Replica: w.replica, Module: module, Traces: w.traces, Logger: slog.New(slog.DiscardHandler), LoadedKeys: 2})
+	w.service = kms.New(kms.Config{NodeID: fsmtest.NodeID, Replica: w.replica, Module: module, Traces: w.traces, Logger: slog.New(slog.DiscardHandler), LoadedKeys: loadedKeys})
 	t.Cleanup(w.service.Close)
 	if err := w.service.Bootstrap(t.Context(), fsmtest.Bootstrap(), "test"); err != nil {
 		t.Fatal(err)
