@@ -239,7 +239,6 @@ static word after(int n, word *a, word rv) {
 		break;
 	case DERIVE_KEY: book_object(a[0], *(word *)a[5], 1); break;
 	case UNWRAP_KEY: book_object(a[0], *(word *)a[7], 1); break;
-	case DERIVE_KEY: book_object(a[0], *(word *)a[5], 1); break;
 	case DESTROY_OBJECT: book_object(a[0], a[1], 0); break;
 	case ENCRYPT: case DECRYPT: *(word *)a[4] = overstate(*(word *)a[4]); break;
 	case GET_ATTRIBUTE_VALUE: // of one that is read alone
