@@ -100,7 +100,7 @@ func TestJoinerRefusesACertificateOutOfTime(t *testing.T) {
 			t.Errorf("the joiner believes to be of the cluster: %t, %v", found, err)
 		}
 	}
-	refused(-nodeLifetime-time.Hour, "8761h0m0s ahead of the cluster's")
+	refused(-nodeLifetime-time.Hour, "this node's clock is 8761h0m")
 	refused(time.Hour, "behind the cluster's")
 	m.node.HandleJoin(func(ctx context.Context, remote string, body []byte) ([]byte, error) {
 		return s.answerJoin(ctx, m, remote, body)
