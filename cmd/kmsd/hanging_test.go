@@ -28,7 +28,7 @@ func TestStopsWhileItsDeviceHangs(t *testing.T) {
 	device.Hang(faultylib.Every)
 	defer device.Release()
 	go func() { _, _ = n.socket.Doctor(ctx) }()
-	await(t, "calls that hang", func() bool { return device.Inside() >= 2 })
+	await(t, "a call that hangs", func() bool { return device.Inside() > 0 }) // it may be one that is alone in the device
 	asked := time.Now()
 	must(t, n.cmd.Process.Signal(syscall.SIGTERM))
 	select {
