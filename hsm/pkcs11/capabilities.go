@@ -2,6 +2,7 @@ package pkcs11
 
 import (
 	"crypto"
+	"slices"
 	"strings"
 
 	"github.com/raftkms/raftkms/hsm"
@@ -54,11 +55,13 @@ func (a *abilities) signsRSA() (how string, is bool) {
 	}
 }
 
+// decryptsRSA also asks for labels: a data key under an RSA key has one, and is
+// handed out before anybody finds out that the device cannot open it.
 func (a *abilities) decryptsRSA() (how string, is bool) {
 	var inProcess []string
-	for _, way := range []oaepWay{{crypto.SHA256, false}, {crypto.SHA1, false}} {
-		if !a.oaep[way] {
-			inProcess = append(inProcess, way.hash.String())
+	for _, way := range []oaepWay{{crypto.SHA256, false}, {crypto.SHA256, true}, {crypto.SHA1, false}} {
+		if name := way.hash.String(); !a.oaep[way] && !slices.Contains(inProcess, name) {
+			inProcess = append(inProcess, name)
 		}
 	}
 	switch {
