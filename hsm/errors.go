@@ -1,6 +1,9 @@
 package hsm
 
-import "errors"
+import (
+	"errors"
+	"fmt"
+)
 
 // The causes that a caller acts on. Modules wrap them; none ever carries a
 // secret, a PIN or key bytes.
@@ -34,6 +37,9 @@ var (
 	// ErrFull: the device holds as many objects as it can. Closing a loaded key
 	// makes room.
 	ErrFull = errors.New("the module has no room for another key")
+	// ErrMemory is an ErrFull of this process's memory for keys: closing one of
+	// those that lie there makes room.
+	ErrMemory = fmt.Errorf("%w in the memory of this process", ErrFull)
 	// ErrUnsupported: the device lacks what was asked.
 	ErrUnsupported = errors.New("the module does not support this")
 )

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"os"
 	"sync"
+
+	"github.com/raftkms/raftkms/hsm"
 )
 
 const (
@@ -22,8 +24,8 @@ var slotSizes = [...]int{32, 128, 512}
 var (
 	// ErrClosed: the key or the arena has been closed.
 	ErrClosed = errors.New("locked memory is closed")
-	// ErrFull: the arena's limit is reached.
-	ErrFull = errors.New("locked memory is full")
+	// ErrFull: the arena's limit is reached. It is an [hsm.ErrMemory].
+	ErrFull = fmt.Errorf("%w: locked memory is full", hsm.ErrMemory)
 )
 
 // Arena hands out locked memory up to a limit. Slots that are given back are

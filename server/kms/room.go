@@ -13,7 +13,7 @@ import (
 func withRoom[T any](k *keyring, do func() (T, error)) (T, error) {
 	for {
 		v, err := do()
-		if !errors.Is(err, hsm.ErrFull) || !k.shed() {
+		if !errors.Is(err, hsm.ErrFull) || !k.shed(errors.Is(err, hsm.ErrMemory)) {
 			return v, err
 		}
 	}
@@ -24,13 +24,15 @@ func (k *keyring) loadMaterial(ctx context.Context, w hsm.Wrapped) (hsm.Loaded, 
 	return withRoom(k, func() (hsm.Loaded, error) { return k.module.Load(ctx, w) })
 }
 
-// shed gives up the key that nobody has used for the longest time, and tells
-// whether there was one.
-func (k *keyring) shed() bool {
+// shed gives up the key that nobody has used for the longest time, of those that
+// lie in this process's memory or of those in a device, and tells whether there
+// was one.
+func (k *keyring) shed(memory bool) bool {
 	k.mu.Lock()
 	defer k.unlock()
 	for e := k.recent.Back(); e != nil; e = e.Prev() {
-		if l := e.Value.(*loadedKey); l.users == 0 && l.level == hsm.LevelHSM {
+		l := e.Value.(*loadedKey)
+		if inMemory := k.device == nil || l.level == hsm.LevelSoftware; l.users == 0 && inMemory == memory {
 			k.retire(e)
 			return true
 		}

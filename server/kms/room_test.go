@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -13,8 +14,10 @@ import (
 	"github.com/raftkms/raftkms/fsm/fsmtest"
 	"github.com/raftkms/raftkms/fsm/state"
 	"github.com/raftkms/raftkms/hsm"
+	"github.com/raftkms/raftkms/hsm/envelope"
 	"github.com/raftkms/raftkms/hsm/hsmtest/faultylib"
 	"github.com/raftkms/raftkms/hsm/pkcs11"
+	"github.com/raftkms/raftkms/hsm/soft"
 	"github.com/raftkms/raftkms/server/kms"
 )
 
@@ -168,5 +171,38 @@ func TestAFullDeviceDoesEverything(t *testing.T) {
 	}
 	if took := device.Objects(); took > room+8 {
 		t.Errorf("%d objects are left in the device", took)
+	}
+}
+
+// A key whose material does not fit into the locked memory any more takes the
+// place of one that nobody uses.
+func TestFullLockedMemory(t *testing.T) {
+	dir := t.TempDir()
+	module, err := soft.Open(t.Context(), soft.Config{
+		RootsFile: filepath.Join(dir, "roots"), PrivateKeyFile: filepath.Join(dir, "private"), UnlockKeyFile: filepath.Join(dir, "unlock"),
+		LockedMemory: 64 << 10,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { module.Close() })
+	w := newWorldOver(t, module, 1000)
+	const keys = 99 // of 512 bytes each, and there is room for about 60
+	sealed := make(map[string][]byte)
+	for i := range keys {
+		key := w.createKey(fmt.Sprintf("key%d", i)).ID
+		made, err := w.encrypt(key, []byte("x"), envelope.NoContext())
+		if err != nil {
+			t.Fatalf("encrypting with key %d: %v", i, err)
+		}
+		sealed[key] = made.Ciphertext
+	}
+	if n := w.service.LoadedKeys(); n >= keys {
+		t.Fatalf("%d keys are loaded: the memory was never full", n)
+	}
+	for key, ciphertext := range sealed {
+		if opened, err := w.decrypt(key, ciphertext, envelope.NoContext()); err != nil || string(opened.Plaintext) != "x" {
+			t.Fatalf("decrypting: %v", err)
+		}
 	}
 }
