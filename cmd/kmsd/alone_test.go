@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -55,21 +56,32 @@ gossip: {listen: "127.0.0.1:%d"}
 // foundWithHSM is foundAlone with an HSM that does what it is told to.
 func foundWithHSM(ctx context.Context, t *testing.T, more string) (*alone, *faultylib.Device) {
 	t.Helper()
-	const officerPIN, userPIN = "officer-1234", "user-5678"
 	dir := t.TempDir()
+	module, device := faultyModule(t, dir)
+	return foundAlone(ctx, t, dir, module+more), device
+}
+
+// faultyModule is the configuration of a module with an HSM that does what it is
+// told to, and has the token "node". More are further settings of module.pkcs11,
+// which win.
+func faultyModule(t *testing.T, dir string, more ...string) (text string, device *faultylib.Device) {
+	t.Helper()
+	const officerPIN, userPIN = "officer-1234", "user-5678"
 	library, err := pkcs11.FindSoftHSM()
 	if err != nil {
 		t.Fatalf("this test needs SoftHSM (apt-get install softhsm2): %v", err)
 	}
-	device, err := faultylib.New(dir, library)
+	device, err = faultylib.New(dir, library)
 	must(t, err)
 	environment, err := pkcs11.CreateSoftHSMToken(dir, "node", []byte(officerPIN), []byte(userPIN))
 	must(t, err)
-	return foundAlone(ctx, t, dir, fmt.Sprintf(`
-module:
-  kind: pkcs11
-  pkcs11: {library: %s, token_label: node, pin_file: %s, environment: {SOFTHSM2_CONF: %s}}
-%s`, device.Path, secretFile(t, userPIN), environment["SOFTHSM2_CONF"], more)), device
+	settings := []string{"library: " + device.Path, "environment: {SOFTHSM2_CONF: " + environment["SOFTHSM2_CONF"] + "}"}
+	for name, value := range map[string]string{"token_label": "node", "pin_file": secretFile(t, userPIN)} {
+		if !slices.ContainsFunc(more, func(s string) bool { return strings.HasPrefix(s, name) }) {
+			settings = append(settings, name+": "+value)
+		}
+	}
+	return fmt.Sprintf("module:\n  kind: pkcs11\n  pkcs11: {%s}\n", strings.Join(append(settings, more...), ", ")), device
 }
 
 // client is that of the node's first administrator.

@@ -2,16 +2,13 @@ package main_test
 
 import (
 	"context"
-	"fmt"
 	"os"
-	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/raftkms/raftkms/hsm/hsmtest/faultylib"
-	"github.com/raftkms/raftkms/hsm/pkcs11"
 )
 
 // A node whose HSM hangs for good ends in the time that it has once it is asked
@@ -54,30 +51,13 @@ func TestEndsWhenItsDeviceDoesNotOpen(t *testing.T) {
 	}
 }
 
-// nodeWithHSM is nodeFile with an HSM that does what it is told to, and has the
-// token "node". More are further settings of module.pkcs11, which win.
+// nodeWithHSM is nodeFile with the module of [faultyModule].
 func nodeWithHSM(t *testing.T, more ...string) (file string, device *faultylib.Device) {
 	t.Helper()
-	const officerPIN, userPIN = "officer-1234", "user-5678"
-	library, err := pkcs11.FindSoftHSM()
-	if err != nil {
-		t.Fatalf("this test needs SoftHSM (apt-get install softhsm2): %v", err)
-	}
-	dir := t.TempDir()
-	device, err = faultylib.New(dir, library)
-	must(t, err)
-	environment, err := pkcs11.CreateSoftHSMToken(dir, "node", []byte(officerPIN), []byte(userPIN))
-	must(t, err)
-	settings := []string{"library: " + device.Path, "environment: {SOFTHSM2_CONF: " + environment["SOFTHSM2_CONF"] + "}"}
-	for name, value := range map[string]string{"token_label": "node", "pin_file": secretFile(t, userPIN)} {
-		if !slices.ContainsFunc(more, func(s string) bool { return strings.HasPrefix(s, name) }) {
-			settings = append(settings, name+": "+value)
-		}
-	}
+	module, device := faultyModule(t, t.TempDir(), more...)
 	file = nodeFile(t, freePort(t, 1))
 	text, err := os.ReadFile(file)
 	must(t, err)
-	text = fmt.Appendf(text, "module:\n  kind: pkcs11\n  pkcs11: {%s}\n", strings.Join(append(settings, more...), ", "))
-	must(t, os.WriteFile(file, text, 0o600))
+	must(t, os.WriteFile(file, append(text, module...), 0o600))
 	return file, device
 }
