@@ -456,20 +456,27 @@ func TestBothDie(t *testing.T) {
 	ok(t, key.Close())
 }
 
-// A node comes up while one device is away, and uses it once it is there.
-func TestStartsWithOne(t *testing.T) {
-	first, second := newToken(t), newToken(t)
-	d := faulty(t, &first)
+// usedBefore is what a pair of the devices, which has roots since, made of a record.
+func usedBefore(t *testing.T, first, second pkcs11.Config) (mac []byte) {
+	t.Helper()
 	p := openPair(t, first, second)
 	rooted(t, p)
 	mac, err := p.MAC(testContext(t), []byte("record"))
 	ok(t, err)
 	ok(t, p.Close())
+	return mac
+}
+
+// A node comes up while one device is away, and uses it once it is there.
+func TestStartsWithOne(t *testing.T) {
+	first, second := newToken(t), newToken(t)
+	d := faulty(t, &first)
+	mac := usedBefore(t, first, second)
 
 	d.Unplug()
-	p = openPair(t, first, second)
+	p := openPair(t, first, second)
 	t.Cleanup(d.Heal)
-	_, err = p.OpenRoots(testContext(t), home)
+	_, err := p.OpenRoots(testContext(t), home)
 	ok(t, err)
 	ok(t, p.VerifyMAC(testContext(t), []byte("record"), mac))
 	if got := used(t, p); got != "second" {
@@ -488,11 +495,7 @@ func TestStartsWithOne(t *testing.T) {
 func TestStartsWithOneThatHangs(t *testing.T) {
 	first, second := newToken(t), newToken(t)
 	d := faulty(t, &first)
-	p := openPair(t, first, second)
-	rooted(t, p)
-	mac, err := p.MAC(testContext(t), []byte("record"))
-	ok(t, err)
-	ok(t, p.Close())
+	mac := usedBefore(t, first, second)
 
 	for _, in := range []faultylib.Function{faultylib.Initialize, faultylib.GetSlotList, faultylib.Login, faultylib.Every} {
 		d.Hang(in)
