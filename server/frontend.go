@@ -67,7 +67,7 @@ func (s *Server) serveAPI(m *member) error {
 		CloseOnShutdown:              true,
 		Logger:                       quietLogger{},
 	}
-	accept := s.apiListener
+	accept := s.connections.listen(s.apiListener)
 	if len(s.cfg.ProxiesTrusted) > 0 {
 		accept = listenProxied(accept, s.cfg.ProxiesTrusted)
 	}

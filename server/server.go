@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -36,6 +37,7 @@ type Server struct {
 	requestIDs *requestIDs
 
 	apiListener   net.Listener
+	connections   connections
 	adminListener net.Listener
 	api           *fasthttp.Server
 
@@ -118,6 +120,7 @@ func (s *Server) Run(ctx context.Context) error {
 	defer stop()
 	s.running = running
 	s.exports.Start()
+	s.tasks.Go(func() { s.watchTraces(running) })
 	admin := s.serveAdmin()
 
 	err := s.begin(ctx)
@@ -197,11 +200,23 @@ func (s *Server) closeConnections(ctx context.Context) {
 	}
 }
 
+// brokenTimeout bounds the end of a node that must not go on. All that it could
+// still do for anybody is to be gone.
+const brokenTimeout = 5 * time.Second
+
 // shutDown stops in the order in which clients and peers notice least:
-// readiness first, then connections, then leadership, then replication.
+// readiness first, then connections, then leadership, then replication. A node
+// that must not go on lets go of its clients at once, for they find another: the
+// end of the process may not do it, where a disk that hangs keeps a thread.
 func (s *Server) shutDown(admin adminServer, stop context.CancelFunc, clean bool) {
 	s.draining.Store(true)
-	ctx, cancel := context.WithTimeout(context.Background(), s.cfg.ShutdownTimeout)
+	limit := s.cfg.ShutdownTimeout
+	if !clean {
+		limit = min(limit, brokenTimeout)
+		s.apiListener.Close()
+		s.connections.close()
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
 	m := s.member.Load()
 	if clean && m != nil {
@@ -223,7 +238,20 @@ func (s *Server) shutDown(admin adminServer, stop context.CancelFunc, clean bool
 	if err := s.exports.Stop(ctx); err != nil {
 		s.cfg.Logger.Warn("the node stops while traces are on their way; they are sent again", "error", err)
 	}
-	if err := s.traces.Close(); err != nil {
+	if err := s.closeTraces(ctx); err != nil {
 		s.cfg.Logger.Error("closing the trace log", "error", err)
+	}
+}
+
+// closeTraces waits for the disk of the traces, but not longer than ctx: all that
+// was answered is on it.
+func (s *Server) closeTraces(ctx context.Context) error {
+	closed := make(chan error, 1)
+	go func() { closed <- s.traces.Close() }()
+	select {
+	case err := <-closed:
+		return err
+	case <-ctx.Done():
+		return cmp.Or(s.traces.Stalled(), context.Cause(ctx))
 	}
 }

@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/raftkms/raftkms/server/audit"
 )
@@ -38,8 +39,31 @@ func (w watchedTraces) wrote(record *audit.Record, err error) error {
 }
 
 func (w watchedTraces) watch(err error) error {
-	if errors.Is(err, audit.ErrDamaged) || errors.Is(err, audit.ErrStalled) {
+	if errors.Is(err, audit.ErrDamaged) {
 		w.server.fail(err)
 	}
 	return err
+}
+
+// stallPeriod is the time between two looks at whether the traces' disk answers.
+const stallPeriod = time.Second
+
+// watchTraces ends the process when the traces' disk does not answer. Who waits
+// for it cannot: a call that hangs there has no deadline, and its record may
+// still be written.
+func (s *Server) watchTraces(ctx context.Context) {
+	ticker := time.NewTicker(stallPeriod)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		if err := s.traces.Stalled(); err != nil {
+			s.cfg.Logger.Error("the node cannot go on", "error", err)
+			s.fail(err)
+			return
+		}
+	}
 }

@@ -256,7 +256,7 @@ func (r *run) breakThings(ctx context.Context) error {
 		Processes: r.cluster.processes, Links: r.cluster.links(), Recorder: r.recorder,
 		Operator: o,
 		Devices:  r.cluster.devices,
-		Rooms:    r.cluster.rooms, Refuses: r.cluster.refuses,
+		Rooms:    r.cluster.rooms, Refuses: r.cluster.refuses, Gone: r.cluster.gone,
 		Leader: r.cluster.leader, Recovered: r.cluster.ready, Say: r.cfg.Say,
 	}
 	if r.cfg.Other != "" {

@@ -2,9 +2,14 @@ package campaign
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net"
+	"net/url"
 	"path/filepath"
 	"slices"
+	"syscall"
+	"time"
 
 	"github.com/raftkms/raftkms/bench/nemesis"
 )
@@ -16,12 +21,16 @@ const (
 	tracesRoom = 256 << 20
 )
 
+// connectPatience is how long a connection may take until nobody takes it.
+const connectPatience = time.Second
+
 // tracesDir is the directory of a node's traces, in that of its data.
 const tracesDir = "audit"
 
-// needsRooms says whether a scenario fills disks.
+// needsRooms says whether a scenario fills disks, or has them hang.
 func needsRooms(kinds []nemesis.Kind) bool {
-	return slices.ContainsFunc(kinds, func(k nemesis.Kind) bool { return slices.Contains(nemesis.RoomKinds(), k) })
+	need := slices.Concat(nemesis.RoomKinds(), nemesis.HangKinds())
+	return slices.ContainsFunc(kinds, func(k nemesis.Kind) bool { return slices.Contains(need, k) })
 }
 
 // mount gives a node two small disks: one for all of its data but the traces,
@@ -61,4 +70,18 @@ func (c *cluster) refuses(ctx context.Context, id string) string {
 		return ""
 	}
 	return s.NotReady
+}
+
+// gone says that a node takes no connections of callers.
+func (c *cluster) gone(ctx context.Context, id string) bool {
+	api, err := url.Parse(c.file.Nodes[c.index(id)].URL)
+	if err != nil {
+		return false
+	}
+	d := net.Dialer{Timeout: connectPatience}
+	conn, err := d.DialContext(ctx, "tcp", api.Host)
+	if err == nil {
+		conn.Close()
+	}
+	return errors.Is(err, syscall.ECONNREFUSED)
 }

@@ -15,7 +15,7 @@ func Torture() []string {
 		names = append(names, "disk")
 	}
 	if nemesis.VolumeTrouble() == nil {
-		names = append(names, "full")
+		names = append(names, "full", "hang")
 	}
 	if nemesis.ClockTrouble() == nil {
 		names = append(names, "clocks")
@@ -80,6 +80,10 @@ func Scenarios() map[string]Scenario {
 		{
 			Name: "full", Nodes: 3, Workers: 10, Load: 45 * time.Second, Longest: 4 * time.Second, Successes: 200,
 			Kinds: slices.Concat(nemesis.RoomKinds(), []nemesis.Kind{nemesis.KillLeader}),
+		},
+		{
+			Name: "hang", Nodes: 3, Workers: 10, Load: 45 * time.Second, Longest: 4 * time.Second, Successes: 200, Revokers: 1,
+			Kinds: slices.Concat(nemesis.HangKinds(), []nemesis.Kind{nemesis.KillLeader}),
 		},
 		{
 			Name: "clocks", Nodes: 3, Workers: 10, Load: 45 * time.Second, Longest: 5 * time.Second, Successes: 200, Revokers: 1,

@@ -28,6 +28,9 @@ type Nemesis struct {
 	// Refuses is why a node says that it cannot serve; empty: it serves, or says
 	// nothing. It is asked while a disk is full.
 	Refuses func(ctx context.Context, node string) string
+	// Gone says that a node takes no connections of callers. It is asked while a
+	// disk hangs.
+	Gone func(ctx context.Context, node string) bool
 	// Leader is the id of the node that leads; empty when none is known.
 	Leader func(context.Context) string
 	// Recovered returns nil when every node serves, or an error when that takes
@@ -75,7 +78,7 @@ func (n *Nemesis) Heal() error {
 	}
 	var problems []error
 	for _, r := range n.Rooms {
-		problems = append(problems, r.State.Clear(), r.Traces.Clear())
+		problems = append(problems, r.State.Thaw(), r.Traces.Thaw(), r.State.Clear(), r.Traces.Clear())
 	}
 	for _, p := range n.Processes {
 		problems = append(problems, p.Resume(), p.SetClock(0), p.Start())
@@ -169,6 +172,8 @@ func (n *Nemesis) inject(ctx context.Context, a Action, victims []*Process) (det
 		return "", n.disk(ctx, a, victims[0])
 	case slices.Contains(RoomKinds(), a.Kind):
 		return n.fill(ctx, a, victims)
+	case slices.Contains(HangKinds(), a.Kind):
+		return n.hang(ctx, a, victims[0])
 	case slices.Contains(ProgramKinds(), a.Kind):
 		detail, err = n.exchange(victims[0])
 	case slices.Contains(ClockKinds(), a.Kind):

@@ -9,12 +9,16 @@ import (
 )
 
 // Room is a file system that holds something of a node's, as far as it can be
-// filled.
+// filled and made to hang.
 type Room interface {
 	// Fill takes all that is free, once more where some has become free since.
 	Fill() error
 	// Clear gives back what Fill has taken.
 	Clear() error
+	// Freeze has whoever writes to it hang.
+	Freeze() error
+	// Thaw ends what Freeze has begun; it may be called too often.
+	Thaw() error
 }
 
 // Rooms are the file systems of a node.

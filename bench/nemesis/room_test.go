@@ -3,8 +3,10 @@ package nemesis_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -90,4 +92,53 @@ func TestADiskIsFull(t *testing.T) {
 	if last := faults[len(faults)-1].Detail; !strings.Contains(last, "0 ended, 1 refused: the disk of the trace log is full") {
 		t.Errorf("recorded as %q", last)
 	}
+}
+
+// waitsForDisk says whether a thread of a process is in a sleep that no signal ends.
+func waitsForDisk(pid int) bool {
+	tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/status", pid))
+	return err == nil && slices.ContainsFunc(tasks, func(task string) bool {
+		text, err := os.ReadFile(task)
+		return err == nil && strings.Contains(string(text), "State:\tD")
+	})
+}
+
+// A disk hangs so that not even SIGKILL ends who waits for it, until the node is
+// known to be gone; what is left of it ends when the disk answers.
+func TestADiskHangs(t *testing.T) {
+	n := cluster(t)
+	ended, end := context.WithCancel(context.Background())
+	end() // one round
+	if err := n.Run(ended, nemesis.NewSchedule(1, time.Millisecond, nemesis.HangDisk)); err == nil || !strings.Contains(err.Error(), "cannot be made to hang") {
+		t.Errorf("disks that nobody has told of hang: %v", err)
+	}
+	if noVolume(t) {
+		return
+	}
+	state := filepath.Join(t.TempDir(), "state")
+	v := volume(t, state)
+	n.Rooms = map[string]nemesis.Rooms{"n1": {State: v, Traces: v}}
+	p := process(t, starter(t), "n1", "write", filepath.Join(state, "file"))
+	n.Processes = []*nemesis.Process{p}
+	n.Gone = func(context.Context, string) bool {
+		pid := p.PID()
+		if !waitsForDisk(pid) {
+			return false
+		}
+		must(t, syscall.Kill(pid, syscall.SIGKILL))
+		time.Sleep(100 * time.Millisecond)
+		if !waitsForDisk(pid) {
+			t.Error("SIGKILL has ended it")
+		}
+		return true
+	}
+	must(t, n.Heal())
+	for _, kind := range nemesis.HangKinds() {
+		first := p.PID()
+		must(t, n.Run(ended, nemesis.NewSchedule(1, time.Millisecond, kind)))
+		if p.PID() == first || p.PID() == 0 || len(p.Crashes()) > 0 {
+			t.Errorf("after %s it is %d, %d before; crashes: %v", kind, p.PID(), first, p.Crashes())
+		}
+	}
+	must(t, v.Freeze(), v.Thaw(), v.Thaw(), os.WriteFile(filepath.Join(state, "other"), nil, 0o600))
 }

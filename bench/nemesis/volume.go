@@ -7,6 +7,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -17,6 +19,7 @@ type Volume struct {
 	at     string
 	filler *os.File
 	taken  int64
+	thaw   *exec.Cmd // will thaw it; nil: it is not frozen
 }
 
 // VolumeTrouble says why no file system can be mounted here; nil: it can.
@@ -106,10 +109,65 @@ func (v *Volume) Clear() error {
 	return err
 }
 
+// The two requests of ioctl that stop a file system and let it go on; those of
+// fsfreeze(8).
+const (
+	freezeRequest = 0xC0045877 // FIFREEZE
+	thawRequest   = 0xC0045878 // FITHAW
+)
+
+// longestFreeze is when a volume thaws by itself: whoever hangs in it cannot be
+// ended, so that a test that is killed must not leave it frozen.
+const longestFreeze = 2 * time.Minute
+
+// Freeze implements [Room]. Not even SIGKILL ends who hangs in it.
+func (v *Volume) Freeze() error {
+	if err := v.Thaw(); err != nil {
+		return err
+	}
+	thaw := exec.Command("sh", "-c", `sleep "$0" && fsfreeze --unfreeze "$1"`, fmt.Sprint(longestFreeze.Seconds()), v.at)
+	thaw.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // it outlives who started it
+	if err := thaw.Start(); err != nil {
+		return fmt.Errorf("seeing to it that %s thaws: %w", v.at, err)
+	}
+	v.thaw = thaw
+	return v.ask(freezeRequest)
+}
+
+// Thaw implements [Room].
+func (v *Volume) Thaw() error {
+	if v.thaw == nil {
+		return nil
+	}
+	err := v.ask(thawRequest)
+	if errors.Is(err, unix.EINVAL) {
+		err = nil // it has thawed by itself
+	}
+	killing := syscall.Kill(-v.thaw.Process.Pid, syscall.SIGKILL)
+	_ = v.thaw.Wait() // that it was killed
+	v.thaw = nil
+	if errors.Is(killing, syscall.ESRCH) {
+		killing = nil
+	}
+	return errors.Join(err, killing)
+}
+
+func (v *Volume) ask(request uint) error {
+	at, err := os.Open(v.at)
+	if err != nil {
+		return err
+	}
+	defer at.Close()
+	if err := unix.IoctlSetInt(int(at.Fd()), request, 0); err != nil {
+		return fmt.Errorf("freezing or thawing %s: %w", v.at, err)
+	}
+	return nil
+}
+
 // Close unmounts the file system; whoever still has a file of it open keeps it
 // until then.
 func (v *Volume) Close() error {
-	err := v.Clear()
+	err := errors.Join(v.Thaw(), v.Clear())
 	if unmounting := unix.Unmount(v.at, unix.MNT_DETACH); unmounting != nil {
 		err = errors.Join(err, fmt.Errorf("unmounting %s: %w", v.at, unmounting))
 	}

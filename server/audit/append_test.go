@@ -241,29 +241,39 @@ func TestTheContextBoundsTheQueue(t *testing.T) {
 	}
 }
 
+// A disk that hangs is noticed however records are synced, by whoever only asks.
 func TestADiskThatDoesNotAnswer(t *testing.T) {
-	dir := t.TempDir()
-	synctest.Test(t, func(t *testing.T) {
-		d := &disk{dir: dir}
-		log, _ := open(t, small(dir).OnDisk(d.open))
-		hold := make(chan struct{})
-		d.plan(func(d *disk) { d.hold = hold })
-		var wg sync.WaitGroup
-		wg.Go(func() { appended(t, log, "x", 1) })
-		time.Sleep(9 * time.Second)
-		if err := log.Healthy(); err != nil {
-			t.Error(err)
-		}
-		time.Sleep(2 * time.Second)
-		if err := log.Healthy(); !errors.Is(err, audit.ErrStalled) {
-			t.Errorf("error = %v, want ErrStalled", err)
-		}
-		close(hold)
-		wg.Wait()
-		if err := log.Healthy(); err != nil {
-			t.Error(err)
-		}
-	})
+	for _, how := range []audit.Sync{audit.SyncAlways, audit.SyncInterval} {
+		dir := t.TempDir()
+		synctest.Test(t, func(t *testing.T) {
+			d := &disk{dir: dir}
+			cfg := small(dir).OnDisk(d.open)
+			cfg.Sync = how
+			log, _ := open(t, cfg)
+			hold := make(chan struct{})
+			d.plan(func(d *disk) { d.hold = hold })
+			var wg sync.WaitGroup
+			wg.Go(func() { appended(t, log, "x", 1) })
+			time.Sleep(9 * time.Second)
+			if err := errors.Join(log.Healthy(), log.Stalled()); err != nil {
+				t.Error(how, err)
+			}
+			time.Sleep(3 * time.Second)
+			if err := log.Healthy(); !errors.Is(err, audit.ErrStalled) {
+				t.Errorf("%s: error = %v, want ErrStalled", how, err)
+			}
+			if err := log.Stalled(); !errors.Is(err, audit.ErrStalled) {
+				t.Errorf("%s: error = %v, want ErrStalled", how, err)
+			}
+			close(hold)
+			wg.Wait()
+			synctest.Wait()
+			if err := errors.Join(log.Healthy(), log.Stalled()); err != nil {
+				t.Error(how, err)
+			}
+			shut(t, log)
+		})
+	}
 }
 
 // Close waits for what was taken.

@@ -29,8 +29,8 @@ var (
 	ErrNode = errors.New("the trace log is of another node")
 )
 
-// stalled is for how long a write may last before [Log.Healthy] says so.
-const stalled = 10 * time.Second
+// stalledAfter is how long a write may last before it counts as hanging.
+const stalledAfter = 10 * time.Second
 
 // Log is the trace log of one node. It is safe for concurrent use.
 //
@@ -50,6 +50,7 @@ type Log struct {
 	failure   error         // ErrDamaged and why
 	full      error         // ErrFull and why, while there is no room
 	leading   time.Time     // since when somebody leads; zero: nobody does
+	syncBegan time.Time     // when syncNow began to sync; zero: it does not
 	idle      chan struct{} // closed when nobody leads any more; nil: nobody waits for it
 	queue     []*entry      // what the next leader writes
 	queued    int64         // bytes in queue
@@ -189,10 +190,29 @@ func (l *Log) Healthy() error {
 		if err != nil {
 			return err
 		}
-	case !l.leading.IsZero() && time.Since(l.leading) > stalled:
-		return fmt.Errorf("%w since %v", ErrStalled, time.Since(l.leading).Round(time.Second))
+	case l.stalled() != nil:
+		return l.stalled()
 	}
 	return l.full
+}
+
+// Stalled returns [ErrStalled] once the disk has not answered for ten seconds.
+// It does not wait for the disk itself. What Append still waits for then is lost
+// or not: the node must stop.
+func (l *Log) Stalled() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.stalled()
+}
+
+// stalled is Stalled; mu is held.
+func (l *Log) stalled() error {
+	for _, since := range []time.Time{l.leading, l.syncBegan} {
+		if lasts := time.Since(since); !since.IsZero() && lasts > stalledAfter {
+			return fmt.Errorf("%w, for %v now", ErrStalled, lasts.Round(time.Second))
+		}
+	}
+	return nil
 }
 
 // Close waits for the records that were taken, hands the log to the disk and

@@ -225,6 +225,9 @@ func (l *Log) syncNow() {
 	l.mu.Lock()
 	f, written := l.current, l.written
 	due := l.failure == nil && written > l.durable
+	if due {
+		l.syncBegan = time.Now()
+	}
 	l.mu.Unlock()
 	if !due {
 		return
@@ -232,6 +235,7 @@ func (l *Log) syncNow() {
 	err := f.Datasync()
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.syncBegan = time.Time{}
 	switch {
 	case err == nil:
 		l.durable = max(l.durable, written)
