@@ -44,18 +44,19 @@ func TestMain(m *testing.M) {
 	}))
 }
 
-// TestMixedFaults runs a campaign with kills, pauses and partitions.
+// TestMixedFaults runs a short campaign with kills, pauses and partitions, and one
+// of those of torture, by the seed.
 //
 //	RAFTKMS_TORTURE   a duration: one campaign after the other, each with a new
 //	                  cluster and the next seed, until that time is over
 //	RAFTKMS_SEED      of the first campaign; drawn where there is none
-//	RAFTKMS_SCENARIO  a name in campaign.Scenarios; where there is none short, and
-//	                  for torture those of campaign.Torture in turn
+//	RAFTKMS_SCENARIO  a name in campaign.Scenarios, for that one alone; where there
+//	                  is none and for torture, those of campaign.Torture in turn
 //	RAFTKMS_OTHER     another kmsd, which nodes change to and from where the
 //	                  scenario says so; where there is none, a build that differs
 //	                  in the feature level that it knows
 func TestMixedFaults(t *testing.T) {
-	seed, budget, names := rand.Uint64N(1_000_000), time.Duration(0), []string{"short"}
+	seed, budget, names := rand.Uint64N(1_000_000), time.Duration(0), campaign.Torture()
 	var err error
 	if text := os.Getenv("RAFTKMS_SEED"); text != "" {
 		if seed, err = strconv.ParseUint(text, 10, 64); err != nil {
@@ -66,10 +67,13 @@ func TestMixedFaults(t *testing.T) {
 		if budget, err = time.ParseDuration(text); err != nil {
 			t.Fatal(err)
 		}
-		names = campaign.Torture()
 	}
 	if name := os.Getenv("RAFTKMS_SCENARIO"); name != "" {
 		names = []string{name}
+	} else if budget == 0 {
+		if run(t, campaign.Scenarios()["short"], seed); t.Failed() {
+			return
+		}
 	}
 	for begin := time.Now(); ; seed++ {
 		name := names[int(seed%uint64(len(names)))]
