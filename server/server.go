@@ -204,6 +204,10 @@ func (s *Server) closeConnections(ctx context.Context) {
 // still do for anybody is to be gone.
 const brokenTimeout = 5 * time.Second
 
+// tracesPatience is how long closing the trace log may take, whatever time is
+// left to stop.
+const tracesPatience = 2 * time.Second
+
 // shutDown stops in the order in which clients and peers notice least:
 // readiness first, then connections, then leadership, then replication. A node
 // that must not go on lets go of its clients at once, for they find another: the
@@ -238,20 +242,20 @@ func (s *Server) shutDown(admin adminServer, stop context.CancelFunc, clean bool
 	if err := s.exports.Stop(ctx); err != nil {
 		s.cfg.Logger.Warn("the node stops while traces are on their way; they are sent again", "error", err)
 	}
-	if err := s.closeTraces(ctx); err != nil {
+	if err := s.closeTraces(); err != nil {
 		s.cfg.Logger.Error("closing the trace log", "error", err)
 	}
 }
 
-// closeTraces waits for the disk of the traces, but not longer than ctx: all that
-// was answered is on it.
-func (s *Server) closeTraces(ctx context.Context) error {
+// closeTraces waits for the disk of the traces, but not for long: all that was
+// answered is on it.
+func (s *Server) closeTraces() error {
 	closed := make(chan error, 1)
 	go func() { closed <- s.traces.Close() }()
 	select {
 	case err := <-closed:
 		return err
-	case <-ctx.Done():
-		return cmp.Or(s.traces.Stalled(), context.Cause(ctx))
+	case <-time.After(tracesPatience):
+		return cmp.Or(s.traces.Stalled(), fmt.Errorf("it takes longer than %v", tracesPatience))
 	}
 }
