@@ -19,7 +19,9 @@ import (
 // data keys of 32 bytes, so that a slow device is asked once in a while.
 const DrawBytes = 64 << 10
 
-// Source is the module's generator; hsm.Module is one.
+// Source is the module's generator; hsm.Module is one. One that tests what it
+// gives itself, as a pair of devices does for each of them, fails for good with
+// [ErrGenerator].
 type Source interface {
 	Random(ctx context.Context, p []byte) error
 }
@@ -27,21 +29,19 @@ type Source interface {
 // Pool hands out random bytes. It is safe for concurrent use.
 type Pool struct {
 	source Source
-	failed atomic.Pointer[error] // what health said, for good
-	sick   chan struct{}         // closed after failed was set
+	tester *Tester
 	closed atomic.Bool
 
 	// turn has room for who holds the rest. It is no mutex, since a device may
 	// keep whoever refills, and the others have deadlines.
-	turn   chan struct{}
-	health health
-	drawn  []byte // Invariant: drawn[:next] is used up and zeroed
-	next   int
+	turn  chan struct{}
+	drawn []byte // Invariant: drawn[:next] is used up and zeroed
+	next  int
 }
 
 // NewPool returns an empty pool; nothing is drawn before the first Read.
 func NewPool(source Source) *Pool {
-	return &Pool{source: source, sick: make(chan struct{}), turn: make(chan struct{}, 1), drawn: make([]byte, DrawBytes), next: DrawBytes}
+	return &Pool{source: source, tester: NewTester(), turn: make(chan struct{}, 1), drawn: make([]byte, DrawBytes), next: DrawBytes}
 }
 
 // Read fills dst, at most [DrawBytes], with bytes that nobody else gets: the
@@ -61,15 +61,14 @@ func (p *Pool) Draw(ctx context.Context, dst []byte) error {
 
 // Healthy returns what the health tests found wrong with the generator. It
 // never waits.
-func (p *Pool) Healthy() error {
-	if failed := p.failed.Load(); failed != nil {
-		return *failed
-	}
-	return nil
-}
+func (p *Pool) Healthy() error { return p.tester.Healthy() }
 
 // Failed is closed when the health tests have found something wrong.
-func (p *Pool) Failed() <-chan struct{} { return p.sick }
+func (p *Pool) Failed() <-chan struct{} { return p.tester.Failed() }
+
+// Condemn is [Tester.Condemn], for what the source says of its generator before
+// anybody draws from it.
+func (p *Pool) Condemn(err error) { p.tester.Condemn(err) }
 
 // Test looks at fresh bytes of the generator, whatever lies ready, and throws
 // them away. It is for who has the module make something out of bytes that
@@ -138,14 +137,12 @@ func (p *Pool) refill(ctx context.Context) error {
 // not be used.
 func (p *Pool) draw(ctx context.Context, fresh []byte) error {
 	if err := p.source.Random(ctx, fresh); err != nil {
+		if errors.Is(err, ErrGenerator) { // it has tested itself
+			p.tester.Condemn(err)
+		}
 		return fmt.Errorf("drawing random bytes from the module: %w", err)
 	}
-	err := p.health.check(fresh)
-	if err != nil { // once: nobody draws after it
-		p.failed.Store(&err)
-		close(p.sick)
-	}
-	return err
+	return p.tester.Check(fresh)
 }
 
 // closePatience is how long Close waits for who draws.
