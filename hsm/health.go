@@ -8,7 +8,9 @@ import (
 // Health is how a device has fared since it was opened.
 type Health struct {
 	// Outage is why the device does not serve now; nil while it does. It wraps
-	// [ErrUnavailable], or [ErrPIN] when only a person can help.
+	// [ErrUnavailable], or [ErrPIN] when only a person can help. Of a [Redundant]
+	// module and its members it may also be that a generator failed for good
+	// (entropy.ErrGenerator).
 	Outage error
 	// Since is when the outage began, or the time without one.
 	Since time.Time

@@ -39,9 +39,11 @@ func (p *Pair) look(ctx context.Context, i int) {
 		// What is wrong the device notices itself, which is what this is for.
 		_, _ = call[nothing]{do: func(ctx context.Context, _ int, module hsm.Module) (none nothing, err error) {
 			if at.reason == nil {
-				return none, module.Check(ctx)
+				if err := module.Check(ctx); err != nil {
+					return none, err
+				}
 			}
-			return none, module.Random(ctx, make([]byte, 8))
+			return none, at.module.test(ctx)
 		}}.inside(ctx, p, i, at.module)
 	}
 }
@@ -54,7 +56,7 @@ func (p *Pair) reopen(ctx context.Context, i int, at *standing) {
 		return // it is not tried again: tokens lock
 	}
 	if m.opening == nil {
-		m.begin(ctx)
+		p.begin(ctx, i)
 	}
 	if !m.opening.within(ctx) {
 		return // the pair is closed, and closes what comes
@@ -77,7 +79,8 @@ func (p *Pair) reopen(ctx context.Context, i int, at *standing) {
 	p.readmit(ctx, i, opened)
 }
 
-// readmit has a device that is back prove that its roots are those of the pair.
+// readmit has a device that is back prove that its generator is well and its roots
+// are those of the pair.
 func (p *Pair) readmit(ctx context.Context, i int, at *standing) {
 	m := p.members[i]
 	ctx, cancel := context.WithTimeout(ctx, admitWithin)
@@ -86,17 +89,17 @@ func (p *Pair) readmit(ctx context.Context, i int, at *standing) {
 		return
 	}
 	defer p.unlock()
-	var reason error
-	switch r := p.roots.Load(); {
-	case r == nil:
-		reason = errNoRootsYet
-	default:
-		_, reason = call[nothing]{do: func(ctx context.Context, _ int, module hsm.Module) (none nothing, err error) {
-			return none, prove(ctx, module, r)
-		}}.inside(ctx, p, i, at.module)
-		if reason != nil && at.usable() != nil {
-			return // away again
+	_, reason := call[nothing]{do: func(ctx context.Context, _ int, module hsm.Module) (none nothing, err error) {
+		if err := at.module.test(ctx); err != nil {
+			return none, err
 		}
+		if r := p.roots.Load(); r != nil {
+			return none, prove(ctx, module, r)
+		}
+		return none, errNoRootsYet
+	}}.inside(ctx, p, i, at.module)
+	if at.usable() != nil {
+		return // away again, or out for good
 	}
 	if !m.at.CompareAndSwap(at, &standing{module: at.module, reason: reason, absent: reason != nil && !errors.Is(reason, hsm.ErrNoRoots)}) {
 		return

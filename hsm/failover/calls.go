@@ -14,7 +14,7 @@ var errPairClosed = errors.New("the module is closed")
 
 // elsewhere tells whether the other device may do what one could not.
 func elsewhere(err error) bool {
-	return errors.Is(err, hsm.ErrUnavailable) || errors.Is(err, hsm.ErrPIN) || errors.Is(err, hsm.ErrNoRoots)
+	return errors.Is(err, hsm.ErrUnavailable) || errors.Is(err, hsm.ErrPIN) || errors.Is(err, hsm.ErrNoRoots) || unhealthy(err)
 }
 
 // call is one call of the module, which a device may be given after the other:
@@ -61,10 +61,11 @@ type answer[T any] struct {
 // inside is in the device until it has answered, the caller's time is over, or
 // the device counts as gone. A call in C cannot be ended: it is left there, and
 // so must use nothing of the caller's.
-func (c call[T]) inside(ctx context.Context, p *Pair, i int, module hsm.Module) (T, error) {
-	device, is := module.(hsm.Monitored)
+func (c call[T]) inside(ctx context.Context, p *Pair, i int, module *tested) (T, error) {
+	device, is := module.Module.(hsm.Monitored)
 	if !is {
-		return c.do(ctx, i, module)
+		v, err := c.do(ctx, i, module)
+		return c.believed(module, v, err)
 	}
 	var none T
 	changed := device.Changed()
@@ -90,24 +91,40 @@ func (c call[T]) inside(ctx context.Context, p *Pair, i int, module hsm.Module) 
 	}()
 	select {
 	case a := <-answered:
-		return a.v, a.err
+		return c.believed(module, a.v, a.err)
 	case <-ctx.Done():
 		err = ctx.Err()
 	case <-changed:
 		if err = hsm.Outage(module); err == nil {
 			err = fmt.Errorf("%w: it was away for a moment", hsm.ErrUnavailable)
 		}
+	case <-module.generator.Failed():
+		err = module.generator.Healthy()
 	}
 	if settled.CompareAndSwap(false, true) {
 		return none, err
 	}
 	a := <-answered // it came in the same moment
-	return a.v, a.err
+	return c.believed(module, a.v, a.err)
+}
+
+// believed is what came out of a device, unless its generator is known by now to
+// have failed: then it was made with that.
+func (c call[T]) believed(module *tested, v T, err error) (T, error) {
+	sick := module.generator.Healthy()
+	if sick == nil {
+		return v, err
+	}
+	if err == nil && c.dispose != nil {
+		c.dispose(v)
+	}
+	var none T
+	return none, sick
 }
 
 // guarded is do for a goroutine of its own, where nobody else would catch a panic:
 // it would end the process, for one call.
-func (c call[T]) guarded(ctx context.Context, p *Pair, i int, module hsm.Module) (v T, err error) {
+func (c call[T]) guarded(ctx context.Context, p *Pair, i int, module *tested) (v T, err error) {
 	defer func() {
 		if cause := recover(); cause != nil {
 			// The stack names functions and lines; the cause may quote input, so

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/raftkms/raftkms/hsm"
+	"github.com/raftkms/raftkms/hsm/entropy"
 )
 
 // spell is a time during which the pair serves, or does not.
@@ -56,9 +57,19 @@ func (p *Pair) outage() error {
 	return gone(all)
 }
 
-// gone is one error for what both devices said. That one lacks the roots is no
-// news of the roots while the other could not be asked.
+// gone is one error for what both devices said. That one lacks the roots, or
+// that its generator has failed, is no news of both while the other could not be
+// asked.
 func gone(all []error) error {
+	failed := 0
+	for _, err := range all {
+		if unhealthy(err) {
+			failed++
+		}
+	}
+	if failed > 0 && failed == len(all) {
+		return fmt.Errorf("%w: so it is with both HSMs of this node", entropy.ErrGenerator)
+	}
 	for _, kind := range []error{hsm.ErrUnavailable, hsm.ErrPIN} {
 		for _, err := range all {
 			if errors.Is(err, kind) {
@@ -66,17 +77,22 @@ func gone(all []error) error {
 			}
 		}
 	}
+	if failed > 0 {
+		return fmt.Errorf("%w (%v)", hsm.ErrUnavailable, errors.Join(all...))
+	}
 	return errors.Join(all...)
 }
 
 // judge follows the devices' outages until the context ends.
 func (p *Pair) judge(ctx context.Context) {
+	var reported [2]bool
 	for {
+		failed := p.report(&reported)
 		var changed [2]<-chan struct{}
 		for i, m := range p.members {
 			at := m.at.Load()
-			if d, is := at.module.(hsm.Monitored); is {
-				changed[i] = d.Changed()
+			if at.module != nil {
+				changed[i] = at.module.Changed()
 			}
 			switch out := at.usable(); {
 			case at.module == nil:
@@ -85,14 +101,15 @@ func (p *Pair) judge(ctx context.Context) {
 				if reason == nil {
 					reason = errUnproved
 				}
-				if m.at.CompareAndSwap(at, &standing{module: at.module, reason: reason, absent: true}) {
+				if m.at.CompareAndSwap(at, &standing{module: at.module, reason: reason, absent: true}) && !unhealthy(out) {
 					p.log.Error("an HSM of two does not serve", "hsm", m.name, "error", out)
 				}
 			case out == nil && at.absent:
 				wake(m.retry)
 			}
 		}
-		if now, out := p.spell.Load(), p.outage(); (now.err == nil) != (out == nil) {
+		// One that does not end any more is another outage.
+		if now, out := p.spell.Load(), p.outage(); (now.err == nil) != (out == nil) || unhealthy(out) && !unhealthy(now.err) {
 			p.spell.Store(newSpell(out))
 			close(now.over)
 		}
@@ -101,6 +118,8 @@ func (p *Pair) judge(ctx context.Context) {
 			return
 		case <-changed[0]:
 		case <-changed[1]:
+		case <-failed[0]:
+		case <-failed[1]:
 		case <-p.nudge:
 		}
 	}
@@ -143,9 +162,9 @@ func (p *Pair) Members() []hsm.MemberHealth {
 	for _, m := range p.members {
 		at := m.at.Load()
 		h := hsm.MemberHealth{Name: m.name, Unused: at.reason, Calls: m.calls.Load()}
-		if d, is := at.module.(hsm.Monitored); is {
-			h.Health = d.Health()
-		} else if at.module == nil {
+		if at.module != nil {
+			h.Health = at.module.Health()
+		} else {
 			h.Health.Outage = at.reason
 		}
 		list = append(list, h)

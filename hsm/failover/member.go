@@ -32,7 +32,7 @@ func (m *member) says(err error) error { return fmt.Errorf("the %s HSM: %w", m.n
 
 // standing is how a device stands with the pair. It is replaced, not changed.
 type standing struct {
-	module hsm.Module // nil while it could not be opened
-	reason error      // why it is not asked for what needs roots; nil: it is
-	absent bool       // it was in an outage when somebody looked
+	module *tested // nil while it could not be opened
+	reason error   // why it is not asked for what needs roots; nil: it is
+	absent bool    // it was in an outage when somebody looked
 }

@@ -14,18 +14,27 @@ import (
 // else to do, and it is not called again before it has come back.
 type attempt struct {
 	done   chan struct{} // closed when the rest is known
-	module hsm.Module
+	module *tested
 	err    error
 }
 
-// begin has a goroutine of its own open the device. It ends when the library lets
-// go of it, and Close waits for it as for a call.
-func (m *member) begin(ctx context.Context) {
+// begin has a goroutine of its own open the device and test its generator. It ends
+// when the library lets go of it, and Close waits for it as for a call.
+func (p *Pair) begin(ctx context.Context, i int) {
 	a := &attempt{done: make(chan struct{})}
-	m.opening = a
+	p.members[i].opening = a
 	go func() {
 		defer close(a.done)
-		a.module, a.err = m.open(ctx)
+		module, err := p.members[i].open(ctx)
+		if err != nil {
+			a.err = err
+			return
+		}
+		a.module = newTested(module)
+		// Whatever else is said of it here: before it is believed it is tested again.
+		_, _ = call[nothing]{do: func(ctx context.Context, _ int, _ hsm.Module) (none nothing, err error) {
+			return none, a.module.test(ctx)
+		}}.inside(ctx, p, i, a.module)
 	}()
 }
 

@@ -103,7 +103,7 @@ func Open(ctx context.Context, cfg Config) (*Pair, error) {
 	for i, d := range cfg.Devices {
 		p.members[i] = &member{name: d.Name, open: d.Open, retry: make(chan struct{}, 1)}
 		p.members[i].at.Store(&standing{reason: errNotOpened})
-		p.members[i].begin(running)
+		p.begin(running, i)
 	}
 	if err := p.gather(ctx, limit); err != nil {
 		stop()

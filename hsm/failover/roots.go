@@ -27,13 +27,26 @@ func (p *Pair) OpenRoots(ctx context.Context, cluster hsm.ClusterID) (hsm.RootGe
 }
 
 // reckon finds out what either device holds. The caller has the lock.
-func (p *Pair) reckon(ctx context.Context, cluster hsm.ClusterID) (hsm.RootGeneration, error) {
+func (p *Pair) reckon(ctx context.Context, cluster hsm.ClusterID) (current hsm.RootGeneration, err error) {
+	for range p.members {
+		// A device whose generator fails meanwhile is out: the other may do alone.
+		if current, err = p.reckonOnce(ctx, cluster); !unhealthy(err) {
+			break
+		}
+	}
+	return current, err
+}
+
+func (p *Pair) reckonOnce(ctx context.Context, cluster hsm.ClusterID) (hsm.RootGeneration, error) {
 	var held [2]hsm.RootGeneration // 0: none, or it cannot be asked
 	var failed []error
 	best := -1
 	for i, m := range p.members {
 		at := m.at.Load()
 		err := at.usable()
+		if err == nil {
+			err = at.module.test(ctx) // before it is believed
+		}
 		if err == nil {
 			held[i], err = at.module.OpenRoots(ctx, cluster)
 		}
@@ -132,8 +145,8 @@ func (p *Pair) changeRoots(ctx context.Context, doing string, cluster hsm.Cluste
 	return nil
 }
 
-// CreateRoots makes them in the first device. The second is out of the pair
-// until CopyRoots.
+// CreateRoots makes them in the first device, or in the second when the generator
+// of the first fails meanwhile. The other is out of the pair until CopyRoots.
 func (p *Pair) CreateRoots(ctx context.Context, cluster hsm.ClusterID, generation hsm.RootGeneration) error {
 	return p.changeRoots(ctx, "creating the roots", cluster, func() error {
 		if p.roots.Load() != nil {
@@ -143,7 +156,15 @@ func (p *Pair) CreateRoots(ctx context.Context, cluster hsm.ClusterID, generatio
 				}
 			}
 		}
-		return p.members[0].at.Load().module.CreateRoots(ctx, cluster, generation)
+		var failed []error
+		for _, m := range p.members {
+			err := m.at.Load().module.CreateRoots(ctx, cluster, generation)
+			if !unhealthy(err) {
+				return err
+			}
+			failed = append(failed, m.says(err))
+		}
+		return gone(failed)
 	})
 }
 

@@ -14,7 +14,7 @@ func (p *Pair) Survey(ctx context.Context, r *doctor.Report) error {
 		if at.usable() != nil {
 			continue
 		}
-		if device, is := at.module.(interface {
+		if device, is := at.module.Module.(interface {
 			Survey(ctx context.Context, r *doctor.Report) error
 		}); is {
 			return device.Survey(ctx, r)

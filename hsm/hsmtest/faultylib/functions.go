@@ -26,6 +26,7 @@ const (
 	Sign              Function = 43
 	Verify            Function = 49
 	GenerateKey       Function = 58
+	GenerateKeyPair   Function = 59
 	WrapKey           Function = 60
 	UnwrapKey         Function = 61
 	GenerateRandom    Function = 64
