@@ -14,6 +14,7 @@ import (
 
 	"github.com/raftkms/raftkms/hsm"
 	"github.com/raftkms/raftkms/hsm/entropy"
+	"github.com/raftkms/raftkms/hsm/failover"
 	"github.com/raftkms/raftkms/hsm/hsmtest/faultylib"
 	"github.com/raftkms/raftkms/hsm/pkcs11"
 	"github.com/raftkms/raftkms/server/audit"
@@ -28,6 +29,22 @@ const stuck = 0x0102030405060708
 // library of its own, and those that tell the libraries what to do.
 func withDevices(t *testing.T, change func(cfg *Config), ids ...string) (*trio, []*faultylib.Device) {
 	t.Helper()
+	c, open, devices := tokensOf(t, ids...)
+	c.open = func(id string) hsm.Module {
+		module, err := open(t.Context(), id)
+		must(t, err)
+		return module
+	}
+	for _, id := range ids {
+		c.add(id, change)
+	}
+	return c, devices
+}
+
+// tokensOf makes tokens for nodes that the caller adds, each behind a library of
+// its own, and what opens them by their labels.
+func tokensOf(t *testing.T, labels ...string) (c *trio, open func(ctx context.Context, label string) (hsm.Module, error), devices []*faultylib.Device) {
+	t.Helper()
 	const officerPIN, userPIN = "officer-1234", "user-5678"
 	dir := t.TempDir()
 	softHSM, err := pkcs11.FindSoftHSM()
@@ -36,13 +53,12 @@ func withDevices(t *testing.T, change func(cfg *Config), ids ...string) (*trio, 
 	}
 	code, err := os.ReadFile(softHSM)
 	must(t, err)
-	c := &trio{t: t, officerPIN: officerPIN, client: &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{
+	c = &trio{t: t, officerPIN: officerPIN, client: &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{
 		TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, // the test asks its own nodes on loopback
 	}}}
 	libraries := make(map[string]string)
-	var devices []*faultylib.Device
-	for _, id := range ids {
-		environment, err := pkcs11.CreateSoftHSMToken(dir, id, []byte(officerPIN), []byte(userPIN))
+	for _, label := range labels {
+		environment, err := pkcs11.CreateSoftHSMToken(dir, label, []byte(officerPIN), []byte(userPIN))
 		must(t, err)
 		for name, value := range environment {
 			t.Setenv(name, value)
@@ -52,19 +68,17 @@ func withDevices(t *testing.T, change func(cfg *Config), ids ...string) (*trio, 
 		device, err := faultylib.New(filepath.Dir(own), own)
 		must(t, err)
 		t.Cleanup(func() { must(t, device.Close()) })
-		libraries[id], devices = device.Path, append(devices, device)
+		libraries[label], devices = device.Path, append(devices, device)
 	}
-	c.open = func(id string) hsm.Module {
-		module, err := pkcs11.Open(t.Context(), pkcs11.Config{
-			Library: libraries[id], TokenLabel: id, PIN: func() ([]byte, error) { return []byte(userPIN), nil },
+	return c, func(ctx context.Context, label string) (hsm.Module, error) {
+		module, err := pkcs11.Open(ctx, pkcs11.Config{
+			Library: libraries[label], TokenLabel: label, PIN: func() ([]byte, error) { return []byte(userPIN), nil },
 		})
-		must(t, err)
-		return module
-	}
-	for _, id := range ids {
-		c.add(id, change)
-	}
-	return c, devices
+		if err != nil {
+			return nil, err
+		}
+		return module, nil
+	}, devices
 }
 
 // wantOutOfService checks what a node says of itself whose generator is sick, and
@@ -225,4 +239,104 @@ func TestStuckGeneratorIsFoundOutAtTheStart(t *testing.T) {
 		t.Errorf("create-key: %d %v", status, reply)
 	}
 	c.wantOutOfService(0, logs["n1"], 2)
+}
+
+// A node with two HSMs goes on when the generator of one sticks, and is out of
+// service when that of the other does, too; started so it is a member, and no more.
+func TestStuckGeneratorsOfANodeWithTwoDevices(t *testing.T) {
+	c, open, devices := tokensOf(t, "n1-1", "n1-2", "n2")
+	device := func(name, label string) failover.Device {
+		return failover.Device{Name: name, Open: func(ctx context.Context) (hsm.Module, error) { return open(ctx, label) }}
+	}
+	c.open = func(id string) hsm.Module {
+		if id == "n2" {
+			module, err := open(t.Context(), id)
+			must(t, err)
+			return module
+		}
+		pair, err := failover.Open(t.Context(), failover.Config{
+			Pause: 50 * time.Millisecond, Devices: [2]failover.Device{device("first", "n1-1"), device("second", "n1-2")},
+		})
+		must(t, err)
+		return pair
+	}
+	log := new(lines)
+	c.add("n1", func(cfg *Config) {
+		cfg.Module, cfg.Logger = cfg.Module.(*breakable).Module, slog.New(slog.NewTextHandler(log, nil))
+	})
+	c.add("n2")
+	c.found()
+	both := c.nodes[0]
+	_, err := both.copyRoots(t.Context(), wire.CopyRootsRequest{OfficerPIN: c.officerPIN})
+	must(t, err)
+	if c.leader() != 0 {
+		must(t, c.nodes[1].member.Load().node.TransferLeadership(t.Context()))
+		await(t, "n1 to lead", func() bool { return c.leader() == 0 })
+	}
+	key := c.keyOf(0, `{"key_alias":"first"}`)
+
+	devices[0].StickGenerator(stuck)
+	c.keyOf(0, `{"key_alias":"second"}`) // which finds out
+	modules := both.modules()
+	if modules[0].Serves || !strings.Contains(modules[0].Problem, "have the HSM examined") || !modules[1].Serves {
+		t.Errorf("after the first has failed: %+v", modules)
+	}
+	for name, want := range map[string]string{
+		"kmsd_hsm_generator_healthy": "1", "kmsd_hsm_serves": "1", "kmsd_ready": "1", `kmsd_hsm_member_serves{member="first"}`: "0",
+		`kmsd_hsm_member_generator_healthy{member="first"}`: "0", `kmsd_hsm_member_generator_healthy{member="second"}`: "1",
+	} {
+		if got := metric(t, both, name); got != want {
+			t.Errorf("after the first has failed: %s %s", name, got)
+		}
+	}
+	if c.leader() != 0 {
+		t.Error("a node with one healthy device has given leadership away")
+	}
+	if r := both.examineModule(t.Context()); !r.Carries() || r.Devices[0].Serves || r.Devices[0].Problem == "" {
+		t.Errorf("hsm doctor: %+v %v", r.Devices, r.Problems)
+	}
+
+	devices[1].StickGenerator(stuck) // which the pair finds out by itself
+	await(t, "another leader", func() bool { return c.leader() == 1 })
+	for _, device := range devices[:2] {
+		device.UnstickGenerator()
+	}
+	if sick := both.member.Load().service.Healthy(); !errors.Is(sick, entropy.ErrGenerator) {
+		t.Errorf("the service says %v", sick)
+	}
+	works := func(when string) {
+		t.Helper()
+		if status, reply := c.ask(0, "create-datakey", `{"key_id":"`+key+`","datakey_length":"256"}`); status != http.StatusOK {
+			t.Errorf("create-datakey %s, which the other node answers: %d %v", when, status, reply)
+		}
+	}
+	works("afterwards")
+	c.wantOutOfService(0, log, 1)
+
+	for _, device := range devices[:2] {
+		device.StickGenerator(stuck)
+	}
+	must(t, c.ends[0]())
+	must(t, both.cfg.Module.Close())
+	log = new(lines)
+	cfg := both.cfg
+	cfg.Module, cfg.Logger = c.open("n1"), slog.New(slog.NewTextHandler(log, nil))
+	again, err := Open(t.Context(), cfg)
+	must(t, err)
+	ctx, stop := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- again.Run(ctx) }()
+	defer func() {
+		stop()
+		must(t, <-ended)
+		must(t, cfg.Module.Close())
+	}()
+	await(t, "the node again", func() bool { return again.member.Load() != nil })
+	c.nodes[0] = again
+	await(t, "the cluster", func() bool { return c.leader() == 1 })
+	await(t, "the node to follow", func() bool {
+		return again.machine.State().Applied() >= c.nodes[1].machine.State().Applied()
+	})
+	works("after the start")
+	c.wantOutOfService(0, log, 2)
 }

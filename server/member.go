@@ -20,6 +20,7 @@ import (
 	"github.com/raftkms/raftkms/cluster/transport"
 	"github.com/raftkms/raftkms/fsm/state"
 	"github.com/raftkms/raftkms/hsm"
+	"github.com/raftkms/raftkms/hsm/entropy"
 	"github.com/raftkms/raftkms/hsm/envelope"
 	"github.com/raftkms/raftkms/server/huawei"
 	"github.com/raftkms/raftkms/server/iam"
@@ -98,6 +99,8 @@ func (s *Server) openRoots(ctx context.Context, id identity, clusterID hsm.Clust
 		return nil
 	case errors.Is(err, hsm.ErrNoRoots):
 		return fmt.Errorf("this node's module holds no root keys of its cluster %s although it did before: attach the module or files it had, or empty the data directory and join again: %w", id.ClusterID, err)
+	case errors.Is(err, entropy.ErrGenerator): // of two devices: neither is asked for anything, also not for what it holds
+		return nil // out of service, as testBeforeServing finds out, and otherwise a member
 	case errors.Is(err, hsm.ErrForeignRoots):
 		return fmt.Errorf("this node's module belongs to another cluster than %s: attach the module it had: %w", id.ClusterID, err)
 	case err != nil:

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/raftkms/raftkms/cluster"
 	"github.com/raftkms/raftkms/hsm"
+	"github.com/raftkms/raftkms/hsm/entropy"
 	"github.com/raftkms/raftkms/server/audit/export"
 )
 
@@ -124,6 +126,9 @@ func (m *nodeMetrics) watchModules(devices hsm.Redundant) {
 		now := func() hsm.MemberHealth { return devices.Members()[i] }
 		m.watchModule(label, func() hsm.Health { return now().Health })
 		m.set.NewGauge("kmsd_hsm_member_serves{"+label+"}", func() float64 { return truth(now().Serves() == nil) })
+		m.set.NewGauge("kmsd_hsm_member_generator_healthy{"+label+"}", func() float64 {
+			return truth(!errors.Is(now().Health.Outage, entropy.ErrGenerator))
+		})
 		m.set.NewGauge("kmsd_hsm_member_calls_total{"+label+"}", func() float64 { return float64(now().Calls) })
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/fxamacker/cbor/v2"
 
 	"github.com/raftkms/raftkms/hsm"
+	"github.com/raftkms/raftkms/hsm/entropy"
 	"github.com/raftkms/raftkms/server/audit"
 	"github.com/raftkms/raftkms/server/kms"
 )
@@ -29,6 +30,10 @@ func (s *Server) watchModule(ctx context.Context, m *member) {
 	for {
 		changed := module.Changed()
 		outage := module.Health().Outage
+		if errors.Is(outage, entropy.ErrGenerator) { // it does not end, and watchGenerator does what it asks for
+			m.service.CondemnGenerator(outage)
+			return
+		}
 		m.service.SetModuleOutage(outage)
 		if (outage == nil) != (before == nil) {
 			s.noteOutage(outage)
@@ -126,5 +131,8 @@ func (s *Server) ownStatus(m *member) nodeStatus {
 
 // moduleProblem returns why this node's module is not used now; nil while it is.
 func (s *Server) moduleProblem(m *member) error {
-	return errors.Join(hsm.Outage(s.cfg.Module), m.service.Healthy())
+	if sick := m.service.Healthy(); sick != nil {
+		return sick
+	}
+	return hsm.Outage(s.cfg.Module)
 }

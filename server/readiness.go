@@ -52,7 +52,10 @@ func (r *readiness) probe(ctx context.Context) {
 	started := time.Now()
 	module := errors.New("its module does not hold the root keys yet")
 	if r.member.roots.held() {
-		module = errors.Join(r.checkModule(ctx), r.member.service.Healthy(), r.server.traces.Healthy())
+		if module = r.member.service.Healthy(); module == nil {
+			module = r.checkModule(ctx)
+		}
+		module = errors.Join(module, r.server.traces.Healthy())
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()

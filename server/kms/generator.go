@@ -15,6 +15,10 @@ func (s *Service) Healthy() error { return s.entropy.Healthy() }
 // GeneratorFailed is closed when the module's generator has failed a test.
 func (s *Service) GeneratorFailed() <-chan struct{} { return s.entropy.Failed() }
 
+// CondemnGenerator is for what the module says itself of its generator: a pair of
+// devices tests each of them, and goes on until both have failed.
+func (s *Service) CondemnGenerator(sick error) { s.entropy.Condemn(sick) }
+
 // TestGenerator looks at what the module's generator gives now.
 func (s *Service) TestGenerator(ctx context.Context) error { return s.entropy.Test(ctx) }
 
