@@ -17,7 +17,8 @@ import (
 )
 
 // A node whose configuration names two HSMs goes on when the first is pulled
-// out: no caller notices. Its status says so, and that the first is used again.
+// out: no caller notices. Its status says so, and that the first is used again;
+// also when the first's generator sticks, and then it is not.
 func TestANodeWithTwoHSMs(t *testing.T) {
 	const officerPIN, userPIN = "officer-1234", "user-5678"
 	dir := t.TempDir()
@@ -104,5 +105,14 @@ module:
 		more("of the second HSM")
 		first.Plug()
 		await(t, "the first HSM to be used again", func() bool { return problems() == "" })
+	}
+	first.StickGenerator(0x0102030405060708)
+	_, err = c.CreateKey(ctx, client.NewKey{Name: "invoices", Level: "HSM"})
+	must(t, err)
+	more("after the first HSM's generator has failed")
+	first.UnstickGenerator()
+	more("when it moves again")
+	if got := problems(); got != "first" {
+		t.Errorf("after a generator has failed these cannot be used: %q", got)
 	}
 }
