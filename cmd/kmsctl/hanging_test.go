@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	p11 "github.com/miekg/pkcs11"
+
 	"github.com/raftkms/raftkms/cmd/kmsd/config"
 	"github.com/raftkms/raftkms/hsm"
 	"github.com/raftkms/raftkms/hsm/custody"
@@ -86,7 +88,7 @@ func TestRestoreIntoAnHSMThatHangs(t *testing.T) {
 	}
 	t.Setenv("SOFTHSM2_CONF", "") // restored at the end
 	started := time.Now()
-	err = restoreRoots(t.Context(), c, new(custody.Backup), nil, nil)
+	_, err = restoreRoots(t.Context(), c, new(custody.Backup), nil, nil)
 	if !errors.Is(err, hsm.ErrUnavailable) || !strings.Contains(err.Error(), d.Path) || strings.Contains(err.Error(), "\n") || time.Since(started) > hangPatience {
 		t.Errorf("%v after %v", err, time.Since(started))
 	}
@@ -96,6 +98,78 @@ func TestRestoreIntoAnHSMThatHangs(t *testing.T) {
 			t.Fatal("what came too late is not closed")
 		}
 	}
+}
+
+// The doctor of an HSM whose library hangs at the end prints what it found out, and
+// that, and ends.
+func TestDoctorOfALibraryThatHangsAtTheEnd(t *testing.T) {
+	file, d := hangingNode(t, faultylib.Finalize, "30s, call_limit: 3s")
+	d.Hide(p11.CKM_RSA_PKCS_KEY_PAIR_GEN, p11.CKM_EC_KEY_PAIR_GEN) // whose keys take long to make
+	out, err := endsByItself(t, exec.Command("kmsctl", "hsm", "doctor", "--config", file))
+	if exit, is := errors.AsType[*exec.ExitError](err); !is || exit.ExitCode() != exitFailed {
+		t.Fatalf("%v, saying:\n%s", err, out)
+	}
+	for _, want := range []string{"PROBLEM", d.Path + " hangs in its C_Finalize", "TIME", "make and wrap an AES_256 key", "VERDICT", "this device cannot carry a node"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("it does not say %q:\n%s", want, out)
+		}
+	}
+}
+
+// Root keys that were restored are, whatever the library does after it.
+func TestRestoreWithALibraryThatHangsAtTheEnd(t *testing.T) {
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	file, d := hangingNode(t, faultylib.Finalize, "30s, call_limit: 3s")
+	dir := filepath.Dir(file)
+	library, err := pkcs11.FindSoftHSM()
+	must(err)
+	environment, err := pkcs11.CreateSoftHSMToken(dir, "source", []byte("officer-1234"), []byte("user-5678"))
+	must(err)
+	for name, value := range environment {
+		t.Setenv(name, value)
+	}
+	from, err := pkcs11.Open(t.Context(), pkcs11.Config{Library: library, TokenLabel: "source", PIN: func() ([]byte, error) { return []byte("user-5678"), nil }})
+	must(err)
+	home := hsm.ClusterID{0x68, 15: 1}
+	must(from.CreateRoots(t.Context(), home, 1))
+	canary, err := hsm.NewCanary(t.Context(), from, home, 1)
+	must(err)
+	backup, shares, err := custody.Make(t.Context(), from, canary, 2, 2, []byte("officer-1234"), time.Now())
+	must(err)
+	must(from.Close())
+	args := []string{"root", "restore", "--config", file, filepath.Join(dir, "backup")}
+	must(os.WriteFile(filepath.Join(dir, "backup"), backup, 0o600))
+	for i, share := range shares {
+		name := filepath.Join(dir, fmt.Sprintf("share-%d", i))
+		must(os.WriteFile(name, []byte(share), 0o600))
+		args = append(args, "--share-file", name)
+	}
+	out, err := endsByItself(t, exec.Command("kmsctl", args...))
+	if err != nil {
+		t.Fatalf("%v, saying:\n%s", err, out)
+	}
+	for _, want := range []string{"restored: the module holds these root keys", d.Path + " hangs in its C_Finalize"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("it does not say %q:\n%s", want, out)
+		}
+	}
+}
+
+// endsByItself runs a command, which no signal has to end, and returns what it said.
+func endsByItself(t *testing.T, cmd *exec.Cmd) (string, error) {
+	t.Helper()
+	late := time.AfterFunc(3*hangPatience, func() {
+		t.Error("it did not end")
+		_ = cmd.Process.Kill()
+	})
+	defer late.Stop()
+	out, err := cmd.CombinedOutput()
+	return string(out), err
 }
 
 // A call that hangs in an HSM that is open heeds no signal: the second one ends the program.

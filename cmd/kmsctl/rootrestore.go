@@ -68,15 +68,22 @@ func (a *app) restoreRootsCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			var closing error
 			if check {
 				_, err = custody.Open(file, shares)
 			} else {
-				err = restoreRoots(cmd.Context(), c, b, file, shares)
+				closing, err = restoreRoots(cmd.Context(), c, b, file, shares)
 			}
 			if err != nil {
 				return err
 			}
-			return a.print(cmd, told, told.rows())
+			if err := a.print(cmd, told, told.rows()); err != nil {
+				return err
+			}
+			if closing != nil { // what was proved holds all the same
+				fmt.Fprintf(cmd.ErrOrStderr(), "kmsctl: the root keys are restored, and after that: %s\n", oneLine(closing))
+			}
+			return nil
 		},
 	}
 	cmd.Flags().StringArrayVar(&shareFiles, "share-file", nil, "File with a share, readable by its owner alone; once for each.")
@@ -122,17 +129,26 @@ func (a *app) stoppedNode(b *custody.Backup) (*config.Config, error) {
 	return c, c.CheckSecrets(os.Getenv("CREDENTIALS_DIRECTORY"))
 }
 
-// restoreRoots opens the node's module for this moment.
-func restoreRoots(ctx context.Context, c *config.Config, b *custody.Backup, file []byte, shares []string) (err error) {
+// restoreRoots opens the node's module for this moment. closing is what was wrong
+// when it was closed after a restore that has succeeded.
+func restoreRoots(ctx context.Context, c *config.Config, b *custody.Backup, file []byte, shares []string) (closing, err error) {
 	module, err := device.Open(ctx, c, slog.New(slog.DiscardHandler), exitHung)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	defer func() { err = errors.Join(err, module.Close()) }()
+	err = restoreIn(ctx, module, b, file, shares)
+	closing = module.Close()
+	if err != nil {
+		return nil, errors.Join(err, closing)
+	}
+	return closing, nil
+}
+
+func restoreIn(ctx context.Context, module hsm.Module, b *custody.Backup, file []byte, shares []string) error {
 	if _, err := module.OpenRoots(ctx, b.Cluster); err != nil && !errors.Is(err, hsm.ErrNoRoots) {
 		return fmt.Errorf("looking into the module: %w", err)
 	}
-	_, err = custody.Restore(ctx, module, file, shares)
+	_, err := custody.Restore(ctx, module, file, shares)
 	if errors.Is(err, hsm.ErrRootsExist) {
 		return fmt.Errorf("there is nothing to restore: %w", err)
 	}

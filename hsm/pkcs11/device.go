@@ -293,22 +293,32 @@ func (d *device) callAlone(ctx context.Context, f func(s *session) error) error 
 
 // close ends all sessions and gives the library back once no call is inside. A
 // device that keeps a call for longer than the call timeout keeps its library
-// too; then left tells that the call is inside still.
+// too; then left tells that the call is inside still. So it is with a call that
+// close itself makes; when it comes back the rest is done.
 func (d *device) close() (left bool, err error) {
 	d.closing.Store(true)
 	d.stopped.Do(func() { close(d.stop) })
 	if err := d.acquireAnyway(context.Background(), everybody); err != nil {
 		return true, fmt.Errorf("closing the module: %w", err)
 	}
-	defer d.gate.Release(everybody)
 	d.loops.Wait() // the supervisor has left the device, or it would hold the gate
 	if d.closed {
+		d.gate.Release(everybody)
 		return false, nil
 	}
 	d.closed = true
-	d.disconnect()
-	libraries.unclaim(d.lib, d.slot)
-	return false, libraries.release(d.lib)
+	left, err = d.lib.inLimit(d.limit, func(in func(name string)) error {
+		defer d.gate.Release(everybody)
+		in("C_CloseSession")
+		d.disconnect()
+		in("C_Finalize")
+		libraries.unclaim(d.lib, d.slot)
+		return libraries.release(d.lib)
+	})
+	if left {
+		err = fmt.Errorf("closing the module: %w", err)
+	}
+	return left, err
 }
 
 func (d *device) openSession() (p11.SessionHandle, error) {

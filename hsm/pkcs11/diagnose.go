@@ -63,7 +63,7 @@ func Diagnose(ctx context.Context, cfg Config) *doctor.Report {
 	}
 	r.Tokens, r.Mechanisms = shown.tokens, shown.mechanisms
 	defer func() {
-		if err := libraries.release(shown.lib); err != nil {
+		if err := shown.lib.leave(full.CallLimit); err != nil {
 			r.Problem(err)
 		}
 	}()

@@ -23,6 +23,8 @@ type registry struct {
 // library is one PKCS#11 library. It stays loaded for good: those of vendors have
 // threads and exit handlers of their own, and many crash when they are unloaded.
 type library struct {
+	path string // without symbolic links
+
 	mu     sync.Mutex       // guards the rest, also while the library is initialised or finalised
 	api    cryptoki         // nil until it was loaded
 	users  int              // it is initialised while there are any
@@ -67,7 +69,7 @@ func (r *registry) at(real string) *library {
 	defer r.mu.Unlock()
 	l := r.loaded[real]
 	if l == nil {
-		l = &library{tokens: make(map[uint]string), parked: make(map[*device]bool)}
+		l = &library{path: real, tokens: make(map[uint]string), parked: make(map[*device]bool)}
 		r.loaded[real] = l
 	}
 	return l

@@ -65,6 +65,8 @@ func (m *Module) Describe() hsm.Description {
 // inside for longer than the call timeout, Close returns [hsm.ErrUnavailable]
 // and leaves that call what it may use when it wakes, the library and the memory:
 // to take these away would crash the process. A later Close may then do the rest.
+// The same happens when the library hangs in a call with which it is left, which
+// the error names.
 func (m *Module) Close() error {
 	left, err := m.dev.close()
 	if left {

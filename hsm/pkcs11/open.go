@@ -51,7 +51,7 @@ func openToken(ctx context.Context, cfg Config) (*Module, error) {
 		err = libraries.claim(lib, found.slot, cfg.TokenLabel)
 	}
 	if err != nil {
-		return nil, errors.Join(err, libraries.release(lib))
+		return nil, errors.Join(err, lib.leave(cfg.CallLimit))
 	}
 	m := &Module{
 		dev:   newDevice(lib, found.slot, cfg),
