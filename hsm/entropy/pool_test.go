@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	mrand "math/rand/v2"
 	"sync"
 	"testing"
@@ -157,6 +158,35 @@ func TestTestLooksAtFreshBytes(t *testing.T) {
 	}
 	if err := pool.Read(t.Context(), buf); !errors.Is(err, entropy.ErrGenerator) {
 		t.Errorf("what was drawn before is used: %v", err)
+	}
+}
+
+// A source that tests its generators itself, and says that they failed, is
+// believed, for good.
+func TestASourceThatTestsItselfIsBelieved(t *testing.T) {
+	sick := fmt.Errorf("%w: so it is with both", entropy.ErrGenerator)
+	source := &counting{}
+	pool := entropy.NewPool(source)
+	defer pool.Close()
+	buf := make([]byte, 32)
+	if err := pool.Read(t.Context(), buf); err != nil {
+		t.Fatal(err)
+	}
+	source.err = sick
+	if err := pool.Test(t.Context()); !errors.Is(err, entropy.ErrGenerator) {
+		t.Errorf("a test: %v", err)
+	}
+	source.err = nil
+	if err := pool.Read(t.Context(), buf); !errors.Is(err, entropy.ErrGenerator) || pool.Healthy() != sick {
+		t.Errorf("after it: %v, %v", err, pool.Healthy())
+	}
+
+	tester := entropy.NewTester()
+	tester.Condemn(sick)
+	tester.Condemn(errors.New("another"))
+	<-tester.Failed()
+	if err := tester.Check(stream); err != sick || tester.FailedAt().IsZero() {
+		t.Errorf("condemned: %v", err)
 	}
 }
 
