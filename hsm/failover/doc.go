@@ -13,9 +13,10 @@
 //   - No device is asked before it has proved, with a canary made by the other,
 //     that it holds the same roots; also not one that was away and is back.
 //   - Each device's generator is tested by what it gives, after each key that it
-//     makes, when it is opened or back, and, the second, while it stands by. One that failed is
-//     out until the process ends, and what it gave or made meanwhile comes to
-//     nobody. Only when both have failed has that of the pair (entropy.ErrGenerator).
+//     makes, when it is opened or back, and, the second's, while it stands by. One
+//     that failed is out until the process ends, and what it gave or made
+//     meanwhile comes to nobody. Only when both have failed has that of the pair
+//     (entropy.ErrGenerator).
 //   - The pair is out of service (see [hsm.Monitored]) only while both are.
 //   - Roots are made, and destroyed, only while both are there. They are made in
 //     the first, or in the second if the first's generator fails meanwhile;
