@@ -143,6 +143,13 @@ func TestStuckGeneratorTakesTheNodeOutOfService(t *testing.T) {
 	}
 
 	devices[0].StickGenerator(stuck)
+	file := filepath.Join(t.TempDir(), traceKeyFile)
+	if _, err := c.nodes[0].makeTraceKey(t.Context(), file); !errors.Is(err, entropy.ErrGenerator) {
+		t.Errorf("a key for the traces was made beside a stuck generator: %v", err)
+	}
+	if _, err := os.Stat(file); err == nil {
+		t.Error("a key for the traces that was made beside a stuck generator is kept")
+	}
 	c.keyOf(0, `{"key_alias":"second"}`) // which finds out
 	sick := c.nodes[0].member.Load().service.Healthy()
 	if !errors.Is(sick, entropy.ErrGenerator) {
