@@ -74,8 +74,8 @@ func (c *clocks) next() <-chan struct{} {
 
 // median returns how far the lower median of the clocks of these nodes, as far
 // as they have spoken since, is ahead of what self's shows now. ok: most have.
-// What may have been said before our clock jumped does not count: a node that is wrong and is
-// set right, and then this one, would be most of three.
+// What may have been said before our clock jumped does not count: a node that is
+// wrong and is set right, and then this one, would be most of three.
 func (c *clocks) median(self string, ours time.Time, nodes []string, since, now moment) (ahead time.Duration, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

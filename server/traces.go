@@ -50,17 +50,21 @@ const stallPeriod = time.Second
 
 // watchTraces ends the process when the traces' disk does not answer. Who waits
 // for it cannot: a call that hangs there has no deadline, and its record may
-// still be written.
+// still be written. It looks twice: to a process that was put aside, the disk
+// seems not to have answered for as long.
 func (s *Server) watchTraces(ctx context.Context) {
 	ticker := time.NewTicker(stallPeriod)
 	defer ticker.Stop()
-	for {
+	for seen := 0; ; {
 		select {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
 		}
-		if err := s.traces.Stalled(); err != nil {
+		err := s.traces.Stalled()
+		if err == nil {
+			seen = 0
+		} else if seen++; seen > 1 {
 			s.cfg.Logger.Error("the node cannot go on", "error", err)
 			s.fail(err)
 			return
