@@ -95,8 +95,8 @@ func look(cfg Config) (c contents, err error) {
 	if c.lib, err = libraries.acquire(cfg.Library); err != nil {
 		return c, err
 	}
-	c.tokens = tokens(c.lib.api)
-	if found, err := findToken(c.lib.api, cfg); err == nil {
+	c.tokens = tokens(c.lib)
+	if found, err := findToken(c.lib, cfg); err == nil {
 		c.mechanisms = offeredMechanisms(c.lib.api, found.slot)
 	}
 	return c, nil
@@ -142,7 +142,7 @@ func (m *Module) diagnose(ctx context.Context, r *doctor.Report) (err error) {
 func (m *Module) Survey(ctx context.Context, r *doctor.Report) error {
 	r.Library, r.Token = m.dev.cfg.Library, m.dev.label
 	err := m.dev.call(ctx, m.dev.work, func(*session) error {
-		r.Tokens, r.Mechanisms = tokens(m.dev.api), offeredMechanisms(m.dev.api, m.dev.slot)
+		r.Tokens, r.Mechanisms = tokens(m.dev.lib), offeredMechanisms(m.dev.api, m.dev.slot)
 		return nil
 	})
 	if err != nil {
@@ -181,13 +181,13 @@ func (m *Module) RootSets(ctx context.Context) (sets []doctor.RootSet, err error
 }
 
 // tokens lists what the library shows, as far as it tells.
-func tokens(api cryptoki) (list []doctor.Token) {
-	slots, err := api.GetSlotList(true)
+func tokens(lib *library) (list []doctor.Token) {
+	slots, err := lib.slots()
 	if err != nil {
 		return nil
 	}
 	for _, slot := range slots {
-		info, err := api.GetTokenInfo(slot)
+		info, err := lib.api.GetTokenInfo(slot)
 		if err == nil && info.Flags&p11.CKF_TOKEN_INITIALIZED != 0 {
 			list = append(list, doctor.Token{Slot: slot, Label: info.Label, Serial: info.SerialNumber, Model: info.Model})
 		}

@@ -25,6 +25,8 @@ type registry struct {
 type library struct {
 	path string // without symbolic links
 
+	listing sync.Mutex // held while the library lists its slots
+
 	mu     sync.Mutex       // guards the rest, also while the library is initialised or finalised
 	api    cryptoki         // nil until it was loaded
 	users  int              // it is initialised while there are any
@@ -73,6 +75,15 @@ func (r *registry) at(real string) *library {
 		r.loaded[real] = l
 	}
 	return l
+}
+
+// slots lists the slots with a token, for one caller at a time: SoftHSM makes
+// slots for tokens that it finds then, whatever was said of locking, and when two
+// callers make the same one it ends the process.
+func (l *library) slots() ([]uint, error) {
+	l.listing.Lock()
+	defer l.listing.Unlock()
+	return l.api.GetSlotList(true)
 }
 
 // release finalises the library behind its last user, who has no call inside it.

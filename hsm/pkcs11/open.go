@@ -46,7 +46,7 @@ func openToken(ctx context.Context, cfg Config) (*Module, error) {
 	if err != nil {
 		return nil, err
 	}
-	found, err := findToken(lib.api, cfg)
+	found, err := findToken(lib, cfg)
 	if err == nil {
 		err = libraries.claim(lib, found.slot, cfg.TokenLabel)
 	}
@@ -74,15 +74,15 @@ type token struct {
 	info     p11.TokenInfo
 }
 
-func findToken(api cryptoki, cfg Config) (token, error) {
-	slots, err := api.GetSlotList(true)
+func findToken(lib *library, cfg Config) (token, error) {
+	slots, err := lib.slots()
 	if err != nil {
 		return token{}, fmt.Errorf("listing the slots: %w", describe(err))
 	}
 	var found []token
 	var others []string
 	for _, slot := range slots {
-		info, err := api.GetTokenInfo(slot)
+		info, err := lib.api.GetTokenInfo(slot)
 		if err != nil || info.Flags&p11.CKF_TOKEN_INITIALIZED == 0 {
 			continue // the token of another slot is none of our concern
 		}
@@ -90,7 +90,7 @@ func findToken(api cryptoki, cfg Config) (token, error) {
 			others = append(others, fmt.Sprintf("%q (serial %s)", info.Label, info.SerialNumber))
 			continue
 		}
-		slotInfo, err := api.GetSlotInfo(slot)
+		slotInfo, err := lib.api.GetSlotInfo(slot)
 		if err != nil {
 			return token{}, fmt.Errorf("asking for the slot: %w", describe(err))
 		}

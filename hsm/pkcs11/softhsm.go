@@ -114,7 +114,7 @@ func writeSoftHSMConfig(dir string) (string, error) {
 }
 
 func initToken(lib *library, label string, officerPIN, userPIN []byte) error {
-	slots, err := lib.api.GetSlotList(true) // SoftHSM adds an empty token when there is none
+	slots, err := lib.slots() // SoftHSM adds an empty token when there is none
 	if err != nil {
 		return fmt.Errorf("listing the slots: %w", err)
 	}

@@ -125,7 +125,7 @@ func (d *device) mend(reload bool) error {
 
 // findAgain finds the token, which may be in another slot now.
 func (d *device) findAgain() error {
-	found, err := findToken(d.api, d.cfg)
+	found, err := findToken(d.lib, d.cfg)
 	if err != nil || found.slot == d.slot {
 		return err
 	}
