@@ -81,6 +81,23 @@ func tokensOf(t *testing.T, labels ...string) (c *trio, open func(ctx context.Co
 	}, devices
 }
 
+// runAgain starts a node that has ended, until the end of the test, and waits until
+// it is a member.
+func runAgain(t *testing.T, cfg Config) *Server {
+	t.Helper()
+	s, err := Open(t.Context(), cfg)
+	must(t, err)
+	ctx, stop := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- s.Run(ctx) }()
+	t.Cleanup(func() {
+		stop()
+		must(t, <-ended)
+	})
+	await(t, "the node again", func() bool { return s.member.Load() != nil })
+	return s
+}
+
 // wantOutOfService checks what a node says of itself whose generator is sick, and
 // was so many times since it was founded.
 func (c *trio) wantOutOfService(node int, log *lines, times int) {
@@ -229,16 +246,7 @@ func TestStuckGeneratorIsFoundOutAtTheStart(t *testing.T) {
 	logs["n1"] = new(lines)
 	cfg := founder.cfg
 	cfg.Logger = slog.New(slog.NewTextHandler(logs["n1"], nil))
-	again, err := Open(t.Context(), cfg)
-	must(t, err)
-	ctx, stop := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
-	go func() { ended <- again.Run(ctx) }()
-	defer func() {
-		stop()
-		must(t, <-ended)
-	}()
-	await(t, "the node again", func() bool { return again.member.Load() != nil })
+	again := runAgain(t, cfg)
 	c.nodes = []*Server{again}
 	await(t, "a leader", func() bool { return c.leader() == 0 })
 	status, reply := c.ask(0, "create-key", `{"key_alias":"first"}`)
@@ -328,17 +336,8 @@ func TestStuckGeneratorsOfANodeWithTwoDevices(t *testing.T) {
 	log = new(lines)
 	cfg := both.cfg
 	cfg.Module, cfg.Logger = c.open("n1"), slog.New(slog.NewTextHandler(log, nil))
-	again, err := Open(t.Context(), cfg)
-	must(t, err)
-	ctx, stop := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
-	go func() { ended <- again.Run(ctx) }()
-	defer func() {
-		stop()
-		must(t, <-ended)
-		must(t, cfg.Module.Close())
-	}()
-	await(t, "the node again", func() bool { return again.member.Load() != nil })
+	t.Cleanup(func() { must(t, cfg.Module.Close()) })
+	again := runAgain(t, cfg)
 	c.nodes[0] = again
 	await(t, "the cluster", func() bool { return c.leader() == 1 })
 	await(t, "the node to follow", func() bool {
