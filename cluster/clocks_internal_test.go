@@ -97,6 +97,18 @@ func TestClocksThatJumpOneAfterTheOther(t *testing.T) {
 	f(4*jump, 4*jump, 4*jump) // it is set right
 }
 
+// A time with a monotonic reading, as [time.Now] gives it, is compared by that with
+// another one: no jump of the wall clock would ever be seen.
+func TestTheWallClockIsReadAlone(t *testing.T) {
+	for _, clock := range []func() time.Time{nil, time.Now} {
+		cfg := Config{Now: clock}
+		cfg.fill()
+		if now := cfg.Now(); now != now.Round(0) || time.Since(now).Abs() > time.Minute {
+			t.Errorf("the wall clock shows %s", now)
+		}
+	}
+}
+
 // A leader whose clock is wrong knows the time from the others, and only then.
 func TestVouchedTime(t *testing.T) {
 	const year = 365 * 24 * time.Hour

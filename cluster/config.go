@@ -134,7 +134,8 @@ type Config struct {
 	// Clock counts time since some moment, suspended time included; CLOCK_BOOTTIME
 	// when nil.
 	Clock func() time.Duration
-	// Now is the wall clock; time.Now when nil.
+	// Now is the wall clock; time.Now when nil. A monotonic reading that comes
+	// with it is not used.
 	Now func() time.Time
 	// Fenced is told how long each wait for a released index took. It may not
 	// block. Optional.
@@ -187,9 +188,11 @@ func (c *Config) fill() {
 	or(&t.Lease, 3*time.Second)
 	or(&t.Margin, t.Lease/5)
 	or(&t.Renewal, 500*time.Millisecond)
-	if c.Now == nil {
-		c.Now = time.Now
+	now := c.Now
+	if now == nil {
+		now = time.Now
 	}
+	c.Now = func() time.Time { return now().Round(0) } // two monotonic readings would hide a jump between them
 	if c.Clock == nil {
 		c.Clock = bootClock
 	}

@@ -116,6 +116,10 @@ func Scenarios() map[string]Scenario {
 			Kinds: []nemesis.Kind{nemesis.StopDeaf},
 		},
 		{
+			Name: "turns", Nodes: 3, Workers: 4, Load: 10 * time.Second, Longest: 2 * time.Second, Successes: 50,
+			Kinds: []nemesis.Kind{nemesis.ClockTurns},
+		},
+		{
 			Name: "rights", Nodes: 3, Workers: 2, Load: 20 * time.Second, Longest: 2 * time.Second, Successes: 50, Revokers: 3, Revocations: 2,
 			Kinds: []nemesis.Kind{nemesis.PauseLeader, nemesis.IsolateLeader},
 		},

@@ -17,10 +17,11 @@ const (
 	ClockYear   Kind = "clock-year"   // any node's is a year fast or slow
 	ClockLeader Kind = "clock-leader" // the leader's is; it has to hand leadership on
 	ClockJumps  Kind = "clock-jumps"  // the leader's jumps back and forth, by a second up to a year
+	ClockTurns  Kind = "clock-turns"  // another node's is a year fast and is set right, and at once the leader's is
 )
 
 // ClockKinds are those that shift clocks.
-func ClockKinds() []Kind { return []Kind{ClockMinute, ClockYear, ClockLeader, ClockJumps} }
+func ClockKinds() []Kind { return []Kind{ClockMinute, ClockYear, ClockLeader, ClockJumps, ClockTurns} }
 
 // ClockTrouble says why no process can be given another wall clock here; nil:
 // it can.
@@ -38,6 +39,7 @@ const (
 	year          = 365 * 24 * time.Hour
 	jumpPeriod    = 400 * time.Millisecond
 	yieldPatience = 60 * time.Second // for a leader to hand on; it is under load
+	saysItsTime   = time.Second      // within that a node has told the leader what its clock shows
 )
 
 // SetClock makes the wall clock of the present process so much faster, in whole
@@ -55,10 +57,20 @@ func (p *Process) SetClock(by time.Duration) error {
 	return nil
 }
 
-// shift has a node's clock be wrong until the end of the fault.
-func (n *Nemesis) shift(ctx context.Context, a Action, victim *Process) (detail string, err error) {
+// shift has nodes' clocks be wrong until the end of the fault.
+func (n *Nemesis) shift(ctx context.Context, a Action, victims []*Process) (detail string, err error) {
 	if err := ClockTrouble(); err != nil {
 		return "", err
+	}
+	victim := victims[0]
+	if a.Kind == ClockTurns {
+		err := victim.SetClock(year)
+		sleep(ctx, max(a.Length, saysItsTime))
+		if err := errors.Join(err, victim.SetClock(0), victims[1].SetClock(year)); err != nil {
+			return "", err
+		}
+		sleep(ctx, saysItsTime)
+		return "", nil
 	}
 	random := rand.New(rand.NewPCG(uint64(a.Victim), uint64(a.Length)))
 	either := func(d time.Duration) time.Duration { return d * time.Duration(1-2*random.IntN(2)) }

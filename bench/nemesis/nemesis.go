@@ -125,6 +125,10 @@ func (n *Nemesis) victims(ctx context.Context, a Action) []*Process {
 		if i := n.index(n.Leader(ctx)); i >= 0 {
 			return n.Processes[i : i+1]
 		}
+	case ClockTurns:
+		leads := max(0, n.index(n.Leader(ctx)))
+		other := (leads + 1 + a.Victim%max(1, len(n.Processes)-1)) % len(n.Processes)
+		return []*Process{n.Processes[other], n.Processes[leads]}
 	case SplitPair:
 		return []*Process{chosen, n.Processes[(a.Victim+1)%len(n.Processes)]}
 	}
@@ -177,7 +181,7 @@ func (n *Nemesis) inject(ctx context.Context, a Action, victims []*Process) (det
 	case slices.Contains(ProgramKinds(), a.Kind):
 		detail, err = n.exchange(victims[0])
 	case slices.Contains(ClockKinds(), a.Kind):
-		return n.shift(ctx, a, victims[0])
+		return n.shift(ctx, a, victims)
 	default:
 		if n.Links == nil {
 			return "", errors.New("there is no network to cut")

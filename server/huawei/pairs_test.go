@@ -180,7 +180,11 @@ func TestSDKMACs(t *testing.T) {
 		if *made.KeyId != id || *made.MacAlgorithm != algorithm.Value() || len(*made.Mac) != 2*size || strings.ToLower(*made.Mac) != *made.Mac {
 			t.Errorf("%s: %v", spec, made)
 		}
-		for mac, want := range map[string]bool{*made.Mac: true, strings.ToUpper(*made.Mac): true, "00" + (*made.Mac)[2:]: false, (*made.Mac)[2:]: false} {
+		other := "00"
+		if strings.HasPrefix(*made.Mac, other) {
+			other = "01"
+		}
+		for mac, want := range map[string]bool{*made.Mac: true, strings.ToUpper(*made.Mac): true, other + (*made.Mac)[2:]: false, (*made.Mac)[2:]: false} {
 			verified, err := client.VerifyMac(&model.VerifyMacRequest{Body: &model.VerifyMacRequestBody{KeyId: id, MacAlgorithm: check, Message: b64([]byte("message")), Mac: mac}})
 			if err != nil || *verified.MacValid != want {
 				t.Errorf("%s: %s: %v, %v", spec, mac, verified, err)
