@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
 	"slices"
 	"sync"
@@ -31,25 +32,30 @@ type clocks struct {
 type said struct {
 	clock time.Time
 	when  moment
-	ours  time.Time // what this leader's clock showed then
+
+	// before is a moment before it was said, and ours what this leader's clock
+	// showed then.
+	before moment
+	ours   time.Time
 }
 
 // at is what the clock shows later, or showed before.
 func (s said) at(now moment) time.Time { return s.clock.Add(now - s.when) }
 
-// jumped is how far our clock has jumped since this was said.
+// jumped is how far our clock has jumped since before this was said.
 func (s said) jumped(ours time.Time, now moment) time.Duration {
-	return ours.Sub(s.ours) - (now - s.when)
+	return ours.Sub(s.ours) - (now - s.before)
 }
 
-// hear takes a node's word, and what our clock shows as it comes.
-func (c *clocks) hear(node string, theirs, ours time.Time, now moment) {
+// hear takes a node's word as it comes, and what our clock showed at a moment
+// before it was said: it may have been on its way for long.
+func (c *clocks) hear(node string, theirs time.Time, now moment, ours time.Time, before moment) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.said == nil {
 		c.said = make(map[string]said)
 	}
-	c.said[node] = said{theirs, now, ours}
+	c.said[node] = said{clock: theirs, when: now, before: before, ours: ours}
 	if c.heard != nil {
 		close(c.heard)
 		c.heard = nil
@@ -68,8 +74,8 @@ func (c *clocks) next() <-chan struct{} {
 
 // median returns how far the lower median of the clocks of these nodes, as far
 // as they have spoken since, is ahead of what self's shows now. ok: most have.
-// What came before our clock jumped does not count: a node that is wrong and is
-// set right, and then this one, would be most of three.
+// What may have been said before our clock jumped does not count: a node that is
+// wrong and is set right, and then this one, would be most of three.
 func (c *clocks) median(self string, ours time.Time, nodes []string, since, now moment) (ahead time.Duration, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -105,6 +111,24 @@ func (c *clocks) believe(ours time.Time, ahead time.Duration, ok bool, now momen
 		return c.believed.at(now)
 	}
 	return ours
+}
+
+// hearClock takes what a member says of its clock, with what its last answer from
+// this leader showed of ours. In a member's first word of a term there is nothing
+// yet, so that it could be of any age: it does not count, and the next one comes at
+// once. A member of the first versions has nothing at all; it is believed to have
+// spoken just now.
+func (n *Node) hearClock(member string, theirs time.Time, back []byte) {
+	ours, now := n.cfg.Now(), n.cfg.Clock()
+	before := now
+	var shown leaseClocks
+	if len(back) >= binary.Size(shown) && decode(back, &shown) == nil {
+		if shown.Wall == 0 {
+			return
+		}
+		ours, before = time.UnixMilli(shown.Wall), moment(shown.Moment)
+	}
+	n.clocks.hear(member, theirs, now, ours, before)
 }
 
 // skew returns how far the median of the voters' clocks is ahead of this

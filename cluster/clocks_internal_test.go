@@ -13,9 +13,9 @@ func TestMedianOfClocks(t *testing.T) {
 		t.Helper()
 		var c clocks
 		for node, by := range ahead {
-			c.hear(node, epoch.Add(by), epoch, 10)
+			c.hear(node, epoch.Add(by), 10, epoch, 10)
 		}
-		c.hear("late", epoch, epoch, 1)
+		c.hear("late", epoch, 1, epoch, 1)
 		if got, most := c.median("a", epoch, nodes, 5, 10); got != want || most != ok {
 			t.Errorf("%v of %v: %s, %v, want %s, %v", ahead, nodes, got, most, want, ok)
 		}
@@ -54,9 +54,9 @@ func TestAJumpIsSeenAtOnce(t *testing.T) {
 	if got := stamp(0, 0, 0); !got.IsZero() {
 		t.Errorf("before anybody has spoken: %s", got)
 	}
-	c.hear("b", epoch, epoch, 0)
+	c.hear("b", epoch, 0, epoch, 0)
 	f(0, 0, 0, 0)
-	c.hear("c", epoch, epoch, 0)
+	c.hear("c", epoch, 0, epoch, 0)
 	f(time.Second, time.Second, 0, time.Second)
 	f(2*time.Second+year, 2*time.Second, 0, 2*time.Second)
 	f(3*time.Second-year, 3*time.Second, 0, 3*time.Second-year) // replicated time never goes back for it
@@ -82,14 +82,14 @@ func TestClocksThatJumpOneAfterTheOther(t *testing.T) {
 			t.Errorf("our clock shows %s after %s: stamped with %s, want %s", wall, now, got, want)
 		}
 	}
-	c.hear("b", epoch, epoch, 0)
-	c.hear("c", epoch.Add(year), epoch, 0) // and is set right at once
+	c.hear("b", epoch, 0, epoch, 0)
+	c.hear("c", epoch.Add(year), 0, epoch, 0) // and is set right at once
 	f(0, 0, 0)
 	const jump = 100 * time.Millisecond
 	f(jump+year, jump, jump)
-	c.hear("b", epoch.Add(2*jump), epoch.Add(2*jump+year), 2*jump)
+	c.hear("b", epoch.Add(2*jump), 2*jump, epoch.Add(2*jump+year), 2*jump)
 	f(2*jump+year, 2*jump, 2*jump)
-	c.hear("c", epoch.Add(3*jump), epoch.Add(3*jump+year), 3*jump)
+	c.hear("c", epoch.Add(3*jump), 3*jump, epoch.Add(3*jump+year), 3*jump)
 	f(3*jump+year, 3*jump, 3*jump)
 	if ahead, ok := c.median("a", epoch.Add(3*jump+year), three, 0, 3*jump); !ok || ahead != -year {
 		t.Errorf("all have spoken since, and our clock is ahead by %s (%v), want %s", -ahead, ok, year)
@@ -107,6 +107,55 @@ func TestTheWallClockIsReadAlone(t *testing.T) {
 			t.Errorf("the wall clock shows %s", now)
 		}
 	}
+}
+
+// What a node said while its clock was wrong does not vouch for ours when that
+// jumps before the word comes: neither the first word of a term, which may be of
+// any age, nor one that brings back what our clocks showed before we jumped.
+func TestAWordThatWasOnItsWayForLong(t *testing.T) {
+	const year = 365 * 24 * time.Hour
+	epoch := time.UnixMilli(1_700_000_000_000)
+	servers := voters("a", "b", "c")
+	var ours time.Time
+	var now moment
+	n := &Node{cfg: Config{
+		NodeID: "a", Timing: Timing{Lease: 2 * time.Second},
+		Now: func() time.Time { return ours }, Clock: func() moment { return now },
+	}}
+	n.committed.Store(&servers)
+	at := func(wall time.Duration, clock moment) { ours, now = epoch.Add(wall), clock }
+	shown := func() []byte { return encode(leaseClocks{Wall: ours.UnixMilli(), Moment: int64(now)}) }
+	f := func(want time.Time) {
+		t.Helper()
+		if got := n.Now(); !got.Equal(want) {
+			t.Errorf("stamped with %v, want %v", got, want)
+		}
+	}
+
+	at(time.Second, time.Second)
+	before := shown()
+	n.hearClock("b", ours, encode(leaseClocks{}))
+	n.hearClock("c", ours, encode(leaseClocks{}))
+	f(time.Time{})
+	n.hearClock("b", ours, before)
+	f(ours)
+
+	const step = 100 * time.Millisecond
+	at(time.Second+step+year, time.Second+step) // we jump, after c was set right
+	n.hearClock("c", epoch.Add(time.Second+year), before)
+	f(epoch.Add(time.Second + step))
+	n.hearClock("c", epoch.Add(time.Second+year), encode(leaseClocks{}))
+	f(epoch.Add(time.Second + step))
+	after := shown()
+	n.hearClock("b", epoch.Add(time.Second+step), after)
+	f(epoch.Add(time.Second + step))
+	if ahead, ok := n.skew(); !ok || ahead != -year {
+		t.Errorf("our clock is ahead by %s (%v), want %s", -ahead, ok, year)
+	}
+
+	at(time.Second+2*step, time.Second+2*step) // it is set right; those of the first versions bring nothing back
+	n.hearClock("b", ours, nil)
+	f(ours)
 }
 
 // A leader whose clock is wrong knows the time from the others, and only then.
@@ -129,12 +178,12 @@ func TestVouchedTime(t *testing.T) {
 	f(year, time.Time{}) // nobody has spoken
 	for _, wall := range []time.Duration{year, -year} {
 		for _, node := range []string{"b", "c"} {
-			n.clocks.hear(node, epoch, epoch.Add(wall), time.Second)
+			n.clocks.hear(node, epoch, time.Second, epoch.Add(wall), time.Second)
 		}
 		f(wall, epoch)
 	}
-	n.clocks.hear("b", epoch, epoch, time.Second)
-	n.clocks.hear("c", epoch, epoch, time.Second)
+	n.clocks.hear("b", epoch, time.Second, epoch, time.Second)
+	n.clocks.hear("c", epoch, time.Second, epoch, time.Second)
 	f(0, time.Time{})
 	f(maxSkew, time.Time{})
 }

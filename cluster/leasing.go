@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -25,7 +26,8 @@ type leasing struct {
 	lessee      lessee
 
 	released appliedIndex
-	told     atomic.Pointer[said] // of the leader's time, with the newest lease
+	told     atomic.Pointer[said]        // of the leader's time, with the newest lease
+	shown    atomic.Pointer[shownClocks] // likewise
 	seeking  atomic.Bool
 	lender   atomic.Pointer[lender]
 	pushes   pushes
@@ -111,6 +113,14 @@ type (
 	leaseTime struct {
 		Now int64 // what the leader stamps commands with, Unix ms; 0: it does not know yet
 	}
+	// leaseClocks is what the leader's clocks showed as it answered. It follows a
+	// leaseTime, and the next leaseAsk, which brings it back, so that the leader
+	// knows of a moment before the asker's clock was read. The first versions do
+	// not know it.
+	leaseClocks struct {
+		Moment int64 // by Config.Clock, nanoseconds
+		Wall   int64 // by Config.Now, Unix ms; 0: the asker has had no answer in this term
+	}
 )
 
 // encode is the form of one of the structs above.
@@ -135,9 +145,12 @@ func (n *Node) keepLease() {
 	for {
 		changed := n.view.changed()
 		wait := n.cfg.Timing.Renewal
-		switch err := n.renew(); {
+		switch first, err := n.renew(); {
 		case err == nil:
 			n.renewals.Add(1)
+			if first {
+				wait = 0
+			}
 		case errors.Is(err, ErrNoLeader):
 		default:
 			n.failures.Add(1)
@@ -156,31 +169,43 @@ func (n *Node) keepLease() {
 	}
 }
 
-// renew asks the leader for a lease, once.
-func (n *Node) renew() error {
+// renew asks the leader for a lease, once. first: it was the first one of the
+// term, and what this node said of its clock with it did not count.
+func (n *Node) renew() (first bool, err error) {
 	e := n.epoch.Load()
 	if e.leader == "" {
-		return ErrNoLeader
+		return false, ErrNoLeader
 	}
 	ctx, cancel := context.WithTimeout(n.open, n.cfg.Timing.Lease/3)
 	defer cancel()
 	sent := n.cfg.Clock() // before everything else
-	ask := encode(leaseAsk{Term: n.raft.CurrentTerm(), Incarnation: n.incarnation, Applied: n.applied.load(), Released: n.released.load(),
+	term := n.raft.CurrentTerm()
+	var back leaseClocks
+	if shown := n.shown.Load(); shown != nil && shown.term == term {
+		back = shown.leaseClocks
+	}
+	ask := encode(leaseAsk{Term: term, Incarnation: n.incarnation, Applied: n.applied.load(), Released: n.released.load(),
 		Clock: n.cfg.Now().UnixMilli(), States: n.hashes.newest()})
-	body, err := n.callIn(ctx, e.over, e.leader, methodLease, ask)
+	body, err := n.callIn(ctx, e.over, e.leader, methodLease, append(ask, encode(back)...))
 	if remote := new(RemoteError); errors.As(err, &remote) && remote.Code == codeDiverged {
 		n.fatal(fmt.Errorf("%w: %w", ErrDiverged, remote))
 	}
 	if err != nil {
-		return err
+		return false, err
 	}
 	var answer leaseAnswer
 	if err := decode(body, &answer); err != nil {
-		return err
+		return false, err
 	}
 	var leader leaseTime
-	if rest := body[binary.Size(answer):]; len(rest) >= binary.Size(leader) && decode(rest, &leader) == nil && leader.Now != 0 {
+	rest := body[binary.Size(answer):]
+	if len(rest) >= binary.Size(leader) && decode(rest, &leader) == nil && leader.Now != 0 {
 		n.told.Store(&said{clock: time.UnixMilli(leader.Now), when: n.cfg.Clock()})
+	}
+	shown := shownClocks{term: term}
+	if own := binary.Size(leader); len(rest) >= own+binary.Size(shown.leaseClocks) && decode(rest[own:], &shown.leaseClocks) == nil && shown.Wall != 0 {
+		n.shown.Store(&shown)
+		first = back.Wall == 0
 	}
 	n.released.advance(answer.Released)
 	n.held.Lock()
@@ -190,7 +215,13 @@ func (n *Node) renew() error {
 	}, sent)
 	n.held.Unlock()
 	n.reconsider()
-	return nil
+	return first, nil
+}
+
+// shownClocks is what the clocks of the leader of a term showed in its last answer.
+type shownClocks struct {
+	term uint64
+	leaseClocks
 }
 
 // serveLease answers methodLease on the leader, in the order that lease.go asks
@@ -210,7 +241,7 @@ func (n *Node) serveLease(ctx context.Context, peer string, body []byte) ([]byte
 	if !n.isMember(peer) {
 		return nil, &RemoteError{Code: "not_member", Message: "only members of the committed configuration are given leases", Node: peer}
 	}
-	n.clocks.hear(peer, time.UnixMilli(ask.Clock), n.cfg.Now(), n.cfg.Clock())
+	n.hearClock(peer, time.UnixMilli(ask.Clock), body[binary.Size(ask):])
 	if err := n.hearHashes(peer, ask.States); err != nil {
 		return nil, err
 	}
@@ -243,7 +274,8 @@ func (n *Node) serveLease(ctx context.Context, peer string, body []byte) ([]byte
 	if now := n.Now(); !now.IsZero() {
 		leader.Now = now.UnixMilli()
 	}
-	return append(answer, encode(leader)...), nil
+	shown := leaseClocks{Wall: n.cfg.Now().UnixMilli(), Moment: int64(n.cfg.Clock())}
+	return slices.Concat(answer, encode(leader), encode(shown)), nil
 }
 
 // isMember reports whether a node is in the newest configuration applied here.

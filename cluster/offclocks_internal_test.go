@@ -13,10 +13,10 @@ import (
 func TestOffClocks(t *testing.T) {
 	epoch := time.UnixMilli(1_700_000_000_000)
 	var c clocks
-	c.hear("b", epoch, epoch, 1*time.Second)
-	c.hear("c", epoch.Add(time.Minute), epoch, 1*time.Second)
-	c.hear("d", epoch.Add(-time.Hour), epoch, 1*time.Second)
-	c.hear("silent", epoch.Add(time.Hour), epoch, 0)
+	c.hear("b", epoch, 1*time.Second, epoch, 1*time.Second)
+	c.hear("c", epoch.Add(time.Minute), 1*time.Second, epoch, 1*time.Second)
+	c.hear("d", epoch.Add(-time.Hour), 1*time.Second, epoch, 1*time.Second)
+	c.hear("silent", epoch.Add(time.Hour), 0, epoch, 0)
 	got := c.off(epoch.Add(time.Second), []string{"b", "c", "silent", "new"}, time.Second, 2*time.Second)
 	if len(got) != 2 || got["b"] != 0 || got["c"] != time.Minute {
 		t.Errorf("off by %v", got)

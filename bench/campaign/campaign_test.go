@@ -94,6 +94,16 @@ func TestRevocations(t *testing.T) {
 	run(t, campaign.Scenarios()["rights"], rand.Uint64N(1_000_000))
 }
 
+// TestClocksInTurn runs a campaign in which two clocks are wrong, but never at the
+// same time.
+func TestClocksInTurn(t *testing.T) {
+	if trouble := nemesis.ClockTrouble(); trouble != nil {
+		t.Logf("all clocks are right here: %v", trouble)
+		return
+	}
+	run(t, campaign.Scenarios()["turns"], rand.Uint64N(1_000_000))
+}
+
 // faulty makes a library that misbehaves when it is told to.
 func faulty(dir, library string) (string, nemesis.Device, error) {
 	d, err := faultylib.New(dir, library)

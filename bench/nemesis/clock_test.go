@@ -25,10 +25,11 @@ func TestAClockIsShifted(t *testing.T) {
 		return
 	}
 	file := filepath.Join(t.TempDir(), "clock")
-	p := process(t, starter(t), "n1", "clock", file)
+	starter := starter(t)
+	p := process(t, starter, "n1", "clock", file)
 	must(t, p.SetClock(time.Hour), p.Start()) // one that is not there has no clock
 	begin := time.Now()
-	shows := func(by time.Duration) bool {
+	showsIn := func(file string, by time.Duration) bool {
 		text, err := os.ReadFile(file)
 		var wall, since int64
 		if _, scan := fmt.Sscan(string(text), &wall, &since); err != nil || scan != nil {
@@ -39,6 +40,7 @@ func TestAClockIsShifted(t *testing.T) {
 		}
 		return time.Until(time.Unix(wall, 0).Add(-by)).Abs() < 20*time.Minute
 	}
+	shows := func(by time.Duration) bool { return showsIn(file, by) }
 	const year = 365 * 24 * time.Hour
 	for _, by := range []time.Duration{0, year, -time.Hour, -year, 0, time.Hour, 0} {
 		must(t, p.SetClock(by))
@@ -62,4 +64,16 @@ func TestAClockIsShifted(t *testing.T) {
 			t.Errorf("recorded %+v", f)
 		}
 	}
+
+	theirs := filepath.Join(t.TempDir(), "clock")
+	q := process(t, starter, "n2", "clock", theirs)
+	must(t, q.Start())
+	n.Processes = append(n.Processes, q)
+	turns := make(chan error, 1)
+	go func() { turns <- n.Run(ended, nemesis.NewSchedule(1, time.Millisecond, nemesis.ClockTurns)) }()
+	await(t, "the other's clock", func() bool { return shows(year) })
+	await(t, "the leader's clock", func() bool { return showsIn(theirs, year) })
+	await(t, "the other's clock to be right meanwhile", func() bool { return shows(0) })
+	must(t, <-turns)
+	await(t, "the healing", func() bool { return showsIn(theirs, 0) })
 }
