@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"math/rand/v2"
 	"testing"
 
 	"github.com/anishathalye/porcupine"
@@ -11,12 +12,13 @@ import (
 // takes longer than a lease. The same schedules find every flaw that is put in.
 func TestLeases(t *testing.T) {
 	t.Parallel()
-	const schedules = 1000
+	const schedules = 2000
+	start := rand.Uint64N(1 << 32)
 	f := func(what flaw, seeds uint64) {
 		t.Helper()
 		var uses, denied, leased, granted, elections, fences, old, unordered, undecided int
 		var first string
-		for seed := range seeds {
+		for seed := start; seed < start+seeds; seed++ {
 			if what != none && old > 0 && (unordered > 0 || what != unreleased) {
 				break
 			}
@@ -66,8 +68,9 @@ func TestLeases(t *testing.T) {
 			t.Errorf("%s: nobody noticed", what)
 		}
 	}
+	t.Logf("seeds from %d", start)
 	f(none, schedules)
 	for _, what := range []flaw{unreleased, indexBefore, fromReceipt, latestMembers, forgetful, noMargin, blindClock, removedAtOnce, stateBeforeLease, earlyIndex, unproved} {
-		f(what, 3000)
+		f(what, schedules)
 	}
 }

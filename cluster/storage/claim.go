@@ -42,9 +42,9 @@ func claim(dir, clusterID, nodeID string) error {
 	case found.Format != claimFormat:
 		return fmt.Errorf("the data directory has format %d, this version knows %d", found.Format, claimFormat)
 	case found.ClusterID != clusterID:
-		return fmt.Errorf("the data directory %s belongs to cluster %s, not to %s", filepath.Dir(dir), found.ClusterID, clusterID)
+		return fmt.Errorf("the data directory %s belongs to cluster %s, not to %s: configure another directory, or that cluster's identity", filepath.Dir(dir), found.ClusterID, clusterID)
 	case found.NodeID != nodeID:
-		return fmt.Errorf("the data directory %s belongs to node %s, not to %s", filepath.Dir(dir), found.NodeID, nodeID)
+		return fmt.Errorf("the data directory %s belongs to node %s, not to %s: configure another directory, or that node's identity", filepath.Dir(dir), found.NodeID, nodeID)
 	}
 	return nil
 }

@@ -66,7 +66,9 @@ func NewReplication(p *Port, nodeID string, timeout time.Duration, leading func(
 	return t
 }
 
-// SetHeartbeatHandler does nothing: there is no fast path.
+// SetHeartbeatHandler does nothing: there is no fast path. With one, a heartbeat
+// is answered beside Raft's own loop (hashicorp/raft#695), which read points rely
+// on (cluster/readindex.go).
 func (t *Replication) SetHeartbeatHandler(func(raft.RPC)) {}
 
 // EncodePeer is the plain address: names are pinned at dialling only.

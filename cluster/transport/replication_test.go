@@ -1,6 +1,8 @@
 package transport_test
 
 import (
+	"io"
+	"strings"
 	"testing"
 	"time"
 
@@ -11,11 +13,9 @@ import (
 	"github.com/raftkms/raftkms/cluster/transport"
 )
 
-// TestNumberedWhenSent: whichever way a request takes, its number is that of its
-// sending, so that an answer that was under way when a round began does not
-// count for it; one to a request sent later does.
-func TestNumberedWhenSent(t *testing.T) {
-	ca := clustertest.NewAuthority(t, "blue")
+// twoReplications are those of nodes a and b, and the address of b.
+func twoReplications(t *testing.T, ca clustertest.Authority) (a, b *transport.Replication, target raft.ServerAddress) {
+	t.Helper()
 	addresses := new(book)
 	replication := func(id string) (*transport.Replication, *peer) {
 		p := open(t, ca.Identity(t, id), "127.0.0.1:0", addresses)
@@ -23,9 +23,17 @@ func TestNumberedWhenSent(t *testing.T) {
 		t.Cleanup(func() { r.Close(); p.close(); r.Wait() })
 		return r, p
 	}
-	a, _ := replication("a")
+	a, _ = replication("a")
 	b, p := replication("b")
-	target := raft.ServerAddress(p.address)
+	return a, b, raft.ServerAddress(p.address)
+}
+
+// TestNumberedWhenSent: whichever way a request takes, its number is that of its
+// sending, so that an answer that was under way when a round began does not
+// count for it; one to a request sent later does.
+func TestNumberedWhenSent(t *testing.T) {
+	ca := clustertest.NewAuthority(t, "blue")
+	a, b, target := twoReplications(t, ca)
 	request := func() *raft.AppendEntriesRequest {
 		return &raft.AppendEntriesRequest{RPCHeader: raft.RPCHeader{ProtocolVersion: raft.ProtocolVersionMax}, Term: 3, PrevLogEntry: 7, PrevLogTerm: 2}
 	}
@@ -93,4 +101,58 @@ func TestNumberedWhenSent(t *testing.T) {
 func asks(t *transport.Replication) uint64 {
 	_, _, asks := t.Counts()
 	return asks
+}
+
+// Heartbeats take the way of everything else, whatever handler Raft brings for
+// them.
+func TestNoFastPathForHeartbeats(t *testing.T) {
+	ca := clustertest.NewAuthority(t, "blue")
+	a, b, target := twoReplications(t, ca)
+	b.SetHeartbeatHandler(func(raft.RPC) { t.Error("a heartbeat took the fast path") })
+	result := make(chan error, 1)
+	go func() {
+		heartbeat := &raft.AppendEntriesRequest{RPCHeader: raft.RPCHeader{ProtocolVersion: raft.ProtocolVersionMax, Addr: []byte("a")}, Term: 3}
+		result <- a.AppendEntries("b", target, heartbeat, new(raft.AppendEntriesResponse))
+	}()
+	select {
+	case rpc := <-b.Consumer():
+		rpc.Respond(&raft.AppendEntriesResponse{Term: 3, Success: true}, nil)
+	case <-time.After(clustertest.Patience):
+		t.Fatal("the heartbeat did not come")
+	}
+	if err := <-result; err != nil {
+		t.Error(err)
+	}
+}
+
+// A follower that takes the same snapshot twice in a row is counted.
+func TestRepeatedInstallsAreCounted(t *testing.T) {
+	ca := clustertest.NewAuthority(t, "blue")
+	a, b, target := twoReplications(t, ca)
+	install := func(index uint64, want uint64) {
+		t.Helper()
+		result := make(chan error, 1)
+		go func() {
+			request := &raft.InstallSnapshotRequest{
+				RPCHeader: raft.RPCHeader{ProtocolVersion: raft.ProtocolVersionMax}, SnapshotVersion: raft.SnapshotVersionMax,
+				Term: 3, LastLogIndex: index, LastLogTerm: 2, Size: 4,
+			}
+			result <- a.InstallSnapshot("b", target, request, new(raft.InstallSnapshotResponse), strings.NewReader("bits"))
+		}()
+		select {
+		case rpc := <-b.Consumer():
+			if _, err := io.Copy(io.Discard, rpc.Reader); err != nil {
+				t.Error(err)
+			}
+			rpc.Respond(&raft.InstallSnapshotResponse{Term: 3, Success: true}, nil)
+		case <-time.After(clustertest.Patience):
+			t.Fatal("the snapshot did not come")
+		}
+		if err := <-result; err != nil || a.Repeated() != want {
+			t.Errorf("after the snapshot of %d: %d repeated, %v, want %d", index, a.Repeated(), err, want)
+		}
+	}
+	install(5, 0)
+	install(6, 0)
+	install(6, 1)
 }
