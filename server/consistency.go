@@ -63,7 +63,8 @@ func (s *Server) setConsistency(ctx context.Context, req wire.Consistency) (*wir
 	return &wire.Consistency{Mode: body.Mode.String(), MaxAgeMillis: body.MaxAge}, nil
 }
 
-// watchLeases adds what is known of leases and fences.
+// watchLeases adds what is known of leases and fences, and of calls for which this
+// node had no state or module.
 func (m *nodeMetrics) watchLeases(s *Server, member *member) {
 	gauge := func(name string, read func() float64) { m.set.NewGauge(name, read) }
 	gauge("kmsd_lease_held", func() float64 { return truth(member.node.Lease().Serving) })
@@ -75,6 +76,8 @@ func (m *nodeMetrics) watchLeases(s *Server, member *member) {
 	gauge("kmsd_released_lag", func() float64 { return float64(member.node.Lease().Lag) })
 	gauge("kmsd_clock_skew_seconds", func() float64 { return member.node.Skew().Seconds() })
 	gauge("kmsd_timed_work_allowed", func() float64 { allowed, _ := member.node.TimedWork(); return truth(allowed) })
+	gauge(`kmsd_calls_sent_on_total{lack="state"}`, func() float64 { return float64(member.sentOn.state.Load()) })
+	gauge(`kmsd_calls_sent_on_total{lack="module"}`, func() float64 { return float64(member.sentOn.module.Load()) })
 	gauge("kmsd_cluster_calls_total", func() float64 { return float64(member.node.Status().Calls) })
 }
 

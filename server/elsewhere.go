@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/fxamacker/cbor/v2"
@@ -15,12 +16,13 @@ import (
 	"github.com/raftkms/raftkms/server/kms"
 )
 
-// Another node's module. A node whose module is gone still knows who asks and
-// what the state says; it sends the request, with the id of the credential that
-// it has seen proved, to a peer. The peer knows the sender by mutual TLS, waits
-// for current state, looks the credential up, authorises, and does the call as
-// one of its own. Plaintext so crosses the cluster port, and nothing else. The
-// node that answers the client writes the trace.
+// Another node's module or state. A node whose module is gone still knows who asks
+// and what the state says, and one whose state is too old to answer from still
+// knows who asks; it sends the request, with the id of the credential that it has
+// seen proved, to a peer. The peer knows the sender by mutual TLS, waits for
+// current state, looks the credential up, authorises, and does the call as one of
+// its own. Plaintext so crosses the cluster port, and nothing else. The node that
+// answers the client writes the trace.
 
 const (
 	callForward    = "kms.forward"
@@ -31,6 +33,8 @@ const (
 
 	// forwardTimeout bounds one peer's attempt.
 	forwardTimeout = 6 * time.Second
+	// strandedTimeout is that of a peer which waits for nothing.
+	strandedTimeout = 1500 * time.Millisecond
 )
 
 // elsewhere has a peer answer a request, the one that could last time first.
@@ -42,11 +46,14 @@ func (s *Server) elsewhere(m *member) huawei.Elsewhere {
 		}
 		defer clear(body)
 		var out huawei.Outcome
-		method := callForward
+		method, each := callForward, forwardTimeout
+		if f.Stranded {
+			each = strandedTimeout
+		}
 		if f.Token != "" {
 			method = callForwardOnce
 		}
-		err = s.askPeers(ctx, m, method, body, f.Changes, func(reply []byte) (again bool, err error) {
+		err = s.askPeers(ctx, m, each, method, body, f.Changes, func(reply []byte) (again bool, err error) {
 			defer clear(reply)
 			out = huawei.Outcome{}
 			if err := cbor.Unmarshal(reply, &out); err != nil || out.Status == 0 {
@@ -54,22 +61,32 @@ func (s *Server) elsewhere(m *member) huawei.Elsewhere {
 			}
 			return out.Status == fasthttp.StatusServiceUnavailable, nil
 		})
+		switch {
+		case err != nil:
+		case f.Stranded:
+			m.sentOn.state.Add(1)
+		default:
+			m.sentOn.module.Add(1)
+		}
 		return out, err
 	}
 }
 
+// sentOn counts the requests that peers have answered, by what this node lacked.
+type sentOn struct{ module, state atomic.Uint64 }
+
 var errNoAnswer = errors.New("no node answered")
 
-// askPeers calls one peer after the other until one has answered for good. With
-// changes it stops when a peer may have done what it was asked.
-func (s *Server) askPeers(ctx context.Context, m *member, method string, body []byte, changes bool, take func(reply []byte) (again bool, err error)) error {
+// askPeers calls one peer after the other, each for so long at most, until one has
+// answered for good. With changes it stops when a peer may have done what it was asked.
+func (s *Server) askPeers(ctx context.Context, m *member, each time.Duration, method string, body []byte, changes bool, take func(reply []byte) (again bool, err error)) error {
 	peers, err := s.peers(ctx, m)
 	if err != nil {
 		return err
 	}
 	failed := errNoAnswer
 	for _, peer := range peers {
-		attempt, cancel := context.WithTimeout(ctx, forwardTimeout)
+		attempt, cancel := context.WithTimeout(ctx, each)
 		reply, err := m.node.Call(attempt, peer, method, body)
 		cancel()
 		again := true
@@ -138,6 +155,11 @@ func (s *Server) answerForwarded(ctx context.Context, m *member, peer string, bo
 		return nil, refuseRemote("the forwarded request's path cannot be read")
 	}
 	r, values := m.table.find(f.Method, string(uri.Path()))
+	if f.Stranded {
+		if err := m.service.HasState(); err != nil {
+			return nil, refuseRemote("%s", err)
+		}
+	}
 	if r == nil || len(f.Body) > r.body {
 		return nil, refuseRemote("this node does not know the forwarded request's endpoint")
 	}
@@ -155,7 +177,7 @@ func (s *Server) openAccessKey(m *member) func(ctx context.Context, ak *state.Ac
 		if err == nil || !kms.ModuleGone(err) {
 			return secret, err
 		}
-		asked := s.askPeers(ctx, m, callOpenSecret, []byte(ak.ID), false, func(reply []byte) (bool, error) {
+		asked := s.askPeers(ctx, m, forwardTimeout, callOpenSecret, []byte(ak.ID), false, func(reply []byte) (bool, error) {
 			secret = reply
 			return len(reply) == 0, nil
 		})

@@ -45,7 +45,8 @@ type member struct {
 	ready     *readiness
 	publisher *publisher
 	table     routeTable                        // of the API
-	goodPeer  atomic.Pointer[string]            // the peer whose module answered last
+	goodPeer  atomic.Pointer[string]            // the peer that answered last
+	sentOn    sentOn
 	waiting   atomic.Pointer[map[string]string] // node id → why a decided change of it waits, see settleSeats
 
 	certificates sync.Mutex // held while this node's certificate, or what it trusts, is replaced

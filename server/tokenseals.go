@@ -50,7 +50,7 @@ func (t *tokenSeals) here(ctx context.Context, call string, root *state.Root, in
 	if err == nil || !kms.ModuleGone(err) {
 		return output, err
 	}
-	asked := t.server.askPeers(ctx, t.member, call, input, false, func(reply []byte) (bool, error) {
+	asked := t.server.askPeers(ctx, t.member, forwardTimeout, call, input, false, func(reply []byte) (bool, error) {
 		output = reply
 		return len(reply) == 0, nil
 	})

@@ -1,6 +1,7 @@
 package campaign
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -96,7 +97,7 @@ func Run(ctx context.Context, cfg Config) (report *Report, err error) {
 	h := r.recorder.History()
 	report = &Report{
 		Scenario: cfg.Scenario, Seed: cfg.Seed, Elapsed: r.recorder.Now(),
-		Unknown: c.network.Unknown() - r.strangers, Lost: c.lost(), Led: c.leaders.programs(), Problems: r.problems,
+		Unknown: c.network.Unknown() - r.strangers, Lost: c.lost(), Led: c.leaders.programs(), SentOn: r.sentOn, Problems: r.problems,
 	}
 	report.fill(h)
 	for _, crash := range c.crashes() {
@@ -122,6 +123,7 @@ type run struct {
 	secrets   *secrets
 	granting  *granting
 	strangers int64 // connections of the processes that kmsd dev had started
+	sentOn    int   // calls that a node had no state for, and a peer answered
 	problems  []error
 }
 
@@ -227,6 +229,9 @@ func (r *run) drive(ctx context.Context) {
 		return
 	}
 	metrics := r.metrics()
+	for _, text := range metrics {
+		r.sentOn += sentOn(text)
+	}
 	r.problems = append(r.problems, errorsOf(r.cluster.stop())...)
 	r.say("%8s looking through the files of every node", r.recorder.Now().Round(time.Millisecond))
 	for _, err := range []error{r.collectTraces(), r.collectInstalls(), r.seek(metrics)} {
@@ -234,6 +239,18 @@ func (r *run) drive(ctx context.Context) {
 			r.problems = append(r.problems, fmt.Errorf("%w: %w", ErrUnfinished, err))
 		}
 	}
+}
+
+// sentOn is how many calls of a node peers have answered for want of a state, by
+// its metrics.
+func sentOn(metrics []byte) int {
+	for line := range bytes.Lines(metrics) {
+		if rest, is := bytes.CutPrefix(line, []byte(`kmsd_calls_sent_on_total{lack="state"} `)); is {
+			count, _ := strconv.Atoi(string(bytes.TrimSpace(rest)))
+			return count
+		}
+	}
+	return 0
 }
 
 func (r *run) say(format string, args ...any) {

@@ -94,6 +94,12 @@ func TestRevocations(t *testing.T) {
 	run(t, campaign.Scenarios()["rights"], rand.Uint64N(1_000_000))
 }
 
+// TestStrandedNodes runs a campaign in which a node's way to the leader is cut:
+// others answer for it, and nobody uses there what was taken away.
+func TestStrandedNodes(t *testing.T) {
+	run(t, campaign.Scenarios()["stranded"], rand.Uint64N(1_000_000))
+}
+
 // TestClocksInTurn runs a campaign in which two clocks are wrong, but never at the
 // same time.
 func TestClocksInTurn(t *testing.T) {

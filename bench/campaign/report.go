@@ -37,6 +37,7 @@ type Report struct {
 	Traced     int   // answers whose traces were looked for
 	Installs   int   // snapshots that nodes got from others
 	Led        int   // programs that have led
+	SentOn     int   // calls that a node had no state for, and a peer answered
 	Lost       int64 // packets, where the scenario has some
 	Unknown    int64 // connections between nodes that could not be cut, since nobody knew whose they were
 
@@ -105,6 +106,9 @@ func (r *Report) tooLittle() error {
 	mixed := slices.ContainsFunc(r.Scenario.Kinds, func(k nemesis.Kind) bool { return slices.Contains(nemesis.ProgramKinds(), k) })
 	if mixed && r.Led < 2 {
 		return fmt.Errorf("%w: one program has led all the time", ErrTooLittle)
+	}
+	if slices.Contains(r.Scenario.Kinds, nemesis.StrandOne) && r.SentOn == 0 {
+		return fmt.Errorf("%w: no peer has answered for a stranded node", ErrTooLittle)
 	}
 	if r.Scenario.Packets && r.Lost == 0 {
 		return fmt.Errorf("%w: no packet was lost", ErrTooLittle)
@@ -188,6 +192,9 @@ func (r *Report) String() string {
 			r.Recoveries[n/2].Round(time.Millisecond), r.Recoveries[n-1].Round(time.Millisecond))
 	}
 	fmt.Fprintf(&b, "\n%d terms seen; states compared at %d indexes; the traces of %d answers looked for; %d snapshots installed; %d connections of unknown origin\n", r.Terms, r.Compared, r.Traced, r.Installs, r.Unknown)
+	if r.SentOn > 0 {
+		fmt.Fprintf(&b, "%d calls of stranded nodes were answered by peers\n", r.SentOn)
+	}
 	if r.Scenario.Packets {
 		fmt.Fprintf(&b, "%d packets were lost\n", r.Lost)
 	}

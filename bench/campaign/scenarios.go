@@ -45,7 +45,7 @@ func Scenarios() map[string]Scenario {
 		{
 			Name: "links", Nodes: 3, Workers: 12, Load: 45 * time.Second, Longest: 4 * time.Second, Successes: 300,
 			Kinds: []nemesis.Kind{
-				nemesis.MuteOne, nemesis.DeafenOne, nemesis.Shatter, nemesis.OneWayRing, nemesis.Flap, nemesis.Swizzle,
+				nemesis.MuteOne, nemesis.DeafenOne, nemesis.StrandOne, nemesis.Shatter, nemesis.OneWayRing, nemesis.Flap, nemesis.Swizzle,
 				nemesis.SlowNetwork, nemesis.SlowOne, nemesis.Lossy, nemesis.StormAll,
 			},
 		},
@@ -114,6 +114,10 @@ func Scenarios() map[string]Scenario {
 		{
 			Name: "deaf", Nodes: 3, Workers: 12, Load: 40 * time.Second, Longest: time.Second, Successes: 500,
 			Kinds: []nemesis.Kind{nemesis.StopDeaf},
+		},
+		{
+			Name: "stranded", Nodes: 3, Workers: 8, Load: 20 * time.Second, Longest: 5 * time.Second, Successes: 200, Revokers: 2, Revocations: 1,
+			Kinds: []nemesis.Kind{nemesis.StrandOne},
 		},
 		{
 			Name: "turns", Nodes: 3, Workers: 4, Load: 10 * time.Second, Longest: 2 * time.Second, Successes: 50,

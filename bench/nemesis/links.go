@@ -33,6 +33,8 @@ const (
 	worstLoss  = 0.15
 	flapPeriod = 400 * time.Millisecond
 
+	leaseTime = 3 * time.Second // that a serving lease lasts
+
 	// Of packets, callers' included.
 	leastPacketLoss, worstPacketLoss = 0.05, 0.30
 	overtaking                       = 40 * time.Millisecond
@@ -47,6 +49,9 @@ func (n *Nemesis) cut(ctx context.Context, a Action, victims []*Process) error {
 	switch a.Kind {
 	case SplitPair:
 		n.sever(first, victims[1].ID())
+	case StrandOne:
+		n.sever(first, victims[1].ID())
+		sleep(ctx, leaseTime)
 	case SplitHalves, Bridge:
 		n.split(victims, a.Kind == Bridge)
 	case Shatter:

@@ -125,7 +125,7 @@ func (n *Nemesis) victims(ctx context.Context, a Action) []*Process {
 		if i := n.index(n.Leader(ctx)); i >= 0 {
 			return n.Processes[i : i+1]
 		}
-	case ClockTurns:
+	case ClockTurns, StrandOne:
 		leads := max(0, n.index(n.Leader(ctx)))
 		other := (leads + 1 + a.Victim%max(1, len(n.Processes)-1)) % len(n.Processes)
 		return []*Process{n.Processes[other], n.Processes[leads]}

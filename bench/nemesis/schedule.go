@@ -31,6 +31,7 @@ const (
 	StormAll    Kind = "storm-all"    // all nodes are killed and started again, over and over, each when it is its turn
 	MuteOne     Kind = "mute-one"     // any node hears the others, they do not hear it
 	DeafenOne   Kind = "deafen-one"   //
+	StrandOne   Kind = "strand-one"   // any node but the leader and the leader cannot reach each other, until its lease is over and for a while; the rest reach both
 	Shatter     Kind = "shatter"      // no node reaches any other
 	OneWayRing  Kind = "one-way-ring" // of any two neighbours in a ring of all nodes only one hears the other
 	Flap        Kind = "flap"         // the leader is cut off and back, over and over
@@ -61,7 +62,7 @@ func ProcessKinds() []Kind {
 func NetworkKinds() []Kind {
 	return []Kind{
 		IsolateLeader, IsolateOne, MuteLeader, DeafenLeader, SplitPair, SplitHalves, Bridge, StopDeaf,
-		MuteOne, DeafenOne, Shatter, OneWayRing, Flap, Swizzle, SlowNetwork, SlowOne, Lossy,
+		MuteOne, DeafenOne, StrandOne, Shatter, OneWayRing, Flap, Swizzle, SlowNetwork, SlowOne, Lossy,
 	}
 }
 

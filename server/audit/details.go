@@ -1,7 +1,9 @@
 package audit
 
 import (
+	"bytes"
 	"encoding/hex"
+	"encoding/json"
 	"iter"
 	"strconv"
 )
@@ -117,6 +119,30 @@ func (d *Details) add(name string, value func(dst []byte) []byte) {
 		return
 	}
 	d.text = text
+}
+
+// Encoded is what has been put in, for [Details.Adopt] on another node.
+func (d *Details) Encoded() []byte {
+	if d.empty() {
+		return nil
+	}
+	return d.appendObject(nil)
+}
+
+// Adopt puts in what another node's details hold, by their [Details.Encoded]. What
+// has another form is left out, and the trace says that something is.
+func (d *Details) Adopt(encoded []byte) {
+	if len(encoded) == 0 {
+		return
+	}
+	var members map[string]json.RawMessage
+	within, one := bytes.CutPrefix(encoded, []byte("{"))
+	within, closed := bytes.CutSuffix(within, []byte("}"))
+	if len(encoded) > maxDetails+len(`{,"truncated":true}`) || !one || !closed || bytes.ContainsAny(within, "\r\n") || json.Unmarshal(encoded, &members) != nil {
+		d.cut = true
+		return
+	}
+	d.text = append(d.space[:0], within...)
 }
 
 // empty tells whether there is nothing to tell; of nil, too.

@@ -84,7 +84,7 @@ type Dialect struct {
 	door    *iam.Door
 	pool    buffers
 	calls   sync.Pool // of *serving
-	// elsewhere answers what this node's module cannot; nil: nobody.
+	// elsewhere answers what this node cannot; nil: nobody.
 	elsewhere Elsewhere
 }
 

@@ -7,13 +7,15 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"github.com/raftkms/raftkms/fsm/command"
 	"github.com/raftkms/raftkms/server/iam"
 	"github.com/raftkms/raftkms/server/kms"
 )
 
 // Forwarded is a request that the node which received it cannot answer, because
-// its module is gone: what a peer needs to answer it. It says who asks by their
-// credential's id. The peer decides everything else from its own state.
+// its module is gone or its state is too old: what a peer needs to answer it. It
+// says who asks by their credential's id. The peer decides everything else from
+// its own state.
 type Forwarded struct {
 	Method    string        `cbor:"1,keyasint"`
 	URI       string        `cbor:"2,keyasint"` // path and query
@@ -28,6 +30,8 @@ type Forwarded struct {
 	// Token and Age are those of [kms.Once]; Age in milliseconds.
 	Token string `cbor:"9,keyasint,omitempty"`
 	Age   int64  `cbor:"10,keyasint,omitempty"`
+	// Stranded asks for an answer from a state that the peer has already, or none.
+	Stranded bool `cbor:"11,keyasint,omitempty"`
 }
 
 // Outcome is what the peer answers.
@@ -36,6 +40,8 @@ type Outcome struct {
 	Code    string `cbor:"2,keyasint,omitempty"`
 	Message string `cbor:"3,keyasint,omitempty"`
 	Body    []byte `cbor:"4,keyasint,omitempty"` // of a success; may hold plaintext
+
+	Findings *kms.Findings `cbor:"5,keyasint,omitempty"` // for the trace; to who is stranded
 }
 
 // Elsewhere has a peer answer a request. Its error wraps what kept it from that.
@@ -45,15 +51,19 @@ type Elsewhere func(ctx context.Context, f *Forwarded) (Outcome, error)
 // the first request.
 func (d *Dialect) SetElsewhere(f Elsewhere) { d.elsewhere = f }
 
-// forward has a peer answer. why is the local failure, which stands when no
-// peer can either.
-func (d *Dialect) forward(ctx context.Context, rc *fasthttp.RequestCtx, in kms.Incoming, caller iam.Principal, dst []byte, why error) ([]byte, error) {
-	f := Forwarded{
+func forwarded(rc *fasthttp.RequestCtx, in kms.Incoming, caller iam.Principal) *Forwarded {
+	return &Forwarded{
 		Method: string(rc.Method()), URI: string(rc.RequestURI()), Body: rc.Request.Body(),
 		Source: in.Source, UserAgent: in.UserAgent, RequestID: in.RequestID, Principal: caller,
 		Changes: !in.Operation.Repeatable(), Token: in.Once.Token, Age: in.Once.Age.Milliseconds(),
 	}
-	out, err := d.elsewhere(ctx, &f)
+}
+
+// forward has a peer answer. why is the local failure, which stands when no
+// peer can either.
+func (d *Dialect) forward(ctx context.Context, rc *fasthttp.RequestCtx, in kms.Incoming, caller iam.Principal, dst []byte, why error) ([]byte, error) {
+	f := forwarded(rc, in, caller)
+	out, err := d.elsewhere(ctx, f)
 	defer clear(out.Body)
 	switch {
 	case err != nil && kms.KindOf(err) == kms.KindOutcomeUnknown:
@@ -64,6 +74,33 @@ func (d *Dialect) forward(ctx context.Context, rc *fasthttp.RequestCtx, in kms.I
 		return dst, &refusal{answer{out.Status, out.Code, out.Message}}
 	}
 	return append(dst, out.Body...), nil
+}
+
+// sendOn has a peer answer a request for which this node's state is too old; see
+// [kms.Incoming.Stranded]. An access key, or a token's id, stands for the same user
+// in every state, and the peer looks whether it still counts. Whom the name that an
+// identity provider vouches for stands for may have changed since.
+func (s *serving) sendOn(ctx context.Context, c *kms.Call) (answered bool, err error) {
+	d := s.dialect
+	caller, err := d.identify(ctx, c, s.rc)
+	if err != nil || s.unread != nil || caller.Via == command.ViaProvider {
+		return false, nil
+	}
+	f := forwarded(s.rc, s.in, caller)
+	f.Stranded = true
+	out, err := d.elsewhere(ctx, f)
+	defer clear(out.Body)
+	if err != nil {
+		return false, nil
+	}
+	if out.Findings != nil {
+		c.Adopt(out.Findings)
+	}
+	if out.Code != "" {
+		return true, &refusal{answer{out.Status, out.Code, out.Message}}
+	}
+	s.body.bytes = append(s.body.bytes, out.Body...)
+	return true, nil
 }
 
 // Answer does a forwarded request as this node's own: it waits for current
@@ -89,6 +126,9 @@ func (e *Endpoint) Answer(ctx context.Context, d *Dialect, f *Forwarded, path Pa
 		}
 		x := &exchange{Service: d.service, call: c, caller: f.Principal, path: path, agent: f.UserAgent}
 		out.Body, err = e.perform(ctx, x, rc, nil)
+		if f.Stranded {
+			out.Findings = c.Findings()
+		}
 		return err
 	})
 	a := e.answerTo(err)

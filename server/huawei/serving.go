@@ -26,11 +26,13 @@ type serving struct {
 	status func(err error) (int, string)
 	aged   func(age time.Duration)
 	do     func(ctx context.Context, c *kms.Call) error
+
+	stranded func(ctx context.Context, c *kms.Call) (answered bool, err error)
 }
 
 func newServing(d *Dialect) *serving {
 	s := &serving{dialect: d}
-	s.status, s.aged, s.do = s.statusOf, s.setAge, s.perform
+	s.status, s.aged, s.do, s.stranded = s.statusOf, s.setAge, s.perform, s.sendOn
 	return s
 }
 
@@ -40,7 +42,7 @@ func (e *Endpoint) Serve(ctx context.Context, d *Dialect, rc *fasthttp.RequestCt
 	s := d.calls.Get().(*serving)
 	defer func() {
 		clear(rc.Request.Body())
-		*s = serving{dialect: d, said: s.said, status: s.status, aged: s.aged, do: s.do}
+		*s = serving{dialect: d, said: s.said, status: s.status, aged: s.aged, do: s.do, stranded: s.stranded}
 		d.calls.Put(s)
 	}()
 	s.endpoint, s.rc = e, rc
@@ -53,6 +55,9 @@ func (e *Endpoint) Serve(ctx context.Context, d *Dialect, rc *fasthttp.RequestCt
 		URL:       s.said.path.of(rc.Path()),
 		Status:    s.status,
 		Aged:      s.aged,
+	}
+	if d.elsewhere != nil {
+		s.in.Stranded = s.stranded
 	}
 	s.in.Once, s.unread = once(e.Operation, rc)
 	s.x = exchange{Service: d.service, path: path, agent: s.in.UserAgent}

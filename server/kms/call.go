@@ -22,14 +22,18 @@ type Incoming struct {
 	Project   string          // project named by the request; empty for cluster operations
 	URL       string          // path of the request, for its trace
 	Type      audit.TraceType // where it came from; empty: the API
-	// Forwarded: another node asks, because its own module is gone, and it
-	// writes the trace.
+	// Forwarded: another node asks, because its own module is gone or it is
+	// stranded, and it writes the trace.
 	Forwarded bool
 	// Once is what makes the request one with its repeats; zero: nothing does.
 	Once Once
 	// Status says how the dialect will answer an error (nil: success): the HTTP
 	// status and the code that the trace carries.
 	Status func(err error) (status int, code string)
+	// Stranded has a peer answer a use of a key that this node has no state for
+	// (see stranded.go). It is given a call whose state is old, and says whether
+	// the peer has answered; only then its error counts. nil: nobody can.
+	Stranded func(ctx context.Context, c *Call) (answered bool, err error)
 	// Aged is told how old the state is that answers, where it may be old
 	// (see state.ConsistencyAvailable). Optional.
 	Aged func(age time.Duration)
@@ -68,6 +72,7 @@ type Call struct {
 	// The trace, and what operations have put into it.
 	record          audit.Record
 	asked, answered audit.Details
+	adopted         bool // all of it is what a peer has found out
 }
 
 // Identify says who is asking. It refuses with KindWrongProject when the

@@ -18,7 +18,8 @@ import (
 //     serving lease, without asking anybody. That is for a yes. A no that another
 //     state might not say is asked for again, of the newest state.
 //   - Everything else is answered from a state that holds everything acknowledged
-//     before the call.
+//     before the call. A use for which this node has none is sent on to a peer
+//     that may answer it (stranded.go).
 //   - Whatever the answer: it is given when the fenced commands that it may follow
 //     from are released, so that nobody is told the older thing afterwards.
 
@@ -33,6 +34,7 @@ var uses = map[Operation]bool{
 	OpDecryptDataKey:                 true,
 	OpEncryptData:                    true,
 	OpDecryptData:                    true,
+	OpReEncrypt:                      true,
 	OpGenerateRandom:                 true,
 	OpSign:                           true,
 	OpVerify:                         true,
@@ -91,8 +93,11 @@ func (s *Service) decide(ctx context.Context, in Incoming, do func(ctx context.C
 			c = s.call(in, c.started)
 		}
 	}
-	err := s.Current(ctx)
-	if err == nil {
+	answered, err := s.reach(ctx, c)
+	switch {
+	case answered != nil:
+		c = answered
+	case err == nil:
 		c.Root = s.replica.Root()
 		err = doIn(ctx, c, do)
 		err = s.told(ctx, c, err)
@@ -198,16 +203,25 @@ func (s *Service) fenceOf(c *Call, answer error) uint64 {
 	if c.proposed { // it has changed something, and may show it
 		root = s.replica.Root()
 	}
-	one := c.key != nil && (c.in.Operation.Uses() || ofOneKey[c.in.Operation])
 	switch {
-	case one && c.abroad: // by a grant, which the key's fence knows of
-		return max(root.FenceOf(c.in.Project, c.key.ID), root.FenceOf(c.key.ProjectID, c.key.ID))
-	case one:
-		return root.FenceOf(c.in.Project, c.key.ID)
+	case c.key != nil && (c.in.Operation.Uses() || ofOneKey[c.in.Operation]):
+		return max(c.fenceAbout(root, c.key), c.fenceAbout(root, c.other))
 	case c.in.Project == "" || c.abroad:
 		return root.LastFence()
 	}
 	return root.FenceWithin(c.in.Project)
+}
+
+// fenceAbout is the last fenced command about one of the call's keys; nil: none. One
+// of another project is used by a grant, which its own project's fence knows of.
+func (c *Call) fenceAbout(root *state.Root, key *state.Key) uint64 {
+	switch {
+	case key == nil:
+		return 0
+	case key.ProjectID == c.in.Project:
+		return root.FenceOf(c.in.Project, key.ID)
+	}
+	return max(root.FenceOf(c.in.Project, key.ID), root.FenceOf(key.ProjectID, key.ID))
 }
 
 // SetConsistency changes what uses of keys are answered from, for the whole

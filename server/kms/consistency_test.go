@@ -37,6 +37,19 @@ func (w *world) enable(key string) error {
 	})
 }
 
+// reEncrypt fails on a refusal, and else when the ciphertext is not under the key.
+func (w *world) reEncrypt(ciphertext []byte, key string) error {
+	return w.call(kms.OpReEncrypt, func(ctx context.Context, c *kms.Call) error {
+		_, to, err := w.service.ReEncrypt(ctx, c, kms.ReEncryptRequest{
+			Source: kms.DecryptRequest{Ciphertext: ciphertext}, Destination: kms.EncryptRequest{Key: key},
+		})
+		if err == nil && to.KeyID != key {
+			w.t.Errorf("it is under %s, want %s", to.KeyID, key)
+		}
+		return err
+	})
+}
+
 func (w *world) setConsistency(mode state.Consistency, maxAge time.Duration) {
 	w.t.Helper()
 	if err := w.service.SetConsistency(w.t.Context(), "", command.SetConsistency{Mode: mode, MaxAge: maxAge.Milliseconds()}); err != nil {
@@ -118,6 +131,9 @@ func TestUsesUnderALease(t *testing.T) {
 		t.Errorf("%d traces of two calls", got)
 	}
 
+	other := w.createKey("other")
+	f("re-encrypting", 0, 0, func() error { return w.reEncrypt(sealed.Ciphertext, other.ID) })
+
 	// Without a lease, or where none counts, everything asks.
 	w.replica.serving = false
 	f("without a lease", 1, 0, func() error { _, err := w.encrypt(key.ID, []byte("x"), envelope.NoContext()); return err })
@@ -197,13 +213,21 @@ func TestAnswersWaitUntilReleased(t *testing.T) {
 		})
 	})
 	f("a no-op", []uint64{fence}, func() error { return w.disable(first.ID) })
+	must(t, w.enable(first.ID))
+	ofFirst, err := w.encrypt(first.ID, []byte("x"), envelope.NoContext())
+	must(t, err)
+	ofSecond, err := w.encrypt(second.ID, []byte("x"), envelope.NoContext())
+	must(t, err)
+	f("re-encrypting from the key", []uint64{fence}, func() error { return w.reEncrypt(ofFirst.Ciphertext, second.ID) })
+	f("re-encrypting to the key", []uint64{fence}, func() error { return w.reEncrypt(ofSecond.Ciphertext, first.ID) })
+	f("re-encrypting under another key", nil, func() error { return w.reEncrypt(ofSecond.Ciphertext, second.ID) })
 	f("a wrong parameter", nil, func() error {
 		_, err := w.encrypt(second.ID, nil, envelope.NoContext())
 		return err
 	})
 
 	w.replica.unreleased = true
-	_, err := w.encrypt(first.ID, []byte("x"), envelope.NoContext())
+	_, err = w.encrypt(first.ID, []byte("x"), envelope.NoContext())
 	wantKind(t, err, kms.KindUnavailable)
 	if record := w.traces.last(); record.Code == "200" {
 		t.Errorf("the trace says %s", record.Code)

@@ -246,8 +246,10 @@ const currentTimeout = 5 * time.Second
 
 // Current returns when this node has applied everything that was committed
 // before the call.
-func (s *Service) Current(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, currentTimeout)
+func (s *Service) Current(ctx context.Context) error { return s.current(ctx, currentTimeout) }
+
+func (s *Service) current(ctx context.Context, patience time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	if err := s.replica.Barrier(ctx); err != nil {
 		return &Error{Kind: KindUnavailable, Message: "this node cannot prove that its state is current; try again or try another node", Err: err}

@@ -235,6 +235,13 @@ func (w *world) decrypt(key string, ciphertext []byte, encContext envelope.Conte
 	return sealed, err
 }
 
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 func wantKind(t *testing.T, err error, kind kms.Kind) {
 	t.Helper()
 	if err == nil || kms.KindOf(err) != kind {

@@ -82,21 +82,9 @@ func (s *Service) trace(c *Call, err error) *audit.Record {
 			r.User.DomainName = domain.Name
 		}
 	}
-	if c.key != nil {
-		r.ResourceID, r.ResourceName = c.key.ID, c.key.Name
-	}
-	if c.other != nil && c.other.ID != r.ResourceID {
-		r.OtherID = c.other.ID
-	}
-	r.Owners = c.owners()
+	c.find()
 	if r.Rating == "" {
 		r.Rating = audit.RatingNormal
-	}
-	if c.by[0] != nil {
-		c.asked.Text("by_grant", c.by[0].ID)
-	}
-	if c.by[1] != nil {
-		c.asked.Text("by_second_grant", c.by[1].ID)
 	}
 	r.Code = "200"
 	if c.in.Status != nil {
