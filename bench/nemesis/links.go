@@ -33,7 +33,7 @@ const (
 	worstLoss  = 0.15
 	flapPeriod = 400 * time.Millisecond
 
-	leaseTime = 3 * time.Second // that a serving lease lasts
+	strandedAfter = 5 * time.Second // a lease, and as long as a node without one hopes for another
 
 	// Of packets, callers' included.
 	leastPacketLoss, worstPacketLoss = 0.05, 0.30
@@ -51,7 +51,7 @@ func (n *Nemesis) cut(ctx context.Context, a Action, victims []*Process) error {
 		n.sever(first, victims[1].ID())
 	case StrandOne:
 		n.sever(first, victims[1].ID())
-		sleep(ctx, leaseTime)
+		sleep(ctx, strandedAfter)
 	case SplitHalves, Bridge:
 		n.split(victims, a.Kind == Bridge)
 	case Shatter:

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/raftkms/raftkms/cluster"
@@ -99,6 +100,7 @@ type Service struct {
 
 	untraced func(source string, err error) bool
 	lanes    Lanes
+	stranded atomic.Bool // uses of keys were sent on to peers; see stranded.go
 
 	minDeletionWait  time.Duration
 	forbidWeakImport bool

@@ -25,16 +25,19 @@ const (
 // reach returns when this node's state is current or, where it is stranded, with
 // a call that a peer has answered; nil: none has.
 func (s *Service) reach(ctx context.Context, c *Call) (answered *Call, err error) {
-	if c.in.Stranded == nil || !c.in.Operation.Uses() {
+	root := s.replica.Root()
+	if c.in.Stranded == nil || !c.in.Operation.Uses() || s.replica.Serving() || root.Cluster() == nil {
 		return nil, s.Current(ctx)
 	}
-	err = s.current(ctx, strandedAfter)
-	if err == nil || s.replica.Serving() {
-		return nil, err
-	}
-	root := s.replica.Root()
-	if root.Cluster() == nil || ctx.Err() != nil {
-		return nil, err
+	// Once it was found out, nobody waits for it again: that it is over is seen by
+	// a lease, or where no peer answers either.
+	patience := currentTimeout
+	if !s.stranded.Load() {
+		patience -= strandedAfter
+		if err = s.current(ctx, strandedAfter); err == nil || s.replica.Serving() {
+			return nil, err
+		}
+		s.stranded.Store(true)
 	}
 	asking := s.call(c.in, c.started)
 	asking.Root = root
@@ -48,7 +51,10 @@ func (s *Service) reach(ctx context.Context, c *Call) (answered *Call, err error
 	if is {
 		return asking, err
 	}
-	return nil, s.current(ctx, currentTimeout-strandedAfter)
+	if err = s.current(ctx, patience); err == nil {
+		s.stranded.Store(false)
+	}
+	return nil, err
 }
 
 // Findings are what a call has found out for its trace, in the terms of

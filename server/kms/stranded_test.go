@@ -77,6 +77,10 @@ func TestAStrandedNode(t *testing.T) {
 	}
 	in.Stranded = func(context.Context, *kms.Call) (bool, error) { asked++; return false, nil }
 	f("no peer answers", 1, kms.KindUnavailable)
+	w.replica.apart = false
+	f("no peer answers, but the leader does", 1, kms.KindKeyDisabled)
+	f("the leader answered before", 0, kms.KindKeyDisabled)
+	w.replica.apart = true
 	if in.Operation = kms.OpDescribeKey; in.Operation.Uses() {
 		t.Fatal("looking at a key is a use")
 	}
