@@ -25,8 +25,7 @@ const (
 // reach returns when this node's state is current or, where it is stranded, with
 // a call that a peer has answered; nil: none has.
 func (s *Service) reach(ctx context.Context, c *Call) (answered *Call, err error) {
-	root := s.replica.Root()
-	if c.in.Stranded == nil || !c.in.Operation.Uses() || s.replica.Serving() || root.Cluster() == nil {
+	if c.in.Stranded == nil || !c.in.Operation.Uses() || s.replica.Serving() || s.replica.Root().Cluster() == nil {
 		return nil, s.Current(ctx)
 	}
 	// Once it was found out, nobody waits for it again: that it is over is seen by
@@ -40,7 +39,7 @@ func (s *Service) reach(ctx context.Context, c *Call) (answered *Call, err error
 		s.stranded.Store(true)
 	}
 	asking := s.call(c.in, c.started)
-	asking.Root = root
+	asking.Root = s.replica.Root()
 	asked, cancel := context.WithTimeout(ctx, strandedPatience)
 	defer cancel()
 	var is bool
