@@ -129,6 +129,9 @@ func (n *Node) serveReleased(ctx context.Context, _ string, body []byte) ([]byte
 	if err := n.waitReady(ctx); err != nil {
 		return nil, err
 	}
+	if last := n.raft.LastIndex(); want > last {
+		return nil, &RemoteError{Code: "invalid", Message: fmt.Sprintf("the log ends at %d, and %d cannot be released yet", last, want)}
+	}
 	err := n.awaitReleased(ctx, want)
 	return binary.BigEndian.AppendUint64(nil, n.released.load()), err
 }
@@ -147,10 +150,10 @@ func (n *Node) serveFence(ctx context.Context, peer string, body []byte) ([]byte
 	if err := decode(body, &ask); err != nil {
 		return nil, err
 	}
-	n.released.advance(ask.Released)
 	if leader, _ := n.Leader(); leader != peer {
 		return nil, &NotLeaderError{Leader: leader} // a report counts in the term of this node's leader only
 	}
+	n.released.advance(ask.Released)
 	if err := n.applied.wait(ctx, n.ended, ask.Index); err != nil {
 		return nil, err
 	}

@@ -245,8 +245,10 @@ func (n *Node) serveLease(ctx context.Context, peer string, body []byte) ([]byte
 	if err := n.hearHashes(peer, ask.States); err != nil {
 		return nil, err
 	}
+	// What was ever released a leader that is ready has applied: more is not true.
+	applied := n.applied.load()
 	l.mu.Lock()
-	entry := l.record(report{holder: holder{peer, ask.Incarnation}, applied: ask.Applied, released: ask.Released}, n.applied.load(), n.cfg.Clock())
+	entry := l.record(report{holder: holder{peer, ask.Incarnation}, applied: ask.Applied, released: min(ask.Released, applied)}, applied, n.cfg.Clock())
 	l.mu.Unlock()
 	l.news.signal()
 	if entry == nil {

@@ -159,6 +159,10 @@ func (n *Node) Remove(ctx context.Context, id string) error {
 			return nil, nil
 		}
 		leaving = servers[at]
+		// In a later term it may hold leases that nobody has waited for.
+		if n.lender.Load() != lender || !n.leadsIn(lender.term) {
+			return nil, fmt.Errorf("leadership changed while its last serving lease ran out: %w", errBusy)
+		}
 		if err := n.MajorityWithout(ctx, id); err != nil {
 			return nil, err
 		}

@@ -1,0 +1,89 @@
+package cluster_test
+
+import (
+	"encoding/binary"
+	"errors"
+	"math"
+	"testing"
+	"time"
+
+	"github.com/raftkms/raftkms/cluster"
+	"github.com/raftkms/raftkms/cluster/clustertest"
+)
+
+// Whatever a member says is released, which every fence stands on, nobody takes
+// more for it than there is.
+func TestAMemberReleasesNothing(t *testing.T) {
+	t.Parallel()
+	c := clustertest.Start(t, clustertest.Options{})
+	ctx := patience(t)
+	serving(t, c, c.Members...)
+	leader, follower := c.Leader(), c.Follower()
+	var third *clustertest.Member
+	for _, m := range c.Members {
+		if m != leader && m != follower {
+			third = m
+		}
+	}
+	words := func(all ...uint64) (body []byte) {
+		for _, word := range all {
+			body = binary.BigEndian.AppendUint64(body, word)
+		}
+		return body
+	}
+	// Term, incarnation, applied, released, clock, and twice an index, a version and
+	// a hash of a state.
+	ask := append(words(leader.Status().Term, 7, 0, math.MaxUint64, uint64(time.Now().UnixMilli())), make([]byte, 2*(8+4+32))...)
+	if _, err := follower.Call(ctx, leader.ID, "cluster.lease", ask); err != nil {
+		t.Errorf("asking for a lease: %v", err)
+	}
+	var notLeader *cluster.NotLeaderError
+	if _, err := follower.Call(ctx, third.ID, "cluster.fence", words(leader.Status().Term, 1, math.MaxUint64)); !errors.As(err, &notLeader) {
+		t.Errorf("a fence of a node that does not lead: %v", err)
+	}
+	var refused *cluster.RemoteError
+	if _, err := follower.Call(ctx, leader.ID, "cluster.released", words(math.MaxUint64)); !errors.As(err, &refused) || refused.Code != "invalid" {
+		t.Errorf("waiting for what nobody has written: %v", err)
+	}
+	for _, m := range c.Members {
+		c.Eventually("another lease of "+m.ID, func() bool { return m.Lease().Renewals > 0 && m.Serving() })
+		if released, last := m.Lease().Released, leader.Status().LastIndex; released > last {
+			t.Errorf("%s takes %d for released, of %d", m.ID, released, last)
+		}
+	}
+}
+
+// A member whose leases were waited for in one term, and which has one of the next,
+// is not removed.
+func TestARemovalEndsWithItsTerm(t *testing.T) {
+	t.Parallel()
+	c := clustertest.Start(t, clustertest.Options{})
+	ctx := patience(t)
+	serving(t, c, c.Members...)
+	leader, leaving := c.Leader(), c.Follower()
+	var other *clustertest.Member
+	for _, m := range c.Members {
+		if m != leader && m != leaving {
+			other = m
+		}
+	}
+	term := leader.Status().Term
+	removed := make(chan error, 1)
+	go func() { removed <- leader.Remove(ctx, leaving.ID) }()
+	refused := leaving.Lease().Failures
+	c.Eventually("a renewal that is refused", func() bool { return leaving.Lease().Failures > refused })
+	c.Eventually("another leader", func() bool {
+		_ = leader.TransferLeadershipTo(ctx, other.ID)
+		return other.IsLeader()
+	})
+	c.Eventually("the first leader again", func() bool {
+		_ = other.TransferLeadershipTo(ctx, leader.ID)
+		return leader.IsLeader() && leader.Status().Term > term
+	})
+	serving(t, c, leaving)
+	if err := <-removed; err == nil {
+		t.Errorf("it was removed; it serves: %t", leaving.Serving())
+	} else if !errors.Is(err, cluster.ErrNotDone) {
+		t.Errorf("not being removed: %v", err)
+	}
+}
