@@ -53,7 +53,7 @@ func (s *Server) found(ctx context.Context, req wire.InitRequest) (*wire.InitRep
 	s.change.Lock()
 	defer s.change.Unlock()
 	if s.member.Load() != nil || s.joining.Load() {
-		return nil, errors.New("this node already has a cluster")
+		return nil, errors.New("this node already has a cluster: to take it to another one, remove it there (kmsctl cluster remove) and start it with an empty data directory")
 	}
 	ctx, cancel := context.WithTimeout(ctx, foundingTimeout)
 	defer cancel()

@@ -62,7 +62,7 @@ func (s *Server) join(ctx context.Context, text string) error {
 	s.change.Lock()
 	defer s.change.Unlock()
 	if s.member.Load() != nil {
-		return errors.New("this node already has a cluster")
+		return errors.New("this node already has a cluster: to take it to another one, remove it there (kmsctl cluster remove) and start it with an empty data directory")
 	}
 	s.joining.Store(true)
 	defer s.joining.Store(false)

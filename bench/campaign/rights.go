@@ -47,7 +47,8 @@ type subject struct {
 	name, userID string
 	right        history.Right
 	signer       *aksk.Signer // of the user's access key, or
-	token        string       // the user's token
+	token        string       // the user's token; of neither: the administrator has the right
+	key          string       // that is used; empty: none is needed
 	// revoke takes the right away, on a node.
 	revoke func(ctx context.Context, d *direct) verdict
 }
@@ -110,8 +111,16 @@ func (v *revoker) try(ctx context.Context, s *subject) {
 // use tries a right: what it allows is answered by a node from its own state,
 // while it holds a lease.
 func (v *revoker) use(ctx context.Context, s *subject, d *direct) history.Outcome {
+	prove := s.prove
+	if s.token == "" && s.signer == nil {
+		prove = d.sign
+	}
+	operation, body := "gen-random", map[string]string{"random_data_length": "512"}
+	if s.key != "" {
+		operation, body = "create-datakey-without-plaintext", map[string]string{"key_id": s.key, "datakey_length": "256"}
+	}
 	begin := v.recorder.Now()
-	told := d.send(ctx, "POST", "/v1.0/"+d.project+"/kms/gen-random", map[string]string{"random_data_length": "512"}, nil, s.prove)
+	told := d.send(ctx, "POST", kmsPath(d, operation), body, nil, prove)
 	v.record(s, d, false, begin, told)
 	return told.outcome
 }
@@ -136,11 +145,19 @@ func (s *subject) prove(r *http.Request, body []byte) {
 	sign(r, s.signer, body)
 }
 
+func kmsPath(d *direct, operation string) string { return "/v1.0/" + d.project + "/kms/" + operation }
+
 // make makes somebody with a right, if it can before load ends.
 func (v *revoker) make(ctx, load context.Context, right history.Right) (*subject, error) {
 	v.made++
 	name := fmt.Sprintf("%s-%d", v.prefix, v.made)
 	m := &maker{revoker: v, ctx: ctx, load: load}
+	switch right {
+	case history.Key, history.Material:
+		s := &subject{name: name, right: right}
+		m.key(s)
+		return s, m.err
+	}
 	if v.crypto == "" {
 		v.crypto = m.id("POST", "/v3.0/OS-ROLE/roles", `{"role":{"display_name":"random-`+name+`","type":"XA","description":"","policy":{"Version":"1.1","Statement":[{"Effect":"Allow","Action":["kms:cmk:generate"]}]}}}`, "role", "id")
 	}
@@ -157,8 +174,12 @@ func (v *revoker) make(ctx, load context.Context, right history.Right) (*subject
 		s.revoke = deleting(member)
 	}
 	binding := "/v3/projects/" + v.nodes[0].project + attached + "/roles/" + v.crypto
-	m.do("PUT", binding)
+	if right != history.OwnGrant {
+		m.do("PUT", binding)
+	}
 	switch right {
+	case history.OwnGrant:
+		m.grant(s)
 	case history.Policy:
 		s.revoke = deleting(binding)
 	case history.User:

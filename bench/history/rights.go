@@ -23,10 +23,15 @@ const (
 	Membership Right = "membership" // in a group that may
 	Policy     Right = "policy"     // that is attached to a user
 	Token      Right = "token"      // of a user
+	OwnGrant   Right = "own-grant"  // of a user, who retires it
+	Key        Right = "key"        // that is scheduled for deletion
+	Material   Right = "material"   // of a key, which was imported
 )
 
 // Rights returns every kind.
-func Rights() []Right { return []Right{AccessKey, User, Membership, Policy, Token} }
+func Rights() []Right {
+	return []Right{AccessKey, User, Membership, Policy, Token, OwnGrant, Key, Material}
+}
 
 // Entry is one call that needs a right of somebody's, or that takes it away.
 // Each subject has one right, from before its first entry, which is taken away

@@ -222,7 +222,7 @@ func (id *Identity) checkPeer(cert *x509.Certificate) (nodeID string, err error)
 		return "", err
 	}
 	if clusterID != id.clusterID {
-		return "", fmt.Errorf("node %s is of cluster %s, not of %s", nodeID, clusterID, id.clusterID)
+		return "", fmt.Errorf("node %s is of cluster %s, not of %s: look which addresses it was configured with, and give each cluster its own", nodeID, clusterID, id.clusterID)
 	}
 	if admitted := id.admitted.Load(); admitted != nil && !(*admitted)(nodeID, pki.Fingerprint(cert.RawSubjectPublicKeyInfo), pki.Issued(cert)) {
 		return "", fmt.Errorf("node %s with that key is not admitted to cluster %s", nodeID, clusterID)
