@@ -312,6 +312,7 @@ func (d *device) close() (left bool, err error) {
 		in("C_CloseSession")
 		d.disconnect()
 		in("C_Finalize")
+		libraries.unpark(d)
 		libraries.unclaim(d.lib, d.slot)
 		return libraries.release(d.lib)
 	})

@@ -108,10 +108,7 @@ func (m *Module) RootHandle(ctx context.Context, r hsm.Root) (h p11.ObjectHandle
 
 // KeyHandle returns the handle of a loaded HSM level key.
 func KeyHandle(k hsm.Key) p11.ObjectHandle {
-	o := k.(*blockObject).object
-	o.lock.RLock()
-	defer o.lock.RUnlock()
-	return o.handle
+	return k.(*blockObject).handle
 }
 
 // DestroyRoot destroys one root of the current generation behind the module's back.
@@ -138,8 +135,6 @@ func LoadedHandle(k hsm.Loaded) p11.ObjectHandle {
 	case *macObject:
 		o = k.object
 	}
-	o.lock.RLock()
-	defer o.lock.RUnlock()
 	return o.handle
 }
 

@@ -5,11 +5,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
+	"sync/atomic"
 
 	p11 "github.com/miekg/pkcs11"
 	"golang.org/x/crypto/cryptobyte"
 	cryptobyteasn1 "golang.org/x/crypto/cryptobyte/asn1"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/raftkms/raftkms/hsm"
 	"github.com/raftkms/raftkms/hsm/keypair"
@@ -68,7 +69,7 @@ func (m *Module) loadObject(ctx context.Context, w hsm.Wrapped) (hsm.Loaded, err
 	if w.Spec == hsm.SpecAES256 && !m.blocksOffered {
 		return nil, fmt.Errorf("%w: the token has no CKM_AES_ECB", hsm.ErrUnsupported)
 	}
-	k := &object{m: m, wrapped: w}
+	k := &object{m: m, wrapped: w, users: semaphore.NewWeighted(everybody)}
 	err := m.dev.call(ctx, m.dev.objects, func(s *session) (err error) {
 		k.handle, err = m.unwrap(s, w)
 		k.epoch = m.dev.epoch
@@ -180,13 +181,14 @@ func (m *Module) unwrap(s *session, w hsm.Wrapped) (p11.ObjectHandle, error) {
 type object struct {
 	m       *Module
 	wrapped hsm.Wrapped
+	closed  atomic.Bool // refuses new uses; set by the first Close
 
-	lock   sync.RWMutex // shared by who encrypts
+	// users is held in part by each call with the key, and as a whole by who changes
+	// what the handle means. It is no mutex, because one who closes the key must
+	// not wait for ever for a call that was left inside the device.
+	users  *semaphore.Weighted
 	handle p11.ObjectHandle
 	epoch  uint64 // in which the handle means this key
-	closed bool
-	// counted out of the loaded keys, by the first Close
-	counted bool
 }
 
 // blockObject is an AES key of the device.
@@ -204,26 +206,35 @@ func (k *blockObject) EncryptBlocks(ctx context.Context, dst, src []byte) error 
 // use runs f with a handle of the current epoch. The caller is inside the gate,
 // so that epoch stays.
 func (k *object) use(ctx context.Context, f func(h p11.ObjectHandle) error) error {
-	k.lock.RLock()
-	if k.epoch != k.m.dev.epoch && !k.closed {
-		k.lock.RUnlock()
+	if k.closed.Load() {
+		return errKeyClosed
+	}
+	if err := k.users.Acquire(ctx, 1); err != nil {
+		return err
+	}
+	if k.epoch != k.m.dev.epoch {
+		k.users.Release(1)
 		if err := k.reload(ctx); err != nil {
 			return fmt.Errorf("loading the key again: %w", err)
 		}
-		k.lock.RLock()
+		if err := k.users.Acquire(ctx, 1); err != nil {
+			return err
+		}
 	}
-	defer k.lock.RUnlock()
-	if k.closed {
-		return errKeyClosed
+	defer k.users.Release(1)
+	if k.closed.Load() {
+		return errKeyClosed // the handle may mean something else by now
 	}
 	return f(k.handle)
 }
 
 // reload unwraps the key again; whoever comes first does it for all.
 func (k *object) reload(ctx context.Context) error {
-	k.lock.Lock()
-	defer k.lock.Unlock()
-	if k.closed || k.epoch == k.m.dev.epoch {
+	if err := k.users.Acquire(ctx, everybody); err != nil {
+		return err
+	}
+	defer k.users.Release(everybody)
+	if k.closed.Load() || k.epoch == k.m.dev.epoch {
 		return nil
 	}
 	return k.m.dev.on(ctx, k.m.dev.objects, func(s *session) error {
@@ -235,27 +246,28 @@ func (k *object) reload(ctx context.Context) error {
 	})
 }
 
-// Close destroys the object once no call uses it. A second Close does nothing.
+// Close destroys the object once no call uses it. It waits for that no longer
+// than the call timeout, since a call may have been left inside the device: the
+// object then goes with its session, when the outage ends that such a call
+// begins. A second Close does nothing.
 func (k *object) Close() error {
+	if k.closed.Swap(true) {
+		return nil
+	}
 	dev := k.m.dev
+	dev.counts.loaded.Add(-1)
 	ctx, cancel := context.WithTimeout(context.Background(), dev.wait)
 	defer cancel()
 	_, err := dev.enter(ctx, dev.work, func(s *session) error {
-		k.lock.Lock()
-		defer k.lock.Unlock()
-		if k.closed || k.epoch != dev.epoch {
+		if k.users.Acquire(ctx, everybody) != nil {
+			return dev.busy()
+		}
+		defer k.users.Release(everybody)
+		if k.epoch != dev.epoch {
 			return nil
 		}
-		k.closed = true // before the handle comes to mean something else
 		return dev.api.DestroyObject(s.handle, k.handle)
 	})
-	k.lock.Lock()
-	k.closed = true
-	if !k.counted {
-		k.counted = true
-		dev.counts.loaded.Add(-1)
-	}
-	k.lock.Unlock()
 	// Without its login or its session the object is gone already, and an
 	// outage ends with a new login.
 	if err == nil || errors.Is(err, errModuleClosed) || faultOf(err) == faultLost || dev.outage() != nil {

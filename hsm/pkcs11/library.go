@@ -33,7 +33,7 @@ type library struct {
 	config string           // SOFTHSM2_CONF when it was initialised
 	ours   bool             // false when something else in the process had initialised it
 	tokens map[uint]string  // slots that a module holds, and their labels
-	parked map[*device]bool // users without a session, who wait for a reload
+	parked map[*device]bool // users without a session or a call inside
 }
 
 // acquire loads and initialises the library, or joins those who have it already.
@@ -119,7 +119,16 @@ func (r *registry) reload(d *device) (bool, error) {
 	return true, nil
 }
 
-// unpark is called before a device is used again.
+// park lets others reload the library below a device that waits for its next
+// attempt, or for a person: its supervisor and theirs are seldom at an attempt in
+// the same moment. The caller is alone in the device, which has no session.
+func (r *registry) park(d *device) {
+	d.lib.mu.Lock()
+	defer d.lib.mu.Unlock()
+	d.lib.parked[d] = true
+}
+
+// unpark is called before a device is used again, and before it leaves the library.
 func (r *registry) unpark(d *device) {
 	d.lib.mu.Lock()
 	defer d.lib.mu.Unlock()

@@ -38,6 +38,7 @@ func (d *device) tryConnect() error {
 	if d.refusal != nil {
 		return d.refusal
 	}
+	libraries.unpark(d) // it may not be the supervisor that connects
 	d.disconnect()
 	if err := d.openLogin(); err != nil {
 		d.disconnect()

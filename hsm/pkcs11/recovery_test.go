@@ -314,6 +314,14 @@ func TestHungDevice(t *testing.T) {
 	if err := m.DestroyRoots(ctx, home, 1); !errors.Is(err, hsm.ErrUnavailable) {
 		t.Errorf("DestroyRoots: %v", err)
 	}
+	loaded := m.Health().Loaded
+	if err := w.keys[0].Close(); !errors.Is(err, hsm.ErrUnavailable) {
+		t.Errorf("Close of the key: %v", err)
+	}
+	ok(t, w.keys[0].Close())
+	if n := m.Health().Loaded; n != loaded-1 {
+		t.Errorf("%d keys count as loaded of %d", n, loaded)
+	}
 	if err := m.Close(); !errors.Is(err, hsm.ErrUnavailable) {
 		t.Errorf("Close: %v", err)
 	}

@@ -109,6 +109,17 @@ func (d *device) mend(reload bool) error {
 		}
 	}
 	libraries.unpark(d)
+	if err := d.comeBack(); err != nil {
+		d.disconnect()
+		libraries.park(d)
+		return err
+	}
+	d.serve()
+	return nil
+}
+
+// comeBack finds the token and logs in to it. The caller holds the whole gate.
+func (d *device) comeBack() error {
 	if err := d.findAgain(); err != nil {
 		return err
 	}
@@ -116,10 +127,8 @@ func (d *device) mend(reload bool) error {
 		return err
 	}
 	if err := d.probe(&session{handle: d.idle, open: true}); faultOf(err) != faultNone {
-		d.disconnect()
 		return err
 	}
-	d.serve()
 	return nil
 }
 

@@ -47,6 +47,25 @@ func (s *stay) length() time.Duration {
 	return max(1, time.Since(begun)-time.Duration(since))
 }
 
+// sighting is what the watchdog has seen of a stay, counted in looks and not by
+// the clock: where this process was put aside with a call inside, as by SIGSTOP, the
+// device had no chance to be heard.
+type sighting struct {
+	since int64         // of the stay seen last
+	seen  time.Duration // for which it has been the same one
+}
+
+// look returns for how long the watchdog, which looks once in every, has seen the
+// same stay; 0 when nobody is inside.
+func (g *sighting) look(s *stay, every time.Duration) time.Duration {
+	if since := s.since.Load(); since == 0 || since != g.since {
+		*g = sighting{since: since}
+	} else {
+		g.seen += every
+	}
+	return g.seen
+}
+
 // stays are all that there can be in the device.
 func (d *device) stays() []*stay {
 	all := []*stay{&d.lone}
@@ -59,7 +78,7 @@ func (d *device) stays() []*stay {
 // cameOut notes that a call has come back from the device, with whatever answer.
 func (d *device) cameOut() { d.progress.Store(int64(time.Since(begun))) }
 
-// watch looks at the clock and never calls the device, so it cannot hang with
+// watch looks at who is inside and never calls the device, so it cannot hang with
 // it. A call that has been inside for longer than its limit begins an outage,
 // and so does a device of which nothing comes out any more.
 func (d *device) watch() {
@@ -67,6 +86,8 @@ func (d *device) watch() {
 	tick := time.NewTicker(every)
 	defer tick.Stop()
 	told := false
+	stays := d.stays()
+	sightings := make([]sighting, len(stays))
 	var heard int64
 	var silent time.Duration
 	for {
@@ -75,8 +96,8 @@ func (d *device) watch() {
 			return
 		case <-tick.C:
 		}
-		for _, s := range d.stays() {
-			inside, limit := s.length(), d.limit
+		for i, s := range stays {
+			inside, limit := sightings[i].look(s, every), d.limit
 			if s.slow.Load() {
 				limit *= patient
 			}
@@ -90,8 +111,8 @@ func (d *device) watch() {
 				d.hung(err)
 			}
 		}
-		// Counted in looks, not by the clock: where this process was put aside
-		// for seconds the device had no chance to be heard.
+		// Counted in looks, too: where this process was put aside for seconds the
+		// device had no chance to be heard.
 		if last := d.progress.Load(); last != heard || !d.waits(every) {
 			heard, silent = last, 0
 			continue
