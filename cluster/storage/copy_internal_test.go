@@ -140,6 +140,44 @@ func TestCopyOfAShortenedLog(t *testing.T) {
 	l.holds(t, first, 1994+first)
 }
 
+// slowDeletion is a log store of which nothing is deleted until it is let go.
+type slowDeletion struct {
+	raft.LogStore
+	begun, letGo chan struct{}
+}
+
+func (s *slowDeletion) DeleteRange(first, last uint64) error {
+	close(s.begun)
+	<-s.letGo
+	return s.LogStore.DeleteRange(first, last)
+}
+
+// A deletion that is under way when the copy is begun has not happened yet for
+// it: what it deletes is copied, and is in no file that comes into use.
+func TestCopyBesideADeletion(t *testing.T) {
+	l := openTestLog(t, t.TempDir())
+	l.fill(t, 1, 2000)
+	slow := &slowDeletion{LogStore: l.watch, begun: make(chan struct{}), letGo: make(chan struct{})}
+	l.watch = slow
+	deleted := make(chan error, 1)
+	go func() { deleted <- l.DeleteRange(1990, 2000) }()
+	<-slow.begun
+	c, err := l.beginCopy()
+	check(t, err)
+	check(t, c.bulk())
+	close(slow.letGo)
+	check(t, <-deleted)
+	l.fill(t, 1990, 1995)
+	release := l.hold()
+	_, err = c.finish()
+	release()
+	if !errors.Is(err, errDeletedMeanwhile) {
+		t.Errorf("finishing: %v", err)
+	}
+	check(t, c.drop())
+	l.holds(t, 1, 1995)
+}
+
 // A log that is closed meanwhile is closed, and no file is left.
 func TestCopyOfAClosedLog(t *testing.T) {
 	dir := t.TempDir()

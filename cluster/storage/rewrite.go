@@ -24,8 +24,8 @@ type logFiles struct {
 	dir string
 	dog *Watchdog
 
-	rewriting sync.Mutex // held by the one who writes the file anew
-	deletions atomic.Int64
+	rewriting sync.Mutex   // held by the one who writes the file anew
+	deletions atomic.Int64 // that are over
 
 	mu     sync.RWMutex // held for writing while the file is exchanged
 	bolt   *raftboltdb.BoltStore
@@ -118,11 +118,9 @@ func (l *logFiles) rewriteOnce(holding bool) (old *raftboltdb.BoltStore, err err
 // hold has all users of the log wait; what it returns lets them go on.
 func (l *logFiles) hold() (release func()) {
 	l.mu.Lock()
-	timer := time.AfterFunc(rewriteLimit, func() {
-		l.dog.fail(fmt.Errorf("rewriting the log takes longer than %v: the disk hangs", rewriteLimit))
-	})
+	over := l.dog.expect("rewriting the log", rewriteLimit)
 	return func() {
-		timer.Stop()
+		over()
 		l.mu.Unlock()
 	}
 }
@@ -182,10 +180,12 @@ func (l *logFiles) StoreLogs(entries []*raft.Log) error {
 	return store.StoreLogs(entries)
 }
 
-// DeleteRange implements [raft.LogStore].
+// DeleteRange implements [raft.LogStore]. It counts when it is over, so that a
+// copy that was begun meanwhile, of which some may be from before, sees it when
+// it is finished: whoever finishes one waits for all deletions.
 func (l *logFiles) DeleteRange(first, last uint64) error {
 	store, done := l.store()
 	defer done()
-	l.deletions.Add(1)
+	defer l.deletions.Add(1)
 	return store.DeleteRange(first, last)
 }
