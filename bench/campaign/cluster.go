@@ -48,6 +48,7 @@ type cluster struct {
 	sockets   []*admin.Socket
 	network   *nemesis.Network // relays
 	packets   *nemesis.Packets // instead of relays; nil: relays it is
+	wire      *os.File         // what packets there were; nil: none
 	devices   map[string]nemesis.Device
 	rooms     map[string]nemesis.Rooms
 	volumes   []*nemesis.Volume

@@ -2,12 +2,17 @@ package campaign
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 
+	"github.com/raftkms/raftkms/bench/history"
 	"github.com/raftkms/raftkms/bench/nemesis"
 )
 
@@ -49,10 +54,49 @@ func (c *cluster) house() error {
 	if c.packets, err = nemesis.NewPackets(names...); err != nil {
 		return err
 	}
+	if c.wire, err = os.Create(filepath.Join(c.dir, "packets")); err != nil {
+		return err
+	}
+	c.packets.Record(c.wire, wireRoom)
 	for _, p := range c.processes {
 		p.Settle(c.packets.Space(p.ID()))
 	}
 	return nil
+}
+
+const (
+	// wireRoom bounds what is kept of the packets, in bytes.
+	wireRoom = 1 << 30
+	// spokenOpenly is what nodes say to one another before anything is encrypted:
+	// which protocol it will be.
+	spokenOpenly = "raftkms-raft/1"
+)
+
+// seekOnWire looks for secrets in all packets of nodes and callers.
+func (r *run) seekOnWire(n *needles) error {
+	c := r.cluster
+	if c.wire == nil {
+		return nil
+	}
+	if err := c.packets.Recorded(); err != nil {
+		return fmt.Errorf("recording packets: %w", err)
+	}
+	look := func(n *needles) ([]string, error) {
+		if _, err := c.wire.Seek(0, io.SeekStart); err != nil {
+			return nil, err
+		}
+		return n.in(c.wire)
+	}
+	open := &needles{byStart: make(map[uint64][]needle)}
+	open.put("a protocol", []byte(spokenOpenly))
+	if found, err := look(open); err != nil || len(found) == 0 {
+		return errors.Join(fmt.Errorf("%w: not one connection between nodes is in the record of packets", ErrTooLittle), err)
+	}
+	found, err := look(n)
+	for _, what := range found {
+		r.recorder.Leak(history.Leak{Node: "the network", Where: "a packet", Secret: what})
+	}
+	return err
 }
 
 // foundingSpace is where kmsd dev finds the addresses of all nodes; nil: here.
@@ -110,7 +154,11 @@ func (c *cluster) closeLinks() error {
 	if c.packets == nil {
 		return nil
 	}
-	if err := c.packets.Close(); err != nil {
+	err := c.packets.Close()
+	if c.wire != nil { // it is large, and says no more than the node's own files
+		err = errors.Join(err, c.wire.Close(), os.Remove(c.wire.Name()))
+	}
+	if err != nil {
 		return fmt.Errorf("taking the network of packets away: %w", err)
 	}
 	return nil

@@ -22,8 +22,8 @@ import (
 
 // secrets are what no node may write down: everything that a campaign has given
 // the cluster, or got from it, in confidence. They are looked for at the end in
-// every file of every node and in its metrics, as they are, in base64 and in
-// hex.
+// every file of every node, in its metrics and in packets of the network, as they
+// are, in base64 and in hex.
 type secrets struct {
 	mu    sync.Mutex
 	words map[string]string // secret → what it is
@@ -64,15 +64,17 @@ type needle struct {
 	what string
 }
 
+func (n *needles) put(what string, text []byte) {
+	start := binary.LittleEndian.Uint64(text)
+	n.byStart[start] = append(n.byStart[start], needle{text, what})
+	n.longest = max(n.longest, len(text))
+}
+
 func (s *secrets) needles() *needles {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	n := &needles{byStart: make(map[uint64][]needle)}
-	put := func(what string, text []byte) {
-		start := binary.LittleEndian.Uint64(text)
-		n.byStart[start] = append(n.byStart[start], needle{text, what})
-		n.longest = max(n.longest, len(text))
-	}
+	put := n.put
 	for word, what := range s.words {
 		secret := []byte(word)
 		put(what+" as it is", secret)
@@ -110,8 +112,8 @@ func (n *needles) in(r io.Reader) (found []string, err error) {
 	return found, nil
 }
 
-// seek looks through every file of every node, and its metrics, where it still
-// answers.
+// seek looks through every file of every node, its metrics, where it still
+// answers, and all packets, where there were some.
 func (r *run) seek(metrics map[string][]byte) error {
 	n := r.secrets.needles()
 	for _, p := range r.cluster.processes {
@@ -128,6 +130,9 @@ func (r *run) seek(metrics map[string][]byte) error {
 		if err := eachText(filepath.Join(r.cluster.dir, p.ID()), tell); err != nil {
 			return fmt.Errorf("looking for secrets in the files of %s: %w", p.ID(), err)
 		}
+	}
+	if err := r.seekOnWire(n); err != nil {
+		return fmt.Errorf("looking for secrets in packets: %w", err)
 	}
 	return nil
 }

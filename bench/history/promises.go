@@ -31,7 +31,8 @@ var (
 	ErrWentBack = errors.New("P8: a term or an index went back")
 	// ErrTwoLeaders: two nodes led in one term.
 	ErrTwoLeaders = errors.New("P8: a term had two leaders")
-	// ErrLeaked: a secret was found in a file, a log or the metrics of a node.
+	// ErrLeaked: a secret was found in a file, a log or the metrics of a node, or
+	// in a packet.
 	ErrLeaked = errors.New("P9: a secret was found where none may be")
 	// ErrNotTraced: a call that was answered has not exactly one trace, on the
 	// node that answered it, from before its answer.

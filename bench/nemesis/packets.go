@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"os"
@@ -26,6 +27,42 @@ type Packets struct {
 
 	all  sync.WaitGroup
 	lost atomic.Int64
+
+	record atomic.Pointer[record] // nil: none is kept
+}
+
+// record keeps what is sent, up to a size.
+type record struct {
+	mu   sync.Mutex
+	to   io.Writer
+	room int64
+	err  error
+}
+
+// Record has every packet from now on written to w as well, one behind the other,
+// as it was sent, for as long as no more than room bytes have been. w is not used
+// any more once the network is closed.
+func (n *Packets) Record(w io.Writer, room int64) { n.record.Store(&record{to: w, room: room}) }
+
+// Recorded says why packets are missing in the record besides for want of room;
+// nil: none are.
+func (n *Packets) Recorded() error {
+	r := n.record.Load()
+	if r == nil {
+		return nil
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.err
+}
+
+func (r *record) put(packet []byte) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.err == nil && r.room >= int64(len(packet)) {
+		r.room -= int64(len(packet))
+		_, r.err = r.to.Write(packet)
+	}
 }
 
 // end is one place of the network.
@@ -128,6 +165,9 @@ func (n *Packets) route(e *end) {
 		to, ok := target(buf[:size], e.address)
 		if !ok || n.at[to] == nil {
 			continue // IPv6, for all of them, or for nobody: the namespace's own talk
+		}
+		if r := n.record.Load(); r != nil {
+			r.put(buf[:size])
 		}
 		n.ways[direction{e.name, n.at[to].name}].take(buf[:size])
 	}
