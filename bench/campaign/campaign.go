@@ -3,6 +3,7 @@ package campaign
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -148,6 +149,9 @@ func (r *run) openAskers(ctx context.Context) error {
 			return err
 		}
 		r.roaming = roaming{own}
+	}
+	if told := r.nodes[0].send(ctx, "PUT", kmsPath(r.nodes[0], "user-quotas"), json.RawMessage(`{"resources":[{"type":"CMK","quota":10000}]}`), nil, r.nodes[0].sign); told.outcome != history.OK {
+		return fmt.Errorf("allowing for many keys: %w", told.err)
 	}
 	theirs, account, err := neighbour(ctx, r.nodes[0], file)
 	if err != nil {
