@@ -3,6 +3,7 @@ package cluster_test
 import (
 	"io"
 	"log/slog"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -32,6 +33,96 @@ func pretend(t *testing.T, c *clustertest.Cluster, nodeID string) impostor {
 	r := transport.NewReplication(port, nodeID, clustertest.Patience, func(uint64) bool { return false }, hclog.NewNullLogger())
 	t.Cleanup(func() { r.Close(); port.Close(); r.Wait() })
 	return impostor{r, raft.RPCHeader{ProtocolVersion: raft.ProtocolVersionMax, ID: []byte(nodeID), Addr: []byte(l.Addr().String())}}
+}
+
+// TestWhoHasNoVoteLeadsNobody: a certificate that is admitted does not make a
+// leader, or a candidate, of who has no vote (any more), and a connection from
+// before does not either.
+func TestWhoHasNoVoteLeadsNobody(t *testing.T) {
+	t.Parallel()
+	var settled atomic.Bool
+	c := clustertest.Start(t, clustertest.Options{Configure: func(cfg *cluster.Config) {
+		cfg.Promotable = func(string) bool { return !settled.Load() }
+		// A busy machine may hold up a renewal for long.
+		cfg.Timing.Heartbeat, cfg.Timing.Election, cfg.Timing.Lease = time.Second, time.Second, 20*time.Second
+	}})
+	settled.Store(true)
+	demoted, ctx := c.Follower(), patience(t)
+	var members []*clustertest.Member
+	for _, m := range c.Members {
+		if m != demoted {
+			members = append(members, m)
+		}
+	}
+	serving(t, c, members...)
+	former, stranger := pretend(t, c, demoted.ID), pretend(t, c, "node-9")
+	for _, m := range members {
+		// Of a term that is over: nothing comes of it, but it is dealt with.
+		old := &raft.AppendEntriesRequest{RPCHeader: former.header}
+		if err := former.AppendEntries(raft.ServerID(m.ID), raft.ServerAddress(m.Address), old, new(raft.AppendEntriesResponse)); err != nil {
+			t.Fatalf("%s does not listen to a voter: %v", m.ID, err)
+		}
+	}
+	if err := c.Leader().Demote(ctx, demoted.ID); err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range members {
+		if _, err := m.Barrier(ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, m := range members {
+		id, address, status := raft.ServerID(m.ID), raft.ServerAddress(m.Address), m.Status()
+		for _, who := range []impostor{former, stranger} {
+			f := func(what string, err error) {
+				t.Helper()
+				if err == nil {
+					t.Errorf("%s answers %s of %s", m.ID, what, who.header.ID)
+				}
+			}
+			next := status.Term + 1
+			f("entries", who.AppendEntries(id, address, &raft.AppendEntriesRequest{
+				RPCHeader: who.header, Term: next, LeaderCommitIndex: status.LastIndex + 1,
+				Entries: []*raft.Log{{Index: status.LastIndex + 1, Term: next, Type: raft.LogCommand, Data: []byte("key=stolen")}},
+			}, new(raft.AppendEntriesResponse)))
+			f("a call to an election", who.TimeoutNow(id, address, &raft.TimeoutNowRequest{RPCHeader: who.header}, new(raft.TimeoutNowResponse)))
+			f("a candidate", who.RequestVote(id, address, &raft.RequestVoteRequest{RPCHeader: who.header, Term: next, LeadershipTransfer: true}, new(raft.RequestVoteResponse)))
+		}
+		if got := value(m, "key"); got != "" {
+			t.Errorf("%s has applied what a node without a vote sent: %q", m.ID, got)
+		}
+	}
+	if _, err := c.Leader().Propose(ctx, []byte("key=ours")); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestLeaderThatHadNoVote: a node that was down takes for the leader whom its
+// old state knows without a vote.
+func TestLeaderThatHadNoVote(t *testing.T) {
+	t.Parallel()
+	var settled atomic.Bool
+	c := clustertest.Start(t, clustertest.Options{Configure: func(cfg *cluster.Config) {
+		cfg.Promotable = func(string) bool { return !settled.Load() }
+	}})
+	settled.Store(true)
+	away, newcomer, ctx := c.Follower(), c.Add(), patience(t)
+	c.Join(newcomer)
+	if _, err := away.Barrier(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if err := away.Erase(ctx); err != nil { // its snapshot knows of the newcomer
+		t.Fatal(err)
+	}
+	c.Stop(away)
+	settled.Store(false)
+	c.WaitVoters(4)
+	c.Eventually("the newcomer to lead", func() bool {
+		c.Leader().TransferLeadershipTo(ctx, newcomer.ID)
+		return newcomer.IsLeader()
+	})
+	c.Restart(away)
+	serving(t, c, away)
 }
 
 // TestSnapshotThatStops: a leader that stops in the middle of a snapshot does not

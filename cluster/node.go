@@ -167,6 +167,7 @@ func (n *Node) openPort() (err error) {
 		Listener:  listener,
 		Advertise: n.advertise,
 		Resolve:   n.hint,
+		MayLead:   n.mayLead,
 		Logger:    n.log,
 	})
 	return nil

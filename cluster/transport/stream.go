@@ -5,12 +5,15 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"strings"
 	"time"
 
 	"github.com/hashicorp/raft"
+
+	"github.com/raftkms/raftkms/cluster/pki"
 )
 
 // streamLayer is Raft's view of the port. An address that it dials carries the
@@ -47,10 +50,16 @@ func (s streamLayer) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &inbound{Conn: conn.(*tls.Conn), stall: s.stall}, nil
+	c := &inbound{Conn: conn.(*tls.Conn), port: s.port, stall: s.stall}
+	if _, c.peer, err = pki.NodeName(c.ConnectionState().PeerCertificates[0]); err != nil {
+		c.Close() // cannot be: the handshake looked at the name
+		return nil, err
+	}
+	return c, nil
 }
 
-// inbound is a connection on which a peer speaks Raft to this node.
+// inbound is a connection on which a peer speaks Raft to this node, for as long as
+// it may lead: that is asked of whatever comes, as it may change meanwhile.
 //
 // Between two messages it may be silent for ever: peers keep connections, and a
 // candidate that found its own closed would lose the vote that it asks for first.
@@ -63,6 +72,8 @@ func (s streamLayer) Accept() (net.Conn, error) {
 // more than one record.
 type inbound struct {
 	*tls.Conn
+	port  *Port
+	peer  string // its certificate's name
 	stall time.Duration
 	begun bool // a message; goroutines hand the connection on to one another, they do not share it
 }
@@ -75,6 +86,11 @@ func (c *inbound) Read(b []byte) (int, error) {
 	c.SetReadDeadline(deadline)
 	n, err := c.Conn.Read(b)
 	c.begun = c.begun || n > 0
+	if n > 0 && c.port.cfg.MayLead != nil && !c.port.cfg.MayLead(c.peer) {
+		c.NetConn().Close()
+		c.port.refused(c.RemoteAddr().String(), fmt.Errorf("node %s has no vote, so it can neither lead nor be elected", c.peer))
+		return 0, io.EOF // raft logs any other error, as often as the peer likes
+	}
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		c.NetConn().Close() // raft reads what is left of a snapshot, also after an error
 		err = fmt.Errorf("nothing has come for %s in the middle of a message: %w", c.stall, err)
