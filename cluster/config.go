@@ -129,9 +129,8 @@ type Config struct {
 	Admitted func(nodeID string, spki [32]byte, issued time.Time) bool
 	// MayPropose is asked by the leader of every command that another member
 	// sends it; false refuses it. A member that only replicates must not be able
-	// to change the state that it receives; that it does not by leading, either, is
-	// seen to by [Node.mayLead], where a node's state is current. It may not block.
-	// Optional.
+	// to change the state that it receives; mayLead keeps it from doing so as a
+	// leader, of nodes whose state is current. It may not block. Optional.
 	MayPropose func(nodeID string) bool
 	// Clock counts time since some moment, suspended time included; CLOCK_BOOTTIME
 	// when nil.
