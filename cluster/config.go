@@ -63,7 +63,7 @@ type Timing struct {
 	Election         time.Duration // how long a candidate waits for votes; 500 ms, at least Heartbeat
 	LeaderLease      time.Duration // a leader that reaches no majority for that long steps down; 250 ms, at most Heartbeat
 	Commit           time.Duration // an idle leader repeats the commit index that often; 50 ms
-	Request          time.Duration // limit of one Raft request; 5 s (snapshots: as much again per 256 KiB)
+	Request          time.Duration // limit of one Raft request, and of silence in the middle of one; 5 s (snapshots: as much again per 256 KiB)
 	SlowWrite        time.Duration // a log write that takes longer is fatal; 10 s
 	SnapshotInterval time.Duration // how often to see whether a snapshot is due; 30 s
 	Autopilot        time.Duration // how often a leader looks at its members; 500 ms
@@ -130,7 +130,8 @@ type Config struct {
 	Admitted func(nodeID string, spki [32]byte, issued time.Time) bool
 	// MayPropose is asked by the leader of every command that another member
 	// sends it; false refuses it. A member that only replicates must not be able
-	// to change the state that it receives. It may not block. Optional.
+	// to change the state that it receives; mayLead keeps it from doing so as a
+	// leader, of nodes whose state is current. It may not block. Optional.
 	MayPropose func(nodeID string) bool
 	// Clock counts time since some moment, suspended time included; CLOCK_BOOTTIME
 	// when nil.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -49,6 +50,34 @@ func (n *Node) leads() (term uint64, ok bool) {
 func (n *Node) leadsIn(term uint64) bool {
 	current, ok := n.leads()
 	return ok && current == term
+}
+
+// mayLead reports whether a node may lead or be a candidate, as far as this node
+// can know. Raft itself takes a higher term, and the entries that come with it,
+// from whoever was let in.
+//
+// Who has no vote is refused only while this node's state is current, as its serving
+// lease proves, or that it leads: all that was committed before is applied here. A
+// node whose state is old must take a leader whom it knows without a vote, or not at
+// all, or it would never learn better. A node that was given its vote and elected a
+// moment ago may be refused by one that has neither got that entry yet nor lost the
+// lease of the leader before: until that runs out.
+func (n *Node) mayLead(nodeID string) bool {
+	committed := n.committed.Load()
+	switch {
+	case committed == nil || hasVote(*committed, nodeID):
+		return true
+	case n.cfg.Clock() >= moment(n.until.Load()) && !n.IsLeader(): // not Serving: a node that is closing has a lease, too
+		return true
+	default: // it may stand on an entry that this node has and has not applied yet
+		return hasVote(n.servers(), nodeID)
+	}
+}
+
+func hasVote(servers []raft.Server, nodeID string) bool {
+	return slices.ContainsFunc(servers, func(server raft.Server) bool {
+		return server.ID == raft.ServerID(nodeID) && server.Suffrage == raft.Voter
+	})
 }
 
 // epoch is the time during which this node takes the same node for the leader.

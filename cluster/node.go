@@ -107,6 +107,10 @@ func Open(ctx context.Context, cfg Config, sm StateMachine) (_ *Node, err error)
 	n.fsm.members = func(servers []raft.Server) {
 		n.committed.Store(&servers)
 		n.forgetPushes(servers)
+		if r := n.started.Load(); r != nil {
+			// Not those of the entry: Raft may be at a newer one.
+			n.trans.Configured(r.GetConfiguration().Configuration().Servers)
+		}
 		n.view.signal()
 	}
 	n.fsm.applied = func(index, term uint64) {
@@ -168,6 +172,7 @@ func (n *Node) openPort() (err error) {
 		Listener:  listener,
 		Advertise: n.advertise,
 		Resolve:   n.hint,
+		MayLead:   n.mayLead,
 		Logger:    n.log,
 	})
 	return nil

@@ -4,7 +4,7 @@
 // The protocol of a connection is chosen by ALPN, and the protocol decides who
 // may speak it:
 //
-//	raftkms-raft/1   Raft's own streams                 mutual TLS
+//	raftkms-raft/1   Raft's own streams                 mutual TLS, and MayLead
 //	h2               calls between nodes (HTTP/2)       mutual TLS
 //	raftkms-join/1   one request to be admitted         no client certificate
 //

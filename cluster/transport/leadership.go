@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"slices"
 	"sync"
 	"time"
 
@@ -38,6 +39,7 @@ type leadership struct {
 	index   uint64 // last entry applied here ...
 	of      uint64 // ... and its term
 	peers   map[raft.ServerID]*follower
+	left    map[raft.ServerID]bool // followers in the term that are members no more; they may yet answer
 	telling sync.WaitGroup
 }
 
@@ -104,6 +106,24 @@ func (l *leadership) Ask(term uint64, peers []raft.ServerID) {
 	}
 }
 
+// Configured says which peers Raft replicates to by now. What is known of any other
+// is forgotten: one that comes back under the same name in the same term may have
+// another log. It does not block.
+func (l *leadership) Configured(servers []raft.Server) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for id, f := range l.peers {
+		if !slices.ContainsFunc(servers, func(server raft.Server) bool { return server.ID == id }) {
+			l.left[id] = true
+			close(f.stop)
+			delete(l.peers, id)
+		}
+	}
+	for _, server := range servers {
+		delete(l.left, server.ID)
+	}
+}
+
 // Ended says that this node no longer leads in the term, or in any up to it: no
 // more pushes of it. One that is under way ends with its request.
 func (l *leadership) Ended(term uint64) {
@@ -133,7 +153,10 @@ func (l *leadership) acked(id raft.ServerID, target raft.ServerAddress, term, ma
 	if term > l.term {
 		l.dismiss()
 		l.term, l.over = term, false
-		l.peers = make(map[raft.ServerID]*follower)
+		l.peers, l.left = make(map[raft.ServerID]*follower), make(map[raft.ServerID]bool)
+	}
+	if l.left[id] {
+		return
 	}
 	f := l.peers[id]
 	if f == nil {

@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"maps"
 	"slices"
 	"sync"
 	"testing"
@@ -159,5 +160,41 @@ func TestAsk(t *testing.T) {
 		p.Ended(3)
 		p.Ask(3, b)
 		f("the term has ended")
+	})
+}
+
+// TestWhoLeftIsForgotten: what is known of a peer ends with its seat, also when the
+// answer to the last thing that it was sent comes afterwards; one that comes back
+// under its name is as far as it says then.
+func TestWhoLeftIsForgotten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPushes()
+		defer func() { p.Ended(^uint64(0)); p.telling.Wait() }()
+		f := func(what string, want map[string]uint64) {
+			t.Helper()
+			got := make(map[string]uint64)
+			for id, follower := range p.Followers(3) {
+				got[id] = follower.Match
+			}
+			if !maps.Equal(got, want) {
+				t.Errorf("%s: %v, want %v", what, got, want)
+			}
+		}
+		b, x := raft.Server{ID: "b"}, raft.Server{ID: "x"}
+		p.acked("x", "x:1", 3, 1000, 0)
+		p.Configured([]raft.Server{b})
+		p.telling.Wait() // its goroutine is gone
+		f("it has left", nil)
+		p.acked("x", "x:1", 3, 1001, 0)
+		p.acked("b", "b:1", 3, 7, 0)
+		f("its last answer is late", map[string]uint64{"b": 7})
+		p.Configured([]raft.Server{b, x})
+		p.acked("x", "x:2", 3, 0, 0)
+		f("it is back", map[string]uint64{"b": 7, "x": 0})
+		p.Configured([]raft.Server{b})
+		p.acked("x", "x:2", 4, 5, 0)
+		if got := p.Followers(4)["x"].Match; got != 5 {
+			t.Errorf("in another term, of which no configuration was applied, it is at %d", got)
+		}
 	})
 }

@@ -38,6 +38,9 @@ type PortConfig struct {
 	// Resolve returns a further address of a node, to be tried when the one
 	// asked for does not answer; empty when none is known. Optional.
 	Resolve func(nodeID string) string
+	// MayLead is asked of everything that a node sends to Raft, as only leaders and
+	// candidates do; false closes the connection. It may not block. Optional.
+	MayLead func(nodeID string) bool
 	// Logger is where refused connections are told of. Required.
 	Logger *slog.Logger
 }

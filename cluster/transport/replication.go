@@ -41,13 +41,14 @@ type Replication struct {
 }
 
 // NewReplication makes Raft's transport. timeout bounds each request; that of a
-// snapshot grows with its size, by one timeout per 256 KiB. leading reports
+// snapshot grows with its size, by one timeout per 256 KiB. Who sends a part of
+// one and then nothing for that long is cut off. leading reports
 // whether this node leads in that term at this moment; it may not block.
 func NewReplication(p *Port, nodeID string, timeout time.Duration, leading func(term uint64) bool, log hclog.Logger) *Replication {
 	t := &Replication{
 		log: log,
 		NetworkTransport: raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
-			Stream:                  streamLayer{p.raft},
+			Stream:                  streamLayer{p.raft, timeout},
 			MaxPool:                 4, // replication, heartbeat, push, votes
 			Timeout:                 timeout,
 			Logger:                  log,
