@@ -25,12 +25,6 @@ func TestAMemberReleasesNothing(t *testing.T) {
 			third = m
 		}
 	}
-	words := func(all ...uint64) (body []byte) {
-		for _, word := range all {
-			body = binary.BigEndian.AppendUint64(body, word)
-		}
-		return body
-	}
 	// Term, incarnation, applied, released, clock, and twice an index, a version and
 	// a hash of a state.
 	ask := append(words(leader.Status().Term, 7, 0, math.MaxUint64, uint64(time.Now().UnixMilli())), make([]byte, 2*(8+4+32))...)
@@ -51,6 +45,55 @@ func TestAMemberReleasesNothing(t *testing.T) {
 			t.Errorf("%s takes %d for released, of %d", m.ID, released, last)
 		}
 	}
+}
+
+// Who only replicates is not believed about what others have stopped to answer
+// from: a fence waits for a member that is silent, whatever a standby says.
+func TestAStandbyReleasesNothing(t *testing.T) {
+	t.Parallel()
+	c := clustertest.Start(t, clustertest.Options{Configure: func(cfg *cluster.Config) {
+		cfg.Promotable = func(nodeID string) bool { return nodeID != "node-4" }
+	}})
+	standby := c.Add()
+	c.Join(standby)
+	ctx := patience(t)
+	serving(t, c, c.Members...)
+	leader, silent := c.Leader(), c.Follower()
+	c.Stop(silent)
+	fenced := make(chan error, 1)
+	begun := time.Now()
+	go func() {
+		committed, err := leader.Propose(ctx, []byte("!k=1"))
+		if err == nil {
+			err = leader.Released(ctx, committed.Index)
+		}
+		fenced <- err
+	}()
+	for over := false; !over; {
+		ask := append(words(leader.Status().Term, 7, 0, leader.Status().LastIndex, uint64(time.Now().UnixMilli())), make([]byte, 2*(8+4+32))...)
+		if _, err := standby.Call(ctx, leader.ID, "cluster.lease", ask); err != nil {
+			t.Errorf("asking for a lease: %v", err)
+		}
+		select {
+		case err := <-fenced:
+			if err != nil {
+				t.Fatal(err)
+			}
+			over = true
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+	if took := time.Since(begun); took < time.Second {
+		t.Errorf("a fence was over after %s, while a member held a lease", took)
+	}
+}
+
+// words is the form of a message of fixed sizes.
+func words(all ...uint64) (body []byte) {
+	for _, word := range all {
+		body = binary.BigEndian.AppendUint64(body, word)
+	}
+	return body
 }
 
 // A member whose leases were waited for in one term, and which has one of the next,

@@ -245,10 +245,15 @@ func (n *Node) serveLease(ctx context.Context, peer string, body []byte) ([]byte
 	if err := n.hearHashes(peer, ask.States); err != nil {
 		return nil, err
 	}
-	// What was ever released a leader that is ready has applied: more is not true.
-	applied := n.applied.load()
+	applied, told := n.applied.load(), report{holder: holder{peer, ask.Incarnation}, applied: ask.Applied}
+	if committed := n.committed.Load(); committed != nil && hasVote(*committed, peer) {
+		// Earlier leaders have released it. Who only replicates is not believed about
+		// what others have stopped to answer from, and nobody about what a leader that
+		// is ready has not applied.
+		told.released = min(ask.Released, applied)
+	}
 	l.mu.Lock()
-	entry := l.record(report{holder: holder{peer, ask.Incarnation}, applied: ask.Applied, released: min(ask.Released, applied)}, applied, n.cfg.Clock())
+	entry := l.record(told, applied, n.cfg.Clock())
 	l.mu.Unlock()
 	l.news.signal()
 	if entry == nil {
