@@ -286,7 +286,7 @@ func (s *Service) fingerprint(ctx context.Context, key *state.Key, id uuid.UUID,
 		}
 	}
 	defer clear(own)
-	digest := sha256.Sum256(append(binary.BigEndian.AppendUint32(nil, uint32(len(own))), own...))
+	digest := materialDigest(own)
 	defer clear(digest[:])
 	label := append(domain("raftkms import fingerprint v1"), id[:]...)
 	if len(key.Fingerprint) == 0 {
@@ -308,6 +308,15 @@ func (s *Service) fingerprint(ctx context.Context, key *state.Key, id uuid.UUID,
 		return nil, Refuse(KindMaterialDiffers, "the key has had other material before, and only the same can be imported again")
 	}
 	return key.Fingerprint, nil
+}
+
+// materialDigest hashes material with its length. What is hashed lies in one slice
+// that is wiped: a hash that is written to keeps what does not fill a block.
+func materialDigest(material []byte) [sha256.Size]byte {
+	b := make([]byte, 0, 4+len(material))
+	b = append(binary.BigEndian.AppendUint32(b, uint32(len(material))), material...)
+	defer clear(b)
+	return sha256.Sum256(b)
 }
 
 // openFingerprint returns the hash of a key's first material, the caller's to wipe.
