@@ -4,15 +4,22 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/raftkms/raftkms/client/wrapping"
+	"github.com/raftkms/raftkms/fsm/fsmtest"
 	"github.com/raftkms/raftkms/fsm/state"
+	"github.com/raftkms/raftkms/hsm"
+	"github.com/raftkms/raftkms/hsm/soft"
 	"github.com/raftkms/raftkms/server/kms"
 )
 
@@ -124,4 +131,88 @@ func inHeap(t *testing.T, masked []byte) bool {
 	mask(masked)
 	defer mask(masked)
 	return bytes.Contains(dump, masked)
+}
+
+// carrying is a device that carries RSA keys for encryption or does not, over a
+// module that two of them share as the devices of two nodes share their roots.
+type carrying struct {
+	hsm.Module
+	rsa bool
+}
+
+func (m carrying) Describe() hsm.Description {
+	d := m.Module.Describe()
+	d.Device = true
+	if !m.rsa {
+		d.Capabilities = slices.DeleteFunc(d.Capabilities, func(c hsm.Capability) bool { return c.Spec == hsm.SpecRSA2048 })
+	}
+	return d
+}
+
+func (m carrying) Under(g hsm.RootGeneration) hsm.Module {
+	return carrying{m.Module.Under(g), m.rsa}
+}
+
+func (m carrying) Load(ctx context.Context, w hsm.Wrapped) (hsm.Loaded, error) {
+	if !m.rsa && w.Level == hsm.LevelHSM && w.Spec == hsm.SpecRSA2048 {
+		return nil, fmt.Errorf("%w: the token carries no %s keys", hsm.ErrUnsupported, w.Spec)
+	}
+	return m.Module.Load(ctx, w)
+}
+
+// Two nodes whose devices do not carry the same keys: what one began the other
+// finishes, or has the first one finish it; and it takes no record for altered.
+func TestImportsBetweenNodesOfUnlikeDevices(t *testing.T) {
+	dir := t.TempDir()
+	module, err := soft.Open(t.Context(), soft.Config{
+		RootsFile: filepath.Join(dir, "roots"), PrivateKeyFile: filepath.Join(dir, "private"), UnlockKeyFile: filepath.Join(dir, "unlock"),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := module.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	able := newWorldOver(t, carrying{module, true}, 2)
+	unable := new(world)
+	*unable = *able
+	unable.service = kms.New(kms.Config{
+		NodeID: fsmtest.NodeID, Replica: able.replica, Module: carrying{module, false}, Traces: able.traces, Logger: slog.New(slog.DiscardHandler),
+	})
+	t.Cleanup(unable.service.Close)
+
+	for _, algorithm := range []string{kms.WrapOAEPSHA256, kms.WrapOAEPSHA1, kms.WrapPKCS1} {
+		material := bytes.Repeat([]byte{7}, 32)
+		// The pair is of SOFTWARE level, which every module loads.
+		p := unable.parameters(unable.external(), algorithm)
+		prove(t, able, p, nil)
+		if _, err := able.bring(unable.wrapped(p, algorithm, material)); err != nil {
+			t.Errorf("%s: begun without RSA in the device, finished with it: %v", algorithm, err)
+		}
+		// The pair is an object of a device.
+		p = able.parameters(able.external(), algorithm)
+		prove(t, able, p, nil)
+		prove(t, unable, p, hsm.ErrUnsupported)
+		req := able.wrapped(p, algorithm, material)
+		elsewhere, err := unable.bring(req)
+		if kms.KindOf(err) != kms.KindUnavailable || !elsewhere {
+			t.Errorf("%s: begun with RSA in the device, finished without: %v, another node is asked: %t", algorithm, err, elsewhere)
+		}
+		if _, err := able.bring(req); err != nil {
+			t.Errorf("%s: at the node that was asked then: %v", algorithm, err)
+		}
+	}
+}
+
+// prove wants that error of the wrapping pair of a key's import.
+func prove(t *testing.T, w *world, p *kms.ImportParameters, want error) {
+	t.Helper()
+	key, _ := w.replica.Root().Key(p.KeyID)
+	for _, pair := range key.ImportPairs {
+		if err := w.service.ProveImportPair(t.Context(), key, pair); !errors.Is(err, want) {
+			t.Errorf("proving a wrapping pair: %v, want %v", err, want)
+		}
+	}
 }
