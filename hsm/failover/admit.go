@@ -83,12 +83,13 @@ func (p *Pair) reopen(ctx context.Context, i int, at *standing) {
 // are those of the pair.
 func (p *Pair) readmit(ctx context.Context, i int, at *standing) {
 	m := p.members[i]
-	ctx, cancel := context.WithTimeout(ctx, admitWithin)
-	defer cancel()
 	if p.lock(ctx) != nil {
 		return
 	}
 	defer p.unlock()
+	// The wait for the lock, while the other device hangs, is not of its time.
+	ctx, cancel := context.WithTimeout(ctx, admitWithin)
+	defer cancel()
 	_, reason := call[nothing]{do: func(ctx context.Context, _ int, module hsm.Module) (none nothing, err error) {
 		if err := at.module.test(ctx); err != nil {
 			return none, err

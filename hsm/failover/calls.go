@@ -1,6 +1,7 @@
 package failover
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -20,9 +21,11 @@ func elsewhere(err error) bool {
 // call is one call of the module, which a device may be given after the other:
 // it changes nothing, or makes what nobody knows of. rootless is for what needs
 // no roots. dispose takes what comes when nobody waits for it any more; nil where
-// that is of no worth.
+// that is of no worth. undoes is for what takes back by itself what it made with a
+// generator that fails: it is waited for.
 type call[T any] struct {
 	rootless bool
+	undoes   bool
 	do       func(ctx context.Context, i int, module hsm.Module) (T, error)
 	dispose  func(T)
 }
@@ -78,6 +81,10 @@ func (c call[T]) inside(ctx context.Context, p *Pair, i int, module *tested) (T,
 	}
 	within, cancel := context.WithCancel(ctx)
 	defer cancel()
+	failed := module.generator.Failed()
+	if c.undoes {
+		failed = nil
+	}
 	answered := make(chan answer[T], 1)
 	var settled atomic.Bool // by the answer, or by the caller who goes
 	go func() {
@@ -98,7 +105,7 @@ func (c call[T]) inside(ctx context.Context, p *Pair, i int, module *tested) (T,
 		if err = hsm.Outage(module); err == nil {
 			err = fmt.Errorf("%w: it was away for a moment", hsm.ErrUnavailable)
 		}
-	case <-module.generator.Failed():
+	case <-failed:
 		err = module.generator.Healthy()
 	}
 	if settled.CompareAndSwap(false, true) {
@@ -118,6 +125,9 @@ func (c call[T]) believed(module *tested, v T, err error) (T, error) {
 	if err == nil && c.dispose != nil {
 		c.dispose(v)
 	}
+	if unhealthy(err) {
+		sick = err // which says what is left in the device
+	}
 	var none T
 	return none, sick
 }
@@ -134,6 +144,39 @@ func (c call[T]) guarded(ctx context.Context, p *Pair, i int, module *tested) (v
 		}
 	}()
 	return c.do(ctx, i, module)
+}
+
+// copies are a secret of the caller's, one for each device: one that hangs has its
+// own in hand when the caller wipes the secret.
+type copies struct {
+	of    [2][]byte
+	taken [2]atomic.Bool
+}
+
+func copiesOf(secret []byte) *copies {
+	c := new(copies)
+	for i := range c.of {
+		c.of[i] = bytes.Clone(secret)
+	}
+	return c
+}
+
+// lend gives a device its copy, and wipes it afterwards.
+func lend[T any](c *copies, i int, do func(secret []byte) (T, error)) (v T, err error) {
+	if !c.taken[i].CompareAndSwap(false, true) {
+		return v, hsm.ErrUnavailable // the caller has gone
+	}
+	defer clear(c.of[i])
+	return do(c.of[i])
+}
+
+// wipe wipes what no device has got.
+func (c *copies) wipe() {
+	for i := range c.of {
+		if c.taken[i].CompareAndSwap(false, true) {
+			clear(c.of[i])
+		}
+	}
 }
 
 // enter counts a call in, until leave is called.

@@ -11,7 +11,10 @@ import (
 // holding tells which devices hold a generation. Both are there.
 func (p *Pair) holding(ctx context.Context, generation hsm.RootGeneration) (holds [2]bool, err error) {
 	for i, m := range p.members {
-		_, err := m.at.Load().module.Under(generation).MAC(ctx, []byte("raftkms check"))
+		err := p.ask(ctx, i, func(ctx context.Context, module hsm.Module) error {
+			_, err := module.Under(generation).MAC(ctx, []byte("raftkms check"))
+			return err
+		})
 		if err != nil && !errors.Is(err, hsm.ErrNoRoots) {
 			return holds, m.says(err)
 		}
@@ -37,7 +40,7 @@ func (p *Pair) Lacking(ctx context.Context, generation hsm.RootGeneration) (publ
 		if holds[i] {
 			continue
 		}
-		key, err := m.at.Load().module.TransportKey(ctx)
+		key, err := p.transportKey(ctx, i)
 		if err != nil {
 			return nil, m.says(err)
 		}
@@ -66,7 +69,7 @@ func (p *Pair) CopyRoots(ctx context.Context, generation hsm.RootGeneration, off
 			case !holds[1-i]:
 				return fmt.Errorf("generation %d: %w", generation, hsm.ErrNoRoots)
 			}
-			if err := copyRoots(ctx, source.at.Load().module, m.at.Load().module, r.cluster, generation, officerPIN); err != nil {
+			if err := p.copyRoots(ctx, 1-i, i, r.cluster, generation, officerPIN); err != nil {
 				return fmt.Errorf("from the %s HSM to the %s: %w", source.name, m.name, err)
 			}
 			to = append(to, m.name)
@@ -78,24 +81,34 @@ func (p *Pair) CopyRoots(ctx context.Context, generation hsm.RootGeneration, off
 }
 
 // copyRoots takes a generation from one device to another, which proves it.
-func copyRoots(ctx context.Context, from, to hsm.Module, cluster hsm.ClusterID, generation hsm.RootGeneration, officerPIN []byte) error {
-	public, err := to.TransportKey(ctx)
+func (p *Pair) copyRoots(ctx context.Context, from, to int, cluster hsm.ClusterID, generation hsm.RootGeneration, officerPIN []byte) error {
+	public, err := p.transportKey(ctx, to)
 	if err != nil {
 		return err
 	}
-	bundle, err := from.Under(generation).ExportRoots(ctx, public, officerPIN)
+	pins := copiesOf(officerPIN)
+	defer pins.wipe()
+	bundle, err := askFor(ctx, p, from, func(ctx context.Context, module hsm.Module) (hsm.RootBundle, error) {
+		return lend(pins, from, func(pin []byte) (hsm.RootBundle, error) {
+			return module.Under(generation).ExportRoots(ctx, public, pin)
+		})
+	})
 	if err != nil {
 		return err
 	}
-	if err := to.ImportRoots(ctx, bundle); err != nil {
+	if err := p.ask(ctx, to, func(ctx context.Context, module hsm.Module) error { return module.ImportRoots(ctx, bundle) }); err != nil {
 		return err
 	}
-	canary, err := hsm.NewCanary(ctx, from, cluster, generation)
+	canary, err := askFor(ctx, p, from, func(ctx context.Context, module hsm.Module) (hsm.Canary, error) {
+		return hsm.NewCanary(ctx, module, cluster, generation)
+	})
 	if err == nil {
-		err = canary.Verify(ctx, to)
+		err = p.ask(ctx, to, func(ctx context.Context, module hsm.Module) error { return canary.Verify(ctx, module) })
 	}
 	if errors.Is(err, hsm.ErrCanary) {
-		err = errors.Join(err, to.DestroyRoots(ctx, cluster, generation))
+		err = errors.Join(err, p.ask(ctx, to, func(ctx context.Context, module hsm.Module) error {
+			return module.DestroyRoots(ctx, cluster, generation)
+		}))
 	}
 	return err
 }

@@ -3,7 +3,6 @@ package failover
 import (
 	"bytes"
 	"context"
-	"sync/atomic"
 
 	"github.com/raftkms/raftkms/hsm"
 )
@@ -47,23 +46,12 @@ func (p *Pair) Import(ctx context.Context, level hsm.Level, spec hsm.Spec, mater
 // Import gives each device a copy of the material, which it wipes.
 func (u under) Import(ctx context.Context, level hsm.Level, spec hsm.Spec, material []byte) (hsm.Wrapped, error) {
 	defer clear(material)
-	var copies [len(u.members)][]byte
-	var taken [len(u.members)]atomic.Bool
-	for i := range copies {
-		copies[i] = bytes.Clone(material)
-	}
-	defer func() {
-		for i := range copies {
-			if taken[i].CompareAndSwap(false, true) {
-				clear(copies[i])
-			}
-		}
-	}()
+	copies := copiesOf(material)
+	defer copies.wipe()
 	return call[hsm.Wrapped]{do: func(ctx context.Context, i int, module hsm.Module) (hsm.Wrapped, error) {
-		if !taken[i].CompareAndSwap(false, true) {
-			return hsm.Wrapped{}, hsm.ErrUnavailable // the caller has gone
-		}
-		return module.Under(u.generation).Import(ctx, level, spec, copies[i])
+		return lend(copies, i, func(material []byte) (hsm.Wrapped, error) {
+			return module.Under(u.generation).Import(ctx, level, spec, material)
+		})
 	}}.on(ctx, u.Pair)
 }
 

@@ -1,10 +1,10 @@
 package failover
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/raftkms/raftkms/hsm"
 )
@@ -26,29 +26,69 @@ func (p *Pair) OpenRoots(ctx context.Context, cluster hsm.ClusterID) (hsm.RootGe
 	return current, nil
 }
 
+// askFor has one device do its part of a change of the roots. One that hangs is left
+// there as soon as it counts as gone: its caller holds what the other waits for.
+func askFor[T any](ctx context.Context, p *Pair, i int, do func(ctx context.Context, module hsm.Module) (T, error)) (T, error) {
+	return call[T]{do: func(ctx context.Context, _ int, module hsm.Module) (T, error) { return do(ctx, module) }}.
+		inside(ctx, p, i, p.members[i].at.Load().module)
+}
+
+// ask is for what only fails or does not.
+func (p *Pair) ask(ctx context.Context, i int, do func(ctx context.Context, module hsm.Module) error) error {
+	_, err := askFor(ctx, p, i, func(ctx context.Context, module hsm.Module) (none nothing, err error) {
+		return none, do(ctx, module)
+	})
+	return err
+}
+
+// askForProof does not wait until the device counts as gone, which takes minutes
+// where it writes to its token: half of the caller's time is left for the other.
+func askForProof[T any](ctx context.Context, p *Pair, i int, do func(ctx context.Context, module hsm.Module) (T, error)) (T, error) {
+	limit := admitWithin
+	if deadline, is := ctx.Deadline(); is {
+		limit = min(limit, time.Until(deadline)/2)
+	}
+	within, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	v, err := askFor(within, p, i, do)
+	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+		err = fmt.Errorf("%w: it has not answered within %v", hsm.ErrUnavailable, limit.Round(time.Millisecond))
+	}
+	return v, err
+}
+
 // reckon finds out what either device holds. The caller has the lock.
 func (p *Pair) reckon(ctx context.Context, cluster hsm.ClusterID) (current hsm.RootGeneration, err error) {
+	var out [2]error // why a device is not asked any more
 	for range p.members {
-		// A device whose generator fails meanwhile is out: the other may do alone.
-		if current, err = p.reckonOnce(ctx, cluster); !unhealthy(err) {
+		var again bool
+		// A device that fails meanwhile is out: the other may do alone.
+		if current, again, err = p.reckonOnce(ctx, cluster, &out); !again {
 			break
 		}
 	}
 	return current, err
 }
 
-func (p *Pair) reckonOnce(ctx context.Context, cluster hsm.ClusterID) (hsm.RootGeneration, error) {
+// reckonOnce notes which device is out. It is to be tried again when one is that
+// was to make canaries.
+func (p *Pair) reckonOnce(ctx context.Context, cluster hsm.ClusterID, out *[2]error) (current hsm.RootGeneration, again bool, err error) {
 	var held [2]hsm.RootGeneration // 0: none, or it cannot be asked
 	var failed []error
 	best := -1
 	for i, m := range p.members {
 		at := m.at.Load()
-		err := at.usable()
+		err := out[i]
 		if err == nil {
-			err = at.module.test(ctx) // before it is believed
+			err = at.usable()
 		}
 		if err == nil {
-			held[i], err = at.module.OpenRoots(ctx, cluster)
+			held[i], err = askForProof(ctx, p, i, func(ctx context.Context, module hsm.Module) (hsm.RootGeneration, error) {
+				if err := at.module.test(ctx); err != nil { // before it is believed
+					return 0, err
+				}
+				return module.OpenRoots(ctx, cluster)
+			})
 		}
 		switch {
 		case err == nil:
@@ -57,50 +97,76 @@ func (p *Pair) reckonOnce(ctx context.Context, cluster hsm.ClusterID) (hsm.RootG
 			}
 			continue
 		case !elsewhere(err):
-			return 0, m.says(err)
+			return 0, false, m.says(err)
 		}
+		out[i] = err
 		failed = append(failed, m.says(err))
 	}
 	if best < 0 {
-		p.roots.Store(nil)
-		return 0, gone(failed)
+		err := gone(failed)
+		if errors.Is(err, hsm.ErrNoRoots) { // of both: what could not be asked may have them
+			p.roots.Store(nil)
+		}
+		return 0, false, err
 	}
-	source := p.members[best].at.Load().module
+	newCanary := func(generation hsm.RootGeneration) (hsm.Canary, error) {
+		return askForProof(ctx, p, best, func(ctx context.Context, module hsm.Module) (hsm.Canary, error) {
+			return hsm.NewCanary(ctx, module, cluster, generation)
+		})
+	}
+	failing := func(err error) (hsm.RootGeneration, bool, error) {
+		again := elsewhere(err) && !errors.Is(err, hsm.ErrNoRoots)
+		if again {
+			out[best] = err
+		}
+		return 0, again, p.members[best].says(err)
+	}
 	for i, m := range p.members {
 		if held[i] == 0 || i == best {
 			continue
 		}
-		canary, err := hsm.NewCanary(ctx, source, cluster, held[i])
+		canary, err := newCanary(held[i])
 		switch {
 		case errors.Is(err, hsm.ErrNoRoots): // the older one is retired here, and will be there
 			continue
 		case err != nil:
-			return 0, p.members[best].says(err)
+			return failing(err)
 		}
-		if err := canary.Verify(ctx, m.at.Load().module); errors.Is(err, hsm.ErrCanary) {
-			return 0, fmt.Errorf("the %s HSM holds other root keys of this cluster than the %s: attach the HSM that belongs to this node, or empty its token and bring the root keys to it: %w",
+		_, err = askForProof(ctx, p, i, func(ctx context.Context, module hsm.Module) (none nothing, err error) {
+			return none, canary.Verify(ctx, module)
+		})
+		switch {
+		case errors.Is(err, hsm.ErrCanary):
+			return 0, false, fmt.Errorf("the %s HSM holds other root keys of this cluster than the %s: attach the HSM that belongs to this node, or empty its token and bring the root keys to it: %w",
 				m.name, p.members[best].name, err)
-		} else if err != nil && !elsewhere(err) {
-			return 0, m.says(err)
+		case err != nil && !elsewhere(err):
+			return 0, false, m.says(err)
+		case err != nil:
+			held[i], out[i] = 0, err
 		}
 	}
-	canary, err := hsm.NewCanary(ctx, source, cluster, held[best])
+	canary, err := newCanary(held[best])
 	if err != nil {
-		return 0, p.members[best].says(err)
+		return failing(err)
 	}
 	p.roots.Store(&roots{cluster: cluster, current: held[best], canary: canary})
 	for i, m := range p.members {
-		if at := m.at.Load(); at.module != nil && held[i] != 0 {
+		switch at := m.at.Load(); {
+		case at.module == nil:
+		case held[i] != 0:
 			m.at.CompareAndSwap(at, &standing{module: at.module, reason: lacks(held[i], held[best]), absent: at.absent && at.usable() != nil})
-		} else if at.module != nil && at.usable() == nil {
+		case at.usable() != nil:
+		case errors.Is(out[i], hsm.ErrNoRoots):
 			m.at.CompareAndSwap(at, &standing{module: at.module, reason: lacks(0, held[best])})
+		default: // nobody knows what it holds: it is asked again
+			m.at.CompareAndSwap(at, &standing{module: at.module, reason: out[i], absent: true})
 		}
 		if reason := m.at.Load().reason; reason != nil {
 			p.log.Error("an HSM of two cannot take over", "hsm", m.name, "error", reason)
 		}
 	}
 	wake(p.nudge)
-	return held[best], nil
+	return held[best], false, nil
 }
 
 // lacks is why a device with that generation is not asked.
@@ -157,8 +223,13 @@ func (p *Pair) CreateRoots(ctx context.Context, cluster hsm.ClusterID, generatio
 			}
 		}
 		var failed []error
-		for _, m := range p.members {
-			err := m.at.Load().module.CreateRoots(ctx, cluster, generation)
+		for i, m := range p.members {
+			_, err := call[nothing]{
+				undoes: true,
+				do: func(ctx context.Context, _ int, module hsm.Module) (none nothing, err error) {
+					return none, module.CreateRoots(ctx, cluster, generation)
+				},
+			}.inside(ctx, p, i, m.at.Load().module)
 			if !unhealthy(err) {
 				return err
 			}
@@ -180,8 +251,10 @@ func (p *Pair) DestroyRoots(ctx context.Context, cluster hsm.ClusterID, generati
 		return fail(err)
 	}
 	destroyed := false
-	for _, m := range p.members {
-		err := m.at.Load().module.DestroyRoots(ctx, cluster, generation)
+	for i, m := range p.members {
+		err := p.ask(ctx, i, func(ctx context.Context, module hsm.Module) error {
+			return module.DestroyRoots(ctx, cluster, generation)
+		})
 		if err != nil && !errors.Is(err, hsm.ErrNoRoots) {
 			return fail(m.says(err))
 		}
@@ -208,23 +281,27 @@ func (p *Pair) TransportKey(ctx context.Context) ([]byte, error) {
 	if err := at.usable(); err != nil {
 		return nil, fmt.Errorf("finding the transport key of the %s HSM: %w", p.members[0].name, err)
 	}
-	return at.module.TransportKey(ctx)
+	return p.transportKey(ctx, 0)
+}
+
+func (p *Pair) transportKey(ctx context.Context, i int) ([]byte, error) {
+	return askFor(ctx, p, i, func(ctx context.Context, module hsm.Module) ([]byte, error) { return module.TransportKey(ctx) })
 }
 
 // ImportRoots gives the bundle to the device whose transport key it was wrapped to.
 func (p *Pair) ImportRoots(ctx context.Context, bundle hsm.RootBundle) error {
 	return p.changeRoots(ctx, "importing the roots", bundle.Cluster, func() error {
-		return p.first(func(module hsm.Module) error { return module.ImportRoots(ctx, bundle) })
+		return p.first(ctx, func(ctx context.Context, module hsm.Module) error { return module.ImportRoots(ctx, bundle) })
 	})
 }
 
 // first runs f on one device after the other until one can. That one of them
 // has the roots already is the answer only of both.
-func (p *Pair) first(f func(module hsm.Module) error) error {
+func (p *Pair) first(ctx context.Context, f func(ctx context.Context, module hsm.Module) error) error {
 	exist := 0
 	var failed []error
-	for _, m := range p.members {
-		err := f(m.at.Load().module)
+	for i, m := range p.members {
+		err := p.ask(ctx, i, f)
 		switch {
 		case err == nil:
 			return nil
@@ -247,18 +324,13 @@ func (p *Pair) ExportRoots(ctx context.Context, publicKey, officerPIN []byte) (h
 
 // ExportRoots wraps them in the device that serves. officerPIN is of both.
 func (u under) ExportRoots(ctx context.Context, publicKey, officerPIN []byte) (hsm.RootBundle, error) {
-	return withPIN(ctx, u.Pair, officerPIN, func(ctx context.Context, module hsm.Module, pin []byte) (hsm.RootBundle, error) {
-		return module.Under(u.generation).ExportRoots(ctx, publicKey, pin)
-	})
-}
-
-// withPIN gives each device a PIN of its own to keep, in case it hangs.
-func withPIN[T any](ctx context.Context, p *Pair, officerPIN []byte, do func(ctx context.Context, module hsm.Module, pin []byte) (T, error)) (T, error) {
-	return call[T]{do: func(ctx context.Context, _ int, module hsm.Module) (T, error) {
-		pin := bytes.Clone(officerPIN)
-		defer clear(pin)
-		return do(ctx, module, pin)
-	}}.on(ctx, p)
+	pins := copiesOf(officerPIN)
+	defer pins.wipe()
+	return call[hsm.RootBundle]{do: func(ctx context.Context, i int, module hsm.Module) (hsm.RootBundle, error) {
+		return lend(pins, i, func(pin []byte) (hsm.RootBundle, error) {
+			return module.Under(u.generation).ExportRoots(ctx, publicKey, pin)
+		})
+	}}.on(ctx, u.Pair)
 }
 
 // BackUpRoots wraps them in the device that serves. It waits for a device that
@@ -279,7 +351,8 @@ func (p *Pair) BackUpRoots(ctx context.Context, generation hsm.RootGeneration, r
 	return hsm.RootBundle{}, gone(failed)
 }
 
-// RestoreRoots restores them in both devices.
+// RestoreRoots restores them in both devices. It waits for one that hangs, as
+// BackUpRoots does.
 func (p *Pair) RestoreRoots(ctx context.Context, bundle hsm.RootBundle, recoveryKey []byte) error {
 	return p.changeRoots(ctx, "restoring the roots", bundle.Cluster, func() error {
 		exist := 0
@@ -302,13 +375,19 @@ func (p *Pair) RestoreRoots(ctx context.Context, bundle hsm.RootBundle, recovery
 // PermitRewrap has both devices permit it, as far as they serve: the officer's
 // PIN is of both, and a device that refuses it ends the matter.
 func (p *Pair) PermitRewrap(ctx context.Context, officerPIN []byte) error {
+	pins := copiesOf(officerPIN)
+	defer pins.wipe()
+	permit := call[nothing]{do: func(ctx context.Context, i int, module hsm.Module) (nothing, error) {
+		return lend(pins, i, func(pin []byte) (none nothing, err error) { return none, module.PermitRewrap(ctx, pin) })
+	}}
 	var failed []error
 	permitted := false
-	for _, m := range p.members {
+	for i, m := range p.members {
 		at := m.at.Load()
 		err := at.serves()
 		if err == nil {
-			if err = at.module.PermitRewrap(ctx, officerPIN); err != nil && !elsewhere(err) {
+			permit.dispose = func(nothing) { takeBack(at.module) }
+			if _, err = permit.inside(ctx, p, i, at.module); err != nil && !elsewhere(err) {
 				return m.says(err)
 			}
 		}
@@ -321,14 +400,20 @@ func (p *Pair) PermitRewrap(ctx context.Context, officerPIN []byte) error {
 	return gone(failed)
 }
 
+// takeBack ends a permission of which nobody heard any more.
+func takeBack(module hsm.Module) {
+	ctx, cancel := context.WithTimeout(context.Background(), destroyWithin)
+	defer cancel()
+	_ = module.EndRewrap(ctx) // a device that is out has forgotten it
+}
+
 // EndRewrap implements [hsm.Module]. A device that is out has forgotten the permission.
 func (p *Pair) EndRewrap(ctx context.Context) error {
-	for _, m := range p.members {
-		at := m.at.Load()
-		if at.usable() != nil {
+	for i, m := range p.members {
+		if m.at.Load().usable() != nil {
 			continue
 		}
-		if err := at.module.EndRewrap(ctx); err != nil && !elsewhere(err) {
+		if err := p.ask(ctx, i, func(ctx context.Context, module hsm.Module) error { return module.EndRewrap(ctx) }); err != nil && !elsewhere(err) {
 			return m.says(err)
 		}
 	}

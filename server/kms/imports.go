@@ -7,6 +7,8 @@ import (
 	"crypto/subtle"
 	"encoding/binary"
 	"encoding/hex"
+	"errors"
+	"fmt"
 	"time"
 
 	"github.com/google/uuid"
@@ -65,6 +67,25 @@ func (s *Service) pairLevel() hsm.Level {
 		return hsm.LevelHSM
 	}
 	return hsm.LevelSoftware
+}
+
+// verifyPair returns the wrapping pair of an import. Its level is that of the node
+// that made it, whose HSM may carry what this node's does not; only the MAC tells.
+func (s *Service) verifyPair(ctx context.Context, token importToken, pair state.ImportPair) (w hsm.Wrapped, err error) {
+	own, other := s.pairLevel(), hsm.LevelHSM
+	if own == other {
+		other = hsm.LevelSoftware
+	}
+	for _, level := range []hsm.Level{own, other} {
+		w = hsm.Wrapped{
+			Level: level, Spec: hsm.SpecRSA2048, Use: hsm.UseEncrypt, Generation: hsm.RootGeneration(pair.RootGeneration),
+			Blob: pair.Blob, PublicKey: pair.PublicKey,
+		}
+		if err = hsm.VerifyBinding(ctx, s.module, s.pairBinding(token, w), pair.MAC); !errors.Is(err, hsm.ErrMAC) {
+			break
+		}
+	}
+	return w, err
 }
 
 // findImporting finds a key whose material comes from elsewhere.
@@ -224,12 +245,14 @@ func (s *Service) openImport(ctx context.Context, key *state.Key, sealed []byte,
 // unwrapMaterial opens what was wrapped, inside the module, and has it in the
 // memory of the process. Everything that does not open is one error.
 func (s *Service) unwrapMaterial(ctx context.Context, spec hsm.Spec, token importToken, pair state.ImportPair, req ImportRequest) ([]byte, error) {
-	w := hsm.Wrapped{
-		Level: s.pairLevel(), Spec: hsm.SpecRSA2048, Use: hsm.UseEncrypt, Generation: hsm.RootGeneration(pair.RootGeneration),
-		Blob: pair.Blob, PublicKey: pair.PublicKey,
-	}
-	if err := hsm.VerifyBinding(ctx, s.module, s.pairBinding(token, w), pair.MAC); err != nil {
+	w, err := s.verifyPair(ctx, token, pair)
+	if err != nil {
 		return nil, moduleError("the wrapping pair does not verify", err)
+	}
+	if w.Level == hsm.LevelHSM && !s.module.Describe().CarriesFor(w.Spec, w.Use) {
+		// As while the module is away: a node is asked that carries it, as the one does that made it.
+		return nil, moduleError("loading the wrapping pair", fmt.Errorf("%w for this import: its wrapping pair is an %s key of %s level, which the HSM of this node does not carry",
+			hsm.ErrUnavailable, w.Spec, w.Level))
 	}
 	loaded, err := s.keys.loadMaterial(ctx, w)
 	if err != nil {
@@ -286,7 +309,7 @@ func (s *Service) fingerprint(ctx context.Context, key *state.Key, id uuid.UUID,
 		}
 	}
 	defer clear(own)
-	digest := sha256.Sum256(append(binary.BigEndian.AppendUint32(nil, uint32(len(own))), own...))
+	digest := materialDigest(own)
 	defer clear(digest[:])
 	label := append(domain("raftkms import fingerprint v1"), id[:]...)
 	if len(key.Fingerprint) == 0 {
@@ -308,6 +331,15 @@ func (s *Service) fingerprint(ctx context.Context, key *state.Key, id uuid.UUID,
 		return nil, Refuse(KindMaterialDiffers, "the key has had other material before, and only the same can be imported again")
 	}
 	return key.Fingerprint, nil
+}
+
+// materialDigest hashes material with its length. What is hashed lies in one slice
+// that is wiped: a hash that is written to keeps what does not fill a block.
+func materialDigest(material []byte) [sha256.Size]byte {
+	b := make([]byte, 0, 4+len(material))
+	b = append(binary.BigEndian.AppendUint32(b, uint32(len(material))), material...)
+	defer clear(b)
+	return sha256.Sum256(b)
 }
 
 // openFingerprint returns the hash of a key's first material, the caller's to wipe.

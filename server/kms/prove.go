@@ -31,6 +31,8 @@ func (s *Service) ProveVersion(ctx context.Context, key *state.Key, version *sta
 }
 
 // ProveImportPair does so with the wrapping pair of an import that has not ended.
+// One that is whole, but of another node's HSM and of no kind that this one
+// carries, is [hsm.ErrUnsupported].
 func (s *Service) ProveImportPair(ctx context.Context, key *state.Key, pair state.ImportPair) error {
 	id, err := uuid.Parse(key.ID)
 	if err != nil {
@@ -40,13 +42,10 @@ func (s *Service) ProveImportPair(ctx context.Context, key *state.Key, pair stat
 	if err != nil {
 		return fmt.Errorf("reading the id of an import token: %w", err)
 	}
-	w := hsm.Wrapped{
-		Level: s.pairLevel(), Spec: hsm.SpecRSA2048, Use: hsm.UseEncrypt, Generation: hsm.RootGeneration(pair.RootGeneration),
-		Blob: pair.Blob, PublicKey: pair.PublicKey,
-	}
+	var w hsm.Wrapped
 	// Which algorithm the pair is for, only its token says.
 	for _, algorithm := range []byte{wrapOAEPSHA256, wrapOAEPSHA1, wrapPKCS1} {
-		err = hsm.VerifyBinding(ctx, s.module, s.pairBinding(importToken{id: tokenID, key: id, algorithm: algorithm}, w), pair.MAC)
+		w, err = s.verifyPair(ctx, importToken{id: tokenID, key: id, algorithm: algorithm}, pair)
 		if !errors.Is(err, hsm.ErrMAC) {
 			break
 		}
