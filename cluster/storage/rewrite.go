@@ -118,11 +118,9 @@ func (l *logFiles) rewriteOnce(holding bool) (old *raftboltdb.BoltStore, err err
 // hold has all users of the log wait; what it returns lets them go on.
 func (l *logFiles) hold() (release func()) {
 	l.mu.Lock()
-	timer := time.AfterFunc(rewriteLimit, func() {
-		l.dog.fail(fmt.Errorf("rewriting the log takes longer than %v: the disk hangs", rewriteLimit))
-	})
+	over := l.dog.expect("rewriting the log", rewriteLimit)
 	return func() {
-		timer.Stop()
+		over()
 		l.mu.Unlock()
 	}
 }

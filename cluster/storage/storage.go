@@ -42,7 +42,7 @@ type Config struct {
 	// ClusterID and NodeID are written into a new directory and must be those
 	// of an old one.
 	ClusterID, NodeID string
-	// SlowWrite is how long a write may take until it is fatal.
+	// SlowWrite, and a second more, is how long a write may take until it is fatal.
 	SlowWrite time.Duration
 	// Fatal is called at most once, with the first storage error. Writes fail
 	// from then on.

@@ -13,7 +13,7 @@ import (
 var ErrFailed = errors.New("storage has failed")
 
 // Watchdog reports the first storage error, or the first write that takes
-// longer than a limit (while it is still hanging). A write that lands late
+// longer than a limit and a second more (while it is still hanging). A write that lands late
 // after others were told that it failed is worse than a dead node, so there is
 // no way back: all operations fail from then on.
 type Watchdog struct {
@@ -57,22 +57,39 @@ func (w *Watchdog) failed() error {
 	return nil
 }
 
+// secondLook is how long what has passed its limit gets to end all the same: to
+// a process that was put aside the limit has passed at once.
+const secondLook = time.Second
+
+// expect reports what is not over when its limit has passed, and a second look.
+func (w *Watchdog) expect(what string, limit time.Duration) (over func()) {
+	ended := make(chan struct{})
+	timer := time.AfterFunc(limit, func() {
+		select {
+		case <-ended:
+		case <-time.After(secondLook):
+			w.fail(fmt.Errorf("%s takes longer than %v: the disk hangs", what, limit))
+		}
+	})
+	return func() {
+		timer.Stop()
+		close(ended)
+	}
+}
+
 // write runs one write under the limit.
 func (w *Watchdog) write(what string, write func() error) error {
 	if err := w.failed(); err != nil {
 		return err
 	}
-	timer := time.AfterFunc(w.limit, func() {
-		w.fail(fmt.Errorf("%s takes longer than %v: the disk hangs", what, w.limit))
-	})
+	over := w.expect(what, w.limit)
 	err := write()
-	timer.Stop()
+	over()
 	if err != nil {
 		w.fail(fmt.Errorf("%s: %w", what, err))
 		return err
 	}
-	// A write that landed after the limit was reported as hanging; it is not
-	// to be built upon.
+	// A write that landed after it was reported as hanging is not to be built upon.
 	return w.failed()
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -56,6 +57,28 @@ func TestHangingWrite(t *testing.T) {
 	if len(fatal) != 0 {
 		t.Fatal("fatal twice")
 	}
+}
+
+// TestPauseIsNoHangingWrite: a process that was put aside finds the limit of its
+// write passed, and gets the time to end it; what hangs then, hangs.
+func TestPauseIsNoHangingWrite(t *testing.T) {
+	const limit = 10 * time.Second
+	f := func(took time.Duration, hangs bool) {
+		t.Helper()
+		synctest.Test(t, func(t *testing.T) {
+			store := &sick{InmemStore: raft.NewInmemStore(), hang: make(chan struct{})}
+			fatal := make(chan error, 1)
+			log := storage.NewWatchdog(limit, func(err error) { fatal <- err }).Log(store)
+			time.AfterFunc(took, func() { close(store.hang) })
+			err := log.StoreLog(&raft.Log{Index: 1})
+			if errors.Is(err, storage.ErrFailed) != hangs || (len(fatal) > 0) != hangs {
+				t.Errorf("a write that took %v: %v, fatal %d times", took, err, len(fatal))
+			}
+		})
+	}
+	f(limit-time.Second, false)
+	f(limit+time.Second/2, false)
+	f(limit+2*time.Second, true)
 }
 
 // TestStorageError: the first error is fatal, once; an entry or key that is not

@@ -17,7 +17,7 @@ import (
 )
 
 const (
-	// frozenFor is how long a node may take to notice that a disk hangs (10 s),
+	// frozenFor is how long a node may take to notice that a disk hangs (11 s),
 	// and to end.
 	frozenFor = 25 * time.Second
 	// frozenRoom is the size in bytes of a disk that can be frozen.
