@@ -169,9 +169,9 @@ func (p *Port) refused(remote string, err error) {
 	if p.ctx.Err() != nil { // we are closing
 		return
 	}
+	last := p.lastRefusal.Load() // before the clock is looked at, which it is ahead of only where that was set back
 	now := time.Now().UnixNano()
-	last := p.lastRefusal.Load()
-	if now-last < int64(minRefusalInterval) || !p.lastRefusal.CompareAndSwap(last, now) {
+	if passed := now - last; 0 <= passed && passed < int64(minRefusalInterval) || !p.lastRefusal.CompareAndSwap(last, now) {
 		return
 	}
 	p.cfg.Logger.Warn("refused a connection to the cluster port", "remote", remote, "err", err)
