@@ -100,7 +100,8 @@ type Gossip struct {
 
 	mu       sync.Mutex
 	alive    map[string]Peer // by node id, ourselves among them
-	conflict time.Time       // when another address first claimed our name; zero if none does
+	conflict time.Time       // since when another address claims our name, with pauses of grace at most ...
+	latest   time.Time       // ... and when it did last
 	grace    time.Duration
 	fatal    func(error)
 	nodeID   string
@@ -279,7 +280,10 @@ func (g *Gossip) MergeRemoteState([]byte, bool) {}
 
 // NotifyConflict is called by memberlist when one name comes with two
 // addresses. On our own name it is fatal, but not at once: after a restart
-// under another address the others still tell of the old one for a while.
+// under another address the others still tell of the old one for a while. One
+// that goes by our name for good is heard of every 30 paces, when nodes exchange
+// all that they know: conflicts that are further apart than the grace have
+// nothing to do with one another.
 func (g *Gossip) NotifyConflict(existing, other *memberlist.Node) {
 	if existing.Name != g.nodeID {
 		return
@@ -287,10 +291,11 @@ func (g *Gossip) NotifyConflict(existing, other *memberlist.Node) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	now := time.Now()
-	switch {
-	case g.conflict.IsZero() || now.Sub(g.conflict) > 5*g.grace:
+	if now.Sub(g.latest) > g.grace {
 		g.conflict = now
-	case now.Sub(g.conflict) > g.grace:
+	}
+	g.latest = now
+	if now.Sub(g.conflict) > g.grace {
 		g.fatal(fmt.Errorf("another node at %s goes by the name %s", other.Address(), g.nodeID))
 	}
 }
