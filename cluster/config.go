@@ -119,7 +119,8 @@ type Config struct {
 	// the command (not done); a RemoteError also reaches a forwarding node. Optional.
 	Prepare func(data []byte, leaderTime time.Time) ([]byte, error)
 	// Promotable is asked by the leader, time and again (Timing.Autopilot), until
-	// a newcomer has a vote; false puts it off. It may not block. Optional.
+	// a newcomer has a vote; false puts it off. It may ask the newcomer: while it
+	// blocks, nobody gets or loses a vote, and the node is not closed. Optional.
 	Promotable func(nodeID string) bool
 	// Admitted is asked at every handshake with a node of the cluster, whoever
 	// called whom; false refuses it. spki is the SHA-256 of its public key, issued

@@ -99,8 +99,7 @@ func (n *Node) watch(notify <-chan bool, seen <-chan raft.Observation) {
 func (n *Node) lead() {
 	tick := time.NewTicker(n.cfg.Timing.Autopilot)
 	defer tick.Stop()
-	var led uint64 // the term in which we lead and are ready; zero for none
-	var history autopilot.History
+	var led uint64        // the term in which we lead and are ready; zero for none
 	var yielded time.Time // when leadership was handed on for a wrong clock last
 	var warned map[string]time.Duration
 	for {
@@ -114,11 +113,10 @@ func (n *Node) lead() {
 			if err := n.gain(term); err != nil {
 				n.log.Warn("cannot take over as leader", "term", term, "err", err)
 			} else {
-				led, history, warned = term, autopilot.History{}, make(map[string]time.Duration)
+				led, warned = term, make(map[string]time.Duration)
 			}
 		}
 		if led != 0 {
-			history = n.pilot(history)
 			yielded = n.yieldToClocks(yielded)
 			n.warnOfClocks(n.ClockOffsets(), warned)
 		}
@@ -153,12 +151,33 @@ func (n *Node) gain(term uint64) error {
 	return nil
 }
 
-// pilot carries out the change of members that is due, if any.
-func (n *Node) pilot(history autopilot.History) autopilot.History {
-	term, ok := n.leads()
-	if !ok {
-		return history
+// keepMembers sees to who has a vote, while this node leads and is ready. It has
+// a loop of its own, since it waits for others: a leader that loses its office
+// meanwhile and gets it back has to be ready at once.
+func (n *Node) keepMembers() {
+	tick := time.NewTicker(n.cfg.Timing.Autopilot)
+	defer tick.Stop()
+	var led uint64 // the term that history is of
+	var history autopilot.History
+	for {
+		changed := n.view.changed()
+		if term, leading := n.leads(); leading && n.readyTerm.Load() == term {
+			if term != led {
+				led, history = term, autopilot.History{}
+			}
+			history = n.pilot(term, history)
+		}
+		select {
+		case <-changed:
+		case <-tick.C:
+		case <-n.ctx.Done():
+			return
+		}
 	}
+}
+
+// pilot carries out the change of members that is due in the term, if any.
+func (n *Node) pilot(term uint64, history autopilot.History) autopilot.History {
 	view := autopilot.View{Now: time.Now(), LastIndex: n.raft.LastIndex()}
 	followers := n.trans.Followers(term)
 	for _, server := range n.servers() {
@@ -182,7 +201,7 @@ func (n *Node) pilot(history autopilot.History) autopilot.History {
 		Contact:  2 * n.cfg.Timing.Heartbeat,
 		Dead:     max(0, n.cfg.Timing.Dead),
 	}, history, view)
-	if due == nil {
+	if due == nil || !n.leadsIn(term) {
 		return history
 	}
 	ctx, cancel := context.WithTimeout(n.ctx, changePatience)

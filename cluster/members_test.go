@@ -40,6 +40,37 @@ func TestPromotion(t *testing.T) {
 	c.WaitVoters(2)
 }
 
+// TestANewcomerThatHangs: while the server waits for one to say whether it may get
+// a vote, the leader loses its office, gets it back and can serve as such at once.
+func TestANewcomerThatHangs(t *testing.T) {
+	t.Parallel()
+	asked, answer := make(chan string, 1), make(chan struct{})
+	c := clustertest.Start(t, clustertest.Options{Nodes: 2, Configure: func(cfg *cluster.Config) {
+		cfg.Promotable = func(nodeID string) bool {
+			if nodeID == "node-3" {
+				select {
+				case asked <- cfg.NodeID:
+				default:
+				}
+				<-answer
+			}
+			return true
+		}
+	}})
+	t.Cleanup(func() { close(answer) })
+	c.Join(c.Add())
+	leader := c.Leader()
+	if by := <-asked; by != leader.ID {
+		t.Fatalf("%s asks, while %s leads: this test tests nothing", by, leader.ID)
+	}
+	for _, m := range []*clustertest.Member{leader, c.Follower()} {
+		if err := m.TransferLeadership(patience(t)); err != nil {
+			t.Fatalf("%s hands leadership on: %v", m.ID, err)
+		}
+		c.Eventually("a leader other than "+m.ID, func() bool { return c.Leader() != m })
+	}
+}
+
 // TestDeadVoter: a voter that was replaced and stays away loses its vote, so that
 // another one may fail; it gets a vote again when it is back.
 func TestDeadVoter(t *testing.T) {

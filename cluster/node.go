@@ -140,6 +140,7 @@ func Open(ctx context.Context, cfg Config, sm StateMachine) (_ *Node, err error)
 	}
 	n.openCalls()
 	n.loops.Go(n.lead)
+	n.loops.Go(n.keepMembers)
 	n.loops.Go(n.keepGossip)
 	n.loops.Go(n.keepLease)
 	return n, nil
