@@ -15,7 +15,7 @@ import (
 // more for it than there is.
 func TestAMemberReleasesNothing(t *testing.T) {
 	t.Parallel()
-	c := clustertest.Start(t, clustertest.Options{})
+	c := clustertest.Start(t, clustertest.Options{Configure: steady})
 	ctx := patience(t)
 	serving(t, c, c.Members...)
 	leader, follower := c.Leader(), c.Follower()
@@ -52,6 +52,7 @@ func TestAMemberReleasesNothing(t *testing.T) {
 func TestAStandbyReleasesNothing(t *testing.T) {
 	t.Parallel()
 	c := clustertest.Start(t, clustertest.Options{Configure: func(cfg *cluster.Config) {
+		steady(cfg)
 		cfg.Promotable = func(nodeID string) bool { return nodeID != "node-4" }
 	}})
 	standby := c.Add()
@@ -100,7 +101,7 @@ func words(all ...uint64) (body []byte) {
 // is not removed.
 func TestARemovalEndsWithItsTerm(t *testing.T) {
 	t.Parallel()
-	c := clustertest.Start(t, clustertest.Options{})
+	c := clustertest.Start(t, clustertest.Options{Configure: steady})
 	ctx := patience(t)
 	serving(t, c, c.Members...)
 	leader, leaving := c.Leader(), c.Follower()

@@ -128,7 +128,7 @@ func TestNoMajorityLeft(t *testing.T) {
 // TestRemove: a removed node is told and stops; the others go on.
 func TestRemove(t *testing.T) {
 	t.Parallel()
-	c := clustertest.Start(t, clustertest.Options{})
+	c := clustertest.Start(t, clustertest.Options{Configure: steady})
 	leader, leaving := c.Leader(), c.Follower()
 	ctx := patience(t)
 	if err := leader.Remove(ctx, leaving.ID); err != nil {
