@@ -131,3 +131,20 @@ func TestARemovalEndsWithItsTerm(t *testing.T) {
 		t.Errorf("not being removed: %v", err)
 	}
 }
+
+// No leader has a node serve for longer than leases may last by the node's own
+// configuration.
+func TestALeaseIsNoLongerThanLeasesAre(t *testing.T) {
+	t.Parallel()
+	c := clustertest.Start(t, clustertest.Options{Nodes: 2, Configure: func(cfg *cluster.Config) {
+		steady(cfg)
+		if cfg.NodeID == "node-1" { // which leads
+			cfg.Timing.Lease = time.Hour
+		}
+	}})
+	follower := c.Follower()
+	serving(t, c, follower)
+	if left := follower.Lease().Left; follower.ID == "node-1" || left > 6*time.Second {
+		t.Errorf("the lease of %s lasts another %s", follower.ID, left)
+	}
+}

@@ -235,11 +235,15 @@ func (t *Timing) checkLease() error {
 	case t.Renewal <= 0 || left <= needed:
 		return fmt.Errorf("a serving lease of %s that is renewed every %s and ends %s early lasts %s when its leader is lost, which must be more than the %s (three heartbeats and %s) that replacing a leader takes: make the lease longer or the heartbeat shorter",
 			t.Lease, t.Renewal, t.Margin, left, needed, replacing)
-	case t.Margin < t.Lease/10:
+	case t.Margin < t.Lease/leastMargin:
 		return fmt.Errorf("a margin of %s is too little for a serving lease of %s: clocks may run a tenth differently", t.Margin, t.Lease)
 	}
 	return nil
 }
+
+// leastMargin is the part of a serving lease that its margin is at least: clocks may
+// run a tenth differently.
+const leastMargin = 10
 
 // leaseTerms are what leases are granted on, and the longest Length of any that
 // may be in force.

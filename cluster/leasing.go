@@ -208,11 +208,12 @@ func (n *Node) renew() (first bool, err error) {
 		first = back.Wall == 0
 	}
 	n.released.advance(answer.Released)
+	terms := Terms{Length: time.Duration(answer.Length), Margin: time.Duration(answer.Margin)}
+	if own, longest := n.cfg.leaseTerms(); terms.Length-terms.Margin > longest-longest/leastMargin {
+		terms = own // who leads falsely could have this node serve for ever
+	}
 	n.held.Lock()
-	n.lessee.take(grant{
-		index: answer.Index,
-		terms: Terms{Length: time.Duration(answer.Length), Margin: time.Duration(answer.Margin)},
-	}, sent)
+	n.lessee.take(grant{index: answer.Index, terms: terms}, sent)
 	n.held.Unlock()
 	n.reconsider()
 	return first, nil

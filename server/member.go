@@ -44,8 +44,8 @@ type member struct {
 	cas       *caKeeper
 	ready     *readiness
 	publisher *publisher
-	table     routeTable                        // of the API
-	goodPeer  atomic.Pointer[string]            // the peer that answered last
+	table     routeTable             // of the API
+	goodPeer  atomic.Pointer[string] // the peer that answered last
 	sentOn    sentOn
 	waiting   atomic.Pointer[map[string]string] // node id → why a decided change of it waits, see settleSeats
 
