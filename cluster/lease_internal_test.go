@@ -70,7 +70,7 @@ func TestLeases(t *testing.T) {
 	}
 	t.Logf("seeds from %d", start)
 	f(none, schedules)
-	for _, what := range []flaw{unreleased, indexBefore, fromReceipt, latestMembers, forgetful, noMargin, blindClock, removedAtOnce, stateBeforeLease, earlyIndex, unproved} {
+	for _, what := range []flaw{unreleased, indexBefore, fromReceipt, latestMembers, forgetful, noMargin, blindClock, removedAtOnce, outlivesTerm, stateBeforeLease, earlyIndex, unproved} {
 		f(what, schedules)
 	}
 }

@@ -55,6 +55,7 @@ const (
 	noMargin         flaw = "clocks that run differently have no margin"
 	blindClock       flaw = "the clock does not count suspended time"
 	removedAtOnce    flaw = "a member is removed while it holds a lease"
+	outlivesTerm     flaw = "a removal waits for the leases of one term and is proposed in another"
 	stateBeforeLease flaw = "the state is loaded before the lease is looked at"
 	earlyIndex       flaw = "a lease counts before its index is applied"
 	unproved         flaw = "leases are granted without proof of leadership"
@@ -88,6 +89,8 @@ type simulated struct {
 	lessee      lessee
 	renewal     moment
 	leads       *leading
+	removal     *entryKind // that waits for leases to run out ...
+	removeWhen  moment     // ... until then; it ends with its term
 }
 
 type leading struct {
@@ -159,6 +162,8 @@ func newWorld(seed uint64, f flaw) *world {
 		w.climate = climate{pause: 1000, kill: 1000, cut: 120, elect: 60, change: 1, write: 3, stall: 1}
 	case indexBefore:
 		w.climate = climate{pause: 1000, kill: 1000, cut: 120, elect: 1000, change: 50, write: 3, stall: 10}
+	case outlivesTerm:
+		w.climate = climate{pause: 1000, kill: 1000, cut: 100, elect: 30, change: 1, write: 3, stall: 1}
 	case noMargin:
 		w.climate = climate{pause: 1000, kill: 1000, cut: 150, elect: 1000, change: 50, write: 4, stall: 1}
 	}
@@ -390,6 +395,9 @@ func (w *world) gain(n *simulated) {
 	lead.latest = w.states[n.applied].members
 	lead.lessor = newLessor(lead.term, members, w.terms(), simLength, n.released, w.clock(n))
 	w.renewed++
+	if w.flaw == outlivesTerm {
+		lead.change, lead.when = n.removal, n.removeWhen
+	}
 }
 
 func (w *world) elect(n *simulated) {
@@ -478,11 +486,12 @@ func (w *world) change(n *simulated) {
 			} else {
 				lead.when = w.clock(n)
 			}
+			n.removal, n.removeWhen = lead.change, lead.when
 		}
 	case !lead.over && !w.off(n) && w.clock(n) >= lead.when:
 		n.applied = w.append(*lead.change)
 		lead.latest = w.states[n.applied].members
-		lead.change = nil
+		lead.change, n.removal = nil, nil
 	}
 }
 
