@@ -45,10 +45,11 @@ func TestCAIsRotatedUnderLoad(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	var load sync.WaitGroup
 	var calls atomic.Int64
-	for node := range c.nodes {
+	for node, s := range c.nodes {
+		url := s.cfg.APIURL // more nodes come while they are asked
 		load.Go(func() {
 			for ctx.Err() == nil {
-				if status, reply := c.ask(node, "create-datakey", `{"key_id":"`+key+`","datakey_length":"256"}`); status != http.StatusOK {
+				if status, reply := c.askAt(url, "create-datakey", `{"key_id":"`+key+`","datakey_length":"256"}`); status != http.StatusOK {
 					t.Errorf("create-datakey on node %d: %d %v", node, status, reply)
 				}
 				calls.Add(1)

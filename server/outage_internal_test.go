@@ -276,7 +276,17 @@ func (c *trio) ask(node int, operation, body string) (int, map[string]any) {
 
 func (c *trio) askAs(accessKey, secretKey string, node int, operation, body string) (int, map[string]any) {
 	c.t.Helper()
-	client := signedClient{t: c.t, client: c.client, endpoint: c.nodes[node].cfg.APIURL, access: accessKey, secret: secretKey, projectURL: c.founded.ProjectID}
+	return c.send(accessKey, secretKey, c.nodes[node].cfg.APIURL, operation, body)
+}
+
+func (c *trio) askAt(url, operation, body string) (int, map[string]any) {
+	c.t.Helper()
+	return c.send(c.founded.AccessKey, c.founded.SecretKey, url, operation, body)
+}
+
+func (c *trio) send(accessKey, secretKey, url, operation, body string) (int, map[string]any) {
+	c.t.Helper()
+	client := signedClient{t: c.t, client: c.client, endpoint: url, access: accessKey, secret: secretKey, projectURL: c.founded.ProjectID}
 	response, raw := client.send("POST", "/v1.0/PROJECT/kms/"+operation, "", body)
 	reply := make(map[string]any)
 	must(c.t, json.Unmarshal(raw, &reply))
