@@ -391,7 +391,7 @@ func TestEveryKindIsInjectedRecordedAndHealed(t *testing.T) {
 		switch nemesis.Kind(f.Kind) {
 		case nemesis.KillAll, nemesis.StormAll, nemesis.Shatter, nemesis.OneWayRing, nemesis.Swizzle, nemesis.SlowNetwork, nemesis.Lossy, nemesis.TransferStorm, nemesis.StrictMode:
 			want = 3
-		case nemesis.SplitPair:
+		case nemesis.SplitPair, nemesis.StrandOne:
 			want = 2
 		}
 		at := !slices.Contains(nemesis.OperatorKinds(), nemesis.Kind(f.Kind))

@@ -239,7 +239,7 @@ func TestPacketsOfCallersAreLost(t *testing.T) {
 		switch nemesis.Kind(f.Kind) {
 		case nemesis.PacketLoss, nemesis.Overtaking, nemesis.Narrow, nemesis.Shatter, nemesis.OneWayRing, nemesis.Swizzle, nemesis.SlowNetwork, nemesis.Lossy:
 			want = 3
-		case nemesis.SplitPair:
+		case nemesis.SplitPair, nemesis.StrandOne:
 			want = 2
 		}
 		if len(f.Nodes) != want {
