@@ -18,13 +18,8 @@ func TestAMemberReleasesNothing(t *testing.T) {
 	c := clustertest.Start(t, clustertest.Options{Configure: steady})
 	ctx := patience(t)
 	serving(t, c, c.Members...)
-	leader, follower := c.Leader(), c.Follower()
-	var third *clustertest.Member
-	for _, m := range c.Members {
-		if m != leader && m != follower {
-			third = m
-		}
-	}
+	leader, followers := c.Leader(), c.Followers()
+	follower, third := followers[0], followers[1]
 	// Term, incarnation, applied, released, clock, and twice an index, a version and
 	// a hash of a state.
 	ask := append(words(leader.Status().Term, 7, 0, math.MaxUint64, uint64(time.Now().UnixMilli())), make([]byte, 2*(8+4+32))...)
@@ -104,13 +99,8 @@ func TestARemovalEndsWithItsTerm(t *testing.T) {
 	c := clustertest.Start(t, clustertest.Options{Configure: steady})
 	ctx := patience(t)
 	serving(t, c, c.Members...)
-	leader, leaving := c.Leader(), c.Follower()
-	var other *clustertest.Member
-	for _, m := range c.Members {
-		if m != leader && m != leaving {
-			other = m
-		}
-	}
+	leader, followers := c.Leader(), c.Followers()
+	leaving, other := followers[0], followers[1]
 	term := leader.Status().Term
 	removed := make(chan error, 1)
 	go func() { removed <- leader.Remove(ctx, leaving.ID) }()

@@ -96,13 +96,7 @@ func TestLeasesOutlastTheLeader(t *testing.T) {
 	c := clustertest.Start(t, clustertest.Options{})
 	ctx := patience(t)
 	serving(t, c, c.Members...)
-	leader := c.Leader()
-	var others []*clustertest.Member
-	for _, m := range c.Members {
-		if m != leader {
-			others = append(others, m)
-		}
-	}
+	leader, others := c.Leader(), c.Followers()
 	stop := make(chan struct{})
 	var wg sync.WaitGroup
 	var gaps atomic.Int64

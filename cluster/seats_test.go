@@ -27,13 +27,7 @@ func TestSeatsTakenAtOnce(t *testing.T) {
 				cfg.Promotable = func(string) bool { return !whole.Load() }
 			}})
 			whole.Store(true)
-			leader := c.Leader()
-			var others []*clustertest.Member
-			for _, m := range c.Members {
-				if m != leader {
-					others = append(others, m)
-				}
-			}
+			leader, others := c.Leader(), c.Followers()
 			dead := others[2]
 			c.Stop(dead)
 			answers := make(chan error, 2)

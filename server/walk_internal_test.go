@@ -7,7 +7,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"log/slog"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"sync"
@@ -23,7 +22,7 @@ import (
 	"github.com/raftkms/raftkms/fsm/state"
 	"github.com/raftkms/raftkms/hsm"
 	"github.com/raftkms/raftkms/hsm/envelope"
-	"github.com/raftkms/raftkms/hsm/soft"
+	"github.com/raftkms/raftkms/hsm/soft/softtest"
 	"github.com/raftkms/raftkms/server/audit"
 	"github.com/raftkms/raftkms/server/gate"
 	"github.com/raftkms/raftkms/server/huawei"
@@ -124,18 +123,7 @@ const walkPassword = "correct horse battery staple"
 
 func newWalk(t *testing.T) *walk {
 	t.Helper()
-	dir := t.TempDir()
-	module, err := soft.Open(t.Context(), soft.Config{
-		RootsFile: filepath.Join(dir, "roots"), PrivateKeyFile: filepath.Join(dir, "private"), UnlockKeyFile: filepath.Join(dir, "unlock"),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := module.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	module := softtest.Open(t)
 	if err := module.CreateRoots(t.Context(), hsm.ClusterID(uuid.MustParse(fsmtest.ClusterID)), 1); err != nil {
 		t.Fatal(err)
 	}

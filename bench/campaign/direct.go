@@ -67,7 +67,7 @@ func (d *direct) do(ctx context.Context, verb string, request, reply any) verdic
 	if err != nil {
 		return verdict{outcome: history.NotDone, err: err}
 	}
-	path := "/v1.0/" + d.project + "/kms/" + verb
+	path := kmsPath(d, verb)
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, d.url+path, bytes.NewReader(body))
 	if err != nil {
 		return verdict{outcome: history.NotDone, err: err}

@@ -217,14 +217,23 @@ func (c *Cluster) Leader() *Member {
 // Follower returns a running member that does not lead.
 func (c *Cluster) Follower() *Member {
 	c.t.Helper()
+	followers := c.Followers()
+	if len(followers) == 0 {
+		c.t.Fatal("there is no follower")
+	}
+	return followers[0]
+}
+
+// Followers returns the running members that do not lead.
+func (c *Cluster) Followers() (followers []*Member) {
+	c.t.Helper()
 	leader := c.Leader()
 	for _, m := range c.Members {
 		if m.running && m != leader {
-			return m
+			followers = append(followers, m)
 		}
 	}
-	c.t.Fatal("there is no follower")
-	return nil
+	return followers
 }
 
 // WaitVoters waits until every running node knows of that many voters.

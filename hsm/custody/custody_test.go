@@ -4,14 +4,13 @@ import (
 	"bytes"
 	"encoding/hex"
 	"errors"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/raftkms/raftkms/hsm"
 	"github.com/raftkms/raftkms/hsm/custody"
-	"github.com/raftkms/raftkms/hsm/soft"
+	"github.com/raftkms/raftkms/hsm/soft/softtest"
 )
 
 var home = hsm.ClusterID{0x68, 0x6f, 0x6d, 0x65, 15: 1}
@@ -23,21 +22,10 @@ func ok(t *testing.T, err error) {
 	}
 }
 
-func module(t *testing.T) hsm.Module {
-	t.Helper()
-	dir := t.TempDir()
-	m, err := soft.Open(t.Context(), soft.Config{
-		RootsFile: filepath.Join(dir, "roots"), PrivateKeyFile: filepath.Join(dir, "private"), UnlockKeyFile: filepath.Join(dir, "unlock"),
-	})
-	ok(t, err)
-	t.Cleanup(func() { ok(t, m.Close()) })
-	return m
-}
-
 // rooted returns a module with roots, and their canary.
 func rooted(t *testing.T) (hsm.Module, hsm.Canary) {
 	t.Helper()
-	m := module(t)
+	m := softtest.Open(t)
 	ok(t, m.CreateRoots(t.Context(), home, 1))
 	canary, err := hsm.NewCanary(t.Context(), m, home, 1)
 	ok(t, err)
@@ -83,7 +71,7 @@ func TestThreeOfFive(t *testing.T) {
 	_, err = custody.Open(file, shares)
 	ok(t, err)
 
-	to := module(t)
+	to := softtest.Open(t)
 	// As people type them.
 	typed := []string{strings.ToLower(shares[4]), strings.ReplaceAll(shares[1], "-", " "), "\n" + strings.ReplaceAll(shares[2], "-", "") + "\n"}
 	_, err = custody.Restore(t.Context(), to, file, typed)
@@ -108,7 +96,7 @@ func TestRefusals(t *testing.T) {
 	if bytes.Equal(file, other) || shares[0] == foreign[0] {
 		t.Fatal("two backups are one")
 	}
-	to := module(t)
+	to := softtest.Open(t)
 	f := func(name string, file []byte, shares []string, want error, say string) {
 		t.Helper()
 		_, err := custody.Restore(t.Context(), to, file, shares)
@@ -162,7 +150,7 @@ func TestRefusals(t *testing.T) {
 			t.Errorf("%d of %d shares are made", c.k, c.n)
 		}
 	}
-	if _, _, err := custody.Make(t.Context(), module(t), canary, 2, 2, nil, made); !errors.Is(err, hsm.ErrNoRoots) {
+	if _, _, err := custody.Make(t.Context(), softtest.Open(t), canary, 2, 2, nil, made); !errors.Is(err, hsm.ErrNoRoots) {
 		t.Errorf("a module without roots: %v", err)
 	}
 	file, shares, err = custody.Make(t.Context(), from, canary, 2, 50, nil, made)
@@ -178,7 +166,7 @@ func TestRootsProveThemselves(t *testing.T) {
 	_, canary := rooted(t) // of other roots
 	file, shares, err := custody.Make(t.Context(), from, canary, 2, 3, nil, made)
 	ok(t, err)
-	to := module(t)
+	to := softtest.Open(t)
 	if _, err := custody.Restore(t.Context(), to, file, shares); !errors.Is(err, hsm.ErrCanary) {
 		t.Errorf("got %v", err)
 	}
@@ -197,7 +185,7 @@ func TestKeptBackupOpens(t *testing.T) {
 	if b.Threshold != 2 || b.Generation != 1 || b.Cluster != home || len(b.Prints) != 3 {
 		t.Errorf("got %+v", b)
 	}
-	to := module(t)
+	to := softtest.Open(t)
 	_, err = custody.Restore(t.Context(), to, file, keptShares[1:])
 	ok(t, err)
 }

@@ -3,11 +3,10 @@ package locked_test
 import (
 	"bytes"
 	"crypto/rand"
-	"os"
-	"path/filepath"
 	"runtime"
-	"runtime/debug"
 	"testing"
+
+	"github.com/raftkms/raftkms/hsm/hsmtest"
 )
 
 // After NewKey no object on the Go heap, dead ones included, holds the key or
@@ -23,12 +22,11 @@ func TestNothingOfAKeyStaysOnTheHeap(t *testing.T) {
 		t.Fatal(err)
 	}
 	// The first 16 bytes behind the number of rounds are half of the key itself,
-	// those in the middle a round key. What is searched for must not be found
-	// in the slice that says so, hence the mask.
+	// those in the middle a round key.
 	for _, at := range []int{8, 8 + 7*16} {
 		masked := bytes.Clone(k.Schedule()[at : at+16])
-		mask(masked)
-		if inHeap(t, masked) {
+		hsmtest.Mask(masked)
+		if hsmtest.InHeap(t, masked) {
 			t.Errorf("byte %d of the schedule is on the heap", at)
 		}
 	}
@@ -36,35 +34,9 @@ func TestNothingOfAKeyStaysOnTheHeap(t *testing.T) {
 	// That the search finds what is there:
 	planted := bytes.Clone(k.Schedule()[8:24])
 	masked := bytes.Clone(planted)
-	mask(masked)
-	if !inHeap(t, masked) {
+	hsmtest.Mask(masked)
+	if !hsmtest.InHeap(t, masked) {
 		t.Error("the search does not find what is on the heap")
 	}
 	runtime.KeepAlive(planted)
-}
-
-func mask(b []byte) {
-	for i := range b {
-		b[i] ^= 0x5a
-	}
-}
-
-// inHeap dumps the heap and looks for the bytes.
-func inHeap(t *testing.T, masked []byte) bool {
-	t.Helper()
-	f, err := os.Create(filepath.Join(t.TempDir(), "heap"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	debug.WriteHeapDump(f.Fd())
-	if err := f.Close(); err != nil {
-		t.Fatal(err)
-	}
-	dump, err := os.ReadFile(f.Name())
-	if err != nil {
-		t.Fatal(err)
-	}
-	mask(masked)
-	defer mask(masked)
-	return bytes.Contains(dump, masked)
 }

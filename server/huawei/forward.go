@@ -70,10 +70,16 @@ func (d *Dialect) forward(ctx context.Context, rc *fasthttp.RequestCtx, in kms.I
 		return dst, err
 	case err != nil:
 		return dst, &kms.Error{Kind: kms.KindUnavailable, Message: "the module of this node does not serve, and no other node could answer; try again", Err: errors.Join(why, err)}
-	case out.Code != "":
-		return dst, &refusal{answer{out.Status, out.Code, out.Message}}
 	}
-	return append(dst, out.Body...), nil
+	return out.appendTo(dst)
+}
+
+// appendTo appends the body of a success; a refusal is the error.
+func (o *Outcome) appendTo(dst []byte) ([]byte, error) {
+	if o.Code != "" {
+		return dst, &refusal{answer{o.Status, o.Code, o.Message}}
+	}
+	return append(dst, o.Body...), nil
 }
 
 // sendOn has a peer answer a request for which this node's state is too old; see
@@ -96,11 +102,8 @@ func (s *serving) sendOn(ctx context.Context, c *kms.Call) (answered bool, err e
 	if out.Findings != nil {
 		c.Adopt(out.Findings)
 	}
-	if out.Code != "" {
-		return true, &refusal{answer{out.Status, out.Code, out.Message}}
-	}
-	s.body.bytes = append(s.body.bytes, out.Body...)
-	return true, nil
+	s.body.bytes, err = out.appendTo(s.body.bytes)
+	return true, err
 }
 
 // Answer does a forwarded request as this node's own: it waits for current

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"log/slog"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -19,7 +18,7 @@ import (
 	"github.com/raftkms/raftkms/fsm/state"
 	"github.com/raftkms/raftkms/hsm"
 	"github.com/raftkms/raftkms/hsm/envelope"
-	"github.com/raftkms/raftkms/hsm/soft"
+	"github.com/raftkms/raftkms/hsm/soft/softtest"
 	"github.com/raftkms/raftkms/server/audit"
 	"github.com/raftkms/raftkms/server/huawei"
 	"github.com/raftkms/raftkms/server/iam"
@@ -138,18 +137,7 @@ type world struct {
 
 func newWorld(t testing.TB) *world {
 	t.Helper()
-	dir := t.TempDir()
-	module, err := soft.Open(t.Context(), soft.Config{
-		RootsFile: filepath.Join(dir, "roots"), PrivateKeyFile: filepath.Join(dir, "private"), UnlockKeyFile: filepath.Join(dir, "unlock"),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := module.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	module := softtest.Open(t)
 	if err := module.CreateRoots(t.Context(), hsm.ClusterID(uuid.MustParse(fsmtest.ClusterID)), 1); err != nil {
 		t.Fatal(err)
 	}

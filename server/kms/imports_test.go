@@ -7,10 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
-	"path/filepath"
 	"runtime"
-	"runtime/debug"
 	"slices"
 	"testing"
 	"time"
@@ -19,7 +16,8 @@ import (
 	"github.com/raftkms/raftkms/fsm/fsmtest"
 	"github.com/raftkms/raftkms/fsm/state"
 	"github.com/raftkms/raftkms/hsm"
-	"github.com/raftkms/raftkms/hsm/soft"
+	"github.com/raftkms/raftkms/hsm/hsmtest"
+	"github.com/raftkms/raftkms/hsm/soft/softtest"
 	"github.com/raftkms/raftkms/server/kms"
 )
 
@@ -87,50 +85,23 @@ func TestNothingOfImportedMaterialStaysOnTheHeap(t *testing.T) {
 		t.Fatal(err)
 	}
 	req := w.wrapped(p, kms.WrapOAEPSHA256, material)
-	// What is searched for must not be found in the slice that says so, hence the mask.
-	mask(material)
+	hsmtest.Mask(material)
 	runtime.GC() // what wrapping left, which is the client's
 	runtime.GC()
 	if _, err := w.bring(req); err != nil {
 		t.Fatal(err)
 	}
-	if inHeap(t, material[:16]) {
+	if hsmtest.InHeap(t, material[:16]) {
 		t.Error("the material is on the heap")
 	}
 
 	// That the search finds what is there:
 	planted := bytes.Clone(material)
-	mask(planted)
-	if !inHeap(t, material[:16]) {
+	hsmtest.Mask(planted)
+	if !hsmtest.InHeap(t, material[:16]) {
 		t.Error("the search does not find what is on the heap")
 	}
 	runtime.KeepAlive(planted)
-}
-
-func mask(b []byte) {
-	for i := range b {
-		b[i] ^= 0x5a
-	}
-}
-
-// inHeap dumps the heap and looks for the bytes.
-func inHeap(t *testing.T, masked []byte) bool {
-	t.Helper()
-	f, err := os.Create(filepath.Join(t.TempDir(), "heap"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	debug.WriteHeapDump(f.Fd())
-	if err := f.Close(); err != nil {
-		t.Fatal(err)
-	}
-	dump, err := os.ReadFile(f.Name())
-	if err != nil {
-		t.Fatal(err)
-	}
-	mask(masked)
-	defer mask(masked)
-	return bytes.Contains(dump, masked)
 }
 
 // carrying is a device that carries RSA keys for encryption or does not, over a
@@ -163,18 +134,7 @@ func (m carrying) Load(ctx context.Context, w hsm.Wrapped) (hsm.Loaded, error) {
 // Two nodes whose devices do not carry the same keys: what one began the other
 // finishes, or has the first one finish it; and it takes no record for altered.
 func TestImportsBetweenNodesOfUnlikeDevices(t *testing.T) {
-	dir := t.TempDir()
-	module, err := soft.Open(t.Context(), soft.Config{
-		RootsFile: filepath.Join(dir, "roots"), PrivateKeyFile: filepath.Join(dir, "private"), UnlockKeyFile: filepath.Join(dir, "unlock"),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := module.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	module := softtest.Open(t)
 	able := newWorldOver(t, carrying{module, true}, 2)
 	unable := new(world)
 	*unable = *able

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -21,7 +20,7 @@ import (
 	"github.com/raftkms/raftkms/fsm/state"
 	"github.com/raftkms/raftkms/hsm"
 	"github.com/raftkms/raftkms/hsm/envelope"
-	"github.com/raftkms/raftkms/hsm/soft"
+	"github.com/raftkms/raftkms/hsm/soft/softtest"
 	"github.com/raftkms/raftkms/server/audit"
 	"github.com/raftkms/raftkms/server/iam"
 	"github.com/raftkms/raftkms/server/kms"
@@ -152,19 +151,7 @@ type world struct {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	dir := t.TempDir()
-	module, err := soft.Open(t.Context(), soft.Config{
-		RootsFile: filepath.Join(dir, "roots"), PrivateKeyFile: filepath.Join(dir, "private"), UnlockKeyFile: filepath.Join(dir, "unlock"),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := module.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return newWorldOver(t, module, 2)
+	return newWorldOver(t, softtest.Open(t), 2)
 }
 
 // newWorldOver is a world over a module without roots, that keeps so many keys loaded.
