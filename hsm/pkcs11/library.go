@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"time"
 
 	p11 "github.com/miekg/pkcs11"
 )
@@ -13,11 +14,28 @@ import (
 // by its nature: one C_Initialize and one C_Finalize serve everybody in it, and
 // a login counts for all its sessions with a token. So the modules of a process
 // must share what is here; a variable of theirs could not be right.
-var libraries = registry{loaded: make(map[string]*library)}
+var libraries = registry{loaded: make(map[string]*library), turn: make(chan struct{}, 1)}
 
 type registry struct {
 	mu     sync.Mutex          // never held inside a library: one that hangs keeps nobody from another
 	loaded map[string]*library // by path without symbolic links
+	turn   chan struct{}       // full while a library is being initialised
+}
+
+// turnPatience is how long a library waits until another one is initialised, which
+// takes milliseconds where it does not hang.
+const turnPatience = 200 * time.Millisecond
+
+// initialize calls C_Initialize, of one library after the other: it may use what a
+// process has one of, as SoftHSM does strtok, and then find no tokens. One that
+// hangs keeps the others for a moment only.
+func (r *registry) initialize(api cryptoki) error {
+	select {
+	case r.turn <- struct{}{}:
+		defer func() { <-r.turn }()
+	case <-time.After(turnPatience):
+	}
+	return api.Initialize() // with CKF_OS_LOCKING_OK
 }
 
 // library is one PKCS#11 library. It stays loaded for good: those of vendors have
@@ -54,7 +72,7 @@ func (r *registry) acquire(path string) (*library, error) {
 		l.api = api // never a nil pointer, which would not be nil
 	}
 	if l.users == 0 {
-		err := l.api.Initialize() // with CKF_OS_LOCKING_OK
+		err := r.initialize(l.api)
 		l.ours = !hasCode(err, p11.CKR_CRYPTOKI_ALREADY_INITIALIZED)
 		if err != nil && l.ours {
 			return nil, fmt.Errorf("initialising the PKCS#11 library %s: %w", real, describe(err))
@@ -113,7 +131,7 @@ func (r *registry) reload(d *device) (bool, error) {
 	if err := d.api.Finalize(); err != nil && !hasCode(err, p11.CKR_CRYPTOKI_NOT_INITIALIZED) {
 		return false, fmt.Errorf("finalising the PKCS#11 library: %w", describe(err))
 	}
-	if err := d.api.Initialize(); err != nil {
+	if err := r.initialize(d.api); err != nil {
 		return false, fmt.Errorf("initialising the PKCS#11 library again: %w", describe(err))
 	}
 	return true, nil
