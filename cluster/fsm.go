@@ -23,9 +23,10 @@ type fsm struct {
 	applied func(index, term uint64) // after each batch and restore; term zero: not known
 	members func([]raft.Server)      // a configuration is applied; before applied says so
 	fatal   func(error)
-	hashed  func(at hashed, step bool) // the state after an entry, if the machine can hash it
-	running atomic.Bool                // raft is started: from now on an unreadable snapshot is fatal
-	failed  atomic.Pointer[error]      // Apply's or Restore's error; nothing is applied after it
+	settle  func(index, term uint64) error // the log forgets what a snapshot takes the place of
+	hashed  func(at hashed, step bool)     // the state after an entry, if the machine can hash it
+	running atomic.Bool                    // raft is started: from now on an unreadable snapshot is fatal
+	failed  atomic.Pointer[error]          // Apply's or Restore's error; nothing is applied after it
 }
 
 var _ raft.BatchingFSM = (*fsm)(nil)
@@ -152,7 +153,11 @@ func (f *fsm) Restore(r io.ReadCloser) error {
 	if known && meta.Index <= f.sm.AppliedIndex() {
 		return nil
 	}
-	if err := f.sm.Restore(r); err != nil {
+	err := f.sm.Restore(r)
+	if err == nil && known {
+		err = f.settle(meta.Index, meta.Term)
+	}
+	if err != nil {
 		err = fmt.Errorf("restoring a snapshot: %w", err)
 		if f.running.Load() {
 			return f.fail(err)

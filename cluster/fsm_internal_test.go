@@ -53,7 +53,11 @@ func (m *tape) AppliedIndex() uint64 { return m.index }
 func newTape(t *testing.T) (*tape, *fsm, *[]error) {
 	m := new(tape)
 	var fatal []error
-	f := &fsm{sm: m, applied: func(uint64, uint64) {}, members: func([]raft.Server) {}, fatal: func(err error) { fatal = append(fatal, err) }}
+	f := &fsm{
+		sm: m, applied: func(uint64, uint64) {}, members: func([]raft.Server) {},
+		settle: func(uint64, uint64) error { return nil },
+		fatal:  func(err error) { fatal = append(fatal, err) },
+	}
 	f.running.Store(true)
 	return m, f, &fatal
 }
@@ -108,6 +112,8 @@ func TestNeverBack(t *testing.T) {
 	m, f, fatal := newTape(t)
 	var told []raft.Server
 	f.members = func(servers []raft.Server) { told = servers }
+	var settled uint64
+	f.settle = func(index, _ uint64) error { settled = index; return nil }
 	f.ApplyBatch(logs(1, 10))
 	stores, err := storage.Open(storage.Config{
 		Dir: t.TempDir() + "/raft", ClusterID: "blue", NodeID: "a", SlowWrite: 1e10, Fatal: func(error) {}, Logger: newRaftLogger(discard, "test"),
@@ -138,7 +144,7 @@ func TestNeverBack(t *testing.T) {
 		}
 	}
 	restore(5)
-	if m.index != 10 || told != nil {
+	if m.index != 10 || settled != 0 || told != nil {
 		t.Fatalf("the state machine went back to %d, members to %v", m.index, told)
 	}
 	if responses := f.ApplyBatch(logs(6, 12)); len(responses) != 7 || responses[4] != nil || responses[6] == nil {
@@ -152,8 +158,8 @@ func TestNeverBack(t *testing.T) {
 		t.Fatalf("applied %v", indexes)
 	}
 	restore(20)
-	if m.index != 20 || len(told) != 1 || len(*fatal) != 0 {
-		t.Fatalf("a newer snapshot: at %d, members %v, fatal %v", m.index, told, *fatal)
+	if m.index != 20 || settled != 20 || len(told) != 1 || len(*fatal) != 0 {
+		t.Fatalf("a newer snapshot: at %d, the log's end of it at %d, members %v, fatal %v", m.index, settled, told, *fatal)
 	}
 }
 

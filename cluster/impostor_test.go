@@ -30,7 +30,7 @@ func pretend(t *testing.T, c *clustertest.Cluster, nodeID string) impostor {
 	port := transport.OpenPort(transport.PortConfig{
 		Identity: c.CA.Identity(t, nodeID), Listener: l, Advertise: l.Addr().String(), Logger: slog.New(slog.DiscardHandler),
 	})
-	r := transport.NewReplication(port, nodeID, clustertest.Patience, func(uint64) bool { return false }, hclog.NewNullLogger())
+	r := transport.NewReplication(port, nodeID, clustertest.Patience, func(uint64) bool { return false }, clustertest.NothingApplied(), hclog.NewNullLogger())
 	t.Cleanup(func() { r.Close(); port.Close(); r.Wait() })
 	return impostor{r, raft.RPCHeader{ProtocolVersion: raft.ProtocolVersionMax, ID: []byte(nodeID), Addr: []byte(l.Addr().String())}}
 }

@@ -104,6 +104,7 @@ func Open(ctx context.Context, cfg Config, sm StateMachine) (_ *Node, err error)
 		n.points.run = n.mark
 	}
 	n.fsm = &fsm{sm: sm, fatal: n.fatal, hashed: n.hashes.note}
+	n.fsm.settle = func(index, term uint64) error { return n.stores.Settle(index, term) }
 	n.fsm.members = func(servers []raft.Server) {
 		n.committed.Store(&servers)
 		n.forgetPushes(servers)
@@ -206,7 +207,16 @@ func (n *Node) openRaft() (err error) {
 			return err
 		}
 	}
-	n.trans = transport.NewReplication(n.port, n.cfg.NodeID, n.cfg.Timing.Request, n.leadsIn, newRaftLogger(n.log, "transport"))
+	n.trans = transport.NewReplication(n.port, n.cfg.NodeID, n.cfg.Timing.Request, n.leadsIn, transport.Local{
+		Log:     n.stores.Log,
+		Applied: n.applied.load,
+		Term: func() uint64 {
+			if r := n.started.Load(); r != nil {
+				return r.CurrentTerm()
+			}
+			return 0
+		},
+	}, newRaftLogger(n.log, "transport"))
 	notify := make(chan bool, 16)
 	if n.raft, err = startRaft(n.cfg.raftConfig(notify), n.fsm, n.stores, n.trans); err != nil {
 		return err
@@ -408,6 +418,9 @@ func (n *Node) abandon() {
 	}
 	if n.down != nil {
 		n.down.Error()
+	}
+	if n.trans != nil {
+		n.trans.Wait()
 	}
 	n.loops.Wait()
 	if n.stores != nil {

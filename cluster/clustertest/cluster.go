@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hashicorp/raft"
+
 	"github.com/raftkms/raftkms/cluster"
 	"github.com/raftkms/raftkms/cluster/membership"
 	"github.com/raftkms/raftkms/cluster/transport"
@@ -267,4 +269,10 @@ func (c *Cluster) Eventually(what string, true func() bool) {
 			c.t.Fatalf("waited in vain for %s", what)
 		}
 	}
+}
+
+// NothingApplied is what a transport is told that stands for no node.
+func NothingApplied() transport.Local {
+	zero := func() uint64 { return 0 }
+	return transport.Local{Log: raft.NewInmemStore(), Applied: zero, Term: zero}
 }

@@ -11,9 +11,9 @@ import (
 // the first one has not helped.
 const installAgain = time.Minute
 
-// installs remembers which snapshots followers have taken. A follower whose log
-// conflicts with the leader's takes the same one for ever, and never gets
-// further (hashicorp/raft#697): only an operator can mend that.
+// installs remembers which snapshots followers have taken. One that takes the
+// same one for ever does not get further by itself (of what is known to lead
+// there, hashicorp/raft#697, see [received]): only an operator can mend that.
 type installs struct {
 	mu   sync.Mutex
 	last map[raft.ServerID]install

@@ -12,7 +12,7 @@ import (
 )
 
 // Replication is Raft's transport over the cluster port. It differs from
-// raft.NetworkTransport, which it embeds, in five points:
+// raft.NetworkTransport, which it embeds, in six points:
 //
 //   - every address is pinned to the node that is meant;
 //   - heartbeats take no fast path past the main loop (hashicorp/raft#695 is a
@@ -21,6 +21,7 @@ import (
 //     ([Replication.Followers]);
 //   - it pushes the commit index as soon as the leader has applied it
 //     ([Replication.Applied]);
+//   - it knows that what is applied here is in every leader's log ([Local]);
 //   - it numbers every AppendEntries, whoever sends it and why, keeps which
 //     were acknowledged (Acks), and sends one when asked
 //     ([Replication.Ask]).
@@ -30,10 +31,11 @@ import (
 type Replication struct {
 	*raft.NetworkTransport
 	leadership
-	Acks    Ledger        // of every AppendEntries below
-	appends atomic.Uint64 // AppendEntries sent by Raft, heartbeats among them
-	pushes  atomic.Uint64 // commit pushes sent
-	asks    atomic.Uint64 // heartbeats sent because a round asked
+	received *received
+	Acks     Ledger        // of every AppendEntries below
+	appends  atomic.Uint64 // AppendEntries sent by Raft, heartbeats among them
+	pushes   atomic.Uint64 // commit pushes sent
+	asks     atomic.Uint64 // heartbeats sent because a round asked
 
 	installs installs
 	repeated atomic.Uint64 // snapshots that a follower took a second time
@@ -43,8 +45,9 @@ type Replication struct {
 // NewReplication makes Raft's transport. timeout bounds each request; that of a
 // snapshot grows with its size, by one timeout per 256 KiB. Who sends a part of
 // one and then nothing for that long is cut off. leading reports
-// whether this node leads in that term at this moment; it may not block.
-func NewReplication(p *Port, nodeID string, timeout time.Duration, leading func(term uint64) bool, log hclog.Logger) *Replication {
+// whether this node leads in that term at this moment; neither it nor what local
+// has may block for long.
+func NewReplication(p *Port, nodeID string, timeout time.Duration, leading func(term uint64) bool, local Local, log hclog.Logger) *Replication {
 	t := &Replication{
 		log: log,
 		NetworkTransport: raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
@@ -55,6 +58,7 @@ func NewReplication(p *Port, nodeID string, timeout time.Duration, leading func(
 			MsgpackUseNewTimeFormat: true,
 		}),
 	}
+	t.received = receive(local, t.NetworkTransport.Consumer())
 	t.leadership = leadership{
 		leading: leading,
 		send:    t.tellOne,
@@ -72,6 +76,9 @@ func NewReplication(p *Port, nodeID string, timeout time.Duration, leading func(
 // on (cluster/readindex.go).
 func (t *Replication) SetHeartbeatHandler(func(raft.RPC)) {}
 
+// Consumer is where Raft takes requests of other nodes from.
+func (t *Replication) Consumer() <-chan raft.RPC { return t.received.to }
+
 // EncodePeer is the plain address: names are pinned at dialling only.
 func (t *Replication) EncodePeer(_ raft.ServerID, address raft.ServerAddress) []byte {
 	return []byte(address)
@@ -80,12 +87,16 @@ func (t *Replication) EncodePeer(_ raft.ServerID, address raft.ServerAddress) []
 // Close ends the transport; raft calls it too, in the end.
 func (t *Replication) Close() error {
 	t.Ended(math.MaxUint64)
+	t.received.close()
 	return t.NetworkTransport.Close()
 }
 
-// Wait waits, after Close, for pushes that are under way. They end when the
-// port is closed.
-func (t *Replication) Wait() { t.telling.Wait() }
+// Wait waits, after Close, for pushes and requests that are under way. They end
+// when the port is closed.
+func (t *Replication) Wait() {
+	t.telling.Wait()
+	t.received.wg.Wait()
+}
 
 // Counts returns how many AppendEntries Raft has sent (heartbeats included),
 // and beside them how many commit pushes and heartbeats for rounds went out.

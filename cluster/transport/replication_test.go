@@ -19,7 +19,7 @@ func twoReplications(t *testing.T, ca clustertest.Authority) (a, b *transport.Re
 	addresses := new(book)
 	replication := func(id string) (*transport.Replication, *peer) {
 		p := open(t, ca.Identity(t, id), "127.0.0.1:0", addresses)
-		r := transport.NewReplication(p.Port, id, clustertest.Patience, func(term uint64) bool { return term == 3 }, hclog.NewNullLogger())
+		r := transport.NewReplication(p.Port, id, clustertest.Patience, func(term uint64) bool { return term == 3 }, clustertest.NothingApplied(), hclog.NewNullLogger())
 		t.Cleanup(func() { r.Close(); p.close(); r.Wait() })
 		return r, p
 	}

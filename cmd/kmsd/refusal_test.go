@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/raftkms/raftkms/client/admin"
 	"github.com/raftkms/raftkms/client/devfile"
 )
 
@@ -22,8 +23,13 @@ func TestStartsThatAreRefused(t *testing.T) {
 	ours, theirs := filepath.Join(t.TempDir(), "ours"), filepath.Join(t.TempDir(), "theirs")
 	c := startCluster(t, ours, "--nodes", "1", "--port", strconv.Itoa(port))
 	used, unused := joinToken(t, c), joinToken(t, c)
-	joiner := start(t, "serve", "--config", nodeFile(t, freePort(t, 1)), "--cluster-join-token-file", used)
-	await(t, "the first joiner", func() bool { return len(c.status(t, 0).Members) == 2 })
+	config := nodeFile(t, freePort(t, 1))
+	joiner := start(t, "serve", "--config", config, "--cluster-join-token-file", used)
+	socket := admin.Open(filepath.Join(filepath.Dir(config), "data", "admin.sock"))
+	await(t, "the first joiner", func() bool { // it is a member before it knows
+		status, err := socket.Status(context.Background())
+		return err == nil && len(status.Members) == 2
+	})
 	joiner.stop(syscall.SIGTERM)
 	wantOneSentence(t, []string{"the join token was used"},
 		"serve", "--config", nodeFile(t, freePort(t, 1)), "--cluster-join-token-file", used)

@@ -1,0 +1,86 @@
+package transport
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/hashicorp/raft"
+)
+
+func localAt(t *testing.T, applied, first, last uint64) Local {
+	t.Helper()
+	log := raft.NewInmemStore()
+	for i := first; i <= last; i++ {
+		if err := log.StoreLog(&raft.Log{Index: i, Term: 2}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return Local{Log: log, Applied: func() uint64 { return applied }, Term: func() uint64 { return 5 }}
+}
+
+// TestGround: of a request that Raft could not check, what is applied is taken
+// away and no more is committed than it brings; every other one stays as it is.
+func TestGround(t *testing.T) {
+	f := func(name string, applied, first, last, prev uint64, entries int, commit uint64, wantPrev uint64, wantEntries int, wantCommit uint64) {
+		t.Run(name, func(t *testing.T) {
+			r := &received{local: localAt(t, applied, first, last)}
+			req := &raft.AppendEntriesRequest{PrevLogEntry: prev, PrevLogTerm: 4, LeaderCommitIndex: commit}
+			for i := range entries {
+				req.Entries = append(req.Entries, &raft.Log{Index: prev + 1 + uint64(i)})
+			}
+			r.ground(req)
+			if req.PrevLogEntry != wantPrev || len(req.Entries) != wantEntries || req.LeaderCommitIndex != wantCommit {
+				t.Errorf("previous entry %d, %d entries, commit %d; want %d, %d, %d",
+					req.PrevLogEntry, len(req.Entries), req.LeaderCommitIndex, wantPrev, wantEntries, wantCommit)
+			}
+			if wantEntries > 0 && req.Entries[wantEntries-1].Index != prev+uint64(entries) {
+				t.Errorf("the last entry is %d", req.Entries[wantEntries-1].Index)
+			}
+		})
+	}
+	f("the entry is in the log", 7, 1, 9, 7, 2, 9, 7, 2, 9)
+	f("nothing is known of the entry", 7, 8, 9, 10, 2, 9, 10, 2, 9)
+	f("a heartbeat", 7, 8, 9, 0, 0, 0, 0, 0, 0)
+	f("it continues the snapshot", 7, 8, 9, 7, 2, 20, 0, 2, 9)
+	f("it tells of a commit only", 7, 8, 9, 7, 0, 20, 0, 0, 7)
+	f("some of it is applied", 7, 8, 9, 5, 4, 20, 0, 2, 9)
+	f("all of it is applied", 7, 8, 9, 3, 2, 20, 0, 0, 5)
+}
+
+// TestSnapshotThatComesLate: one that would take Raft back does not reach it,
+// and is no failure for who sends it; of a leader whose term is over, and before
+// Raft has started, Raft decides.
+func TestSnapshotThatComesLate(t *testing.T) {
+	f := func(name string, applied, index, term, current uint64, want bool) {
+		t.Run(name, func(t *testing.T) {
+			local := localAt(t, applied, 1, 0)
+			local.Term = func() uint64 { return current }
+			r := &received{local: local}
+			answers := make(chan raft.RPCResponse, 1)
+			data := strings.NewReader("a state")
+			answered := r.answered(raft.RPC{
+				Command:  &raft.InstallSnapshotRequest{Term: term, LastLogIndex: index, Size: data.Size()},
+				Reader:   data,
+				RespChan: answers,
+			})
+			if answered != want {
+				t.Fatalf("answered: %t", answered)
+			}
+			if !answered {
+				return
+			}
+			answer := (<-answers).Response.(*raft.InstallSnapshotResponse)
+			if !answer.Success || answer.Term != term {
+				t.Errorf("answered %+v", answer)
+			}
+			if data.Len() != 0 {
+				t.Errorf("%d bytes stay on the connection", data.Len())
+			}
+		})
+	}
+	f("new", 7, 8, 5, 5, false)
+	f("late", 7, 7, 5, 5, true)
+	f("late, of a newer leader", 7, 3, 6, 5, true)
+	f("of a leader that is none any more", 7, 7, 4, 5, false)
+	f("before Raft has started", 7, 7, 5, 0, false)
+}
