@@ -337,6 +337,20 @@ func (s *Server) caStatusNow(ctx context.Context, m *member) (*wire.CAStatus, er
 	return status, nil
 }
 
+// caExpiry is when the CA ends that signs the nodes' certificates, in seconds since
+// 1970; 0 without a cluster.
+func (s *Server) caExpiry() float64 {
+	c := s.machine.State().Cluster()
+	if c == nil {
+		return 0
+	}
+	ca, err := x509.ParseCertificate(c.CACertificates[0])
+	if err != nil {
+		return 0
+	}
+	return float64(ca.NotAfter.Unix())
+}
+
 // caFollower is what a node answered that was asked to follow.
 type caFollower struct {
 	id      string

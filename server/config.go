@@ -25,6 +25,9 @@ import (
 type Config struct {
 	// NodeID names the node in its cluster for ever: 1 to 64 of a-z 0-9 and -.
 	NodeID string
+	// OwnProcess says that there is no other node in this process: what the
+	// libraries of replication count, they count per process, and /metrics has it.
+	OwnProcess bool
 	// DataDir holds the node's identity and its copy of the state.
 	DataDir string
 	// AuditDir holds the traces; empty: DataDir/audit.

@@ -131,6 +131,10 @@ func (s *Server) start(ctx context.Context, id identity, creds credentials) erro
 		return fmt.Errorf("loading this node's certificate: %w", s.untimely(err))
 	}
 	m := &member{clusterID: clusterID, identity: tlsIdentity, seal: &sealer{module: s.cfg.Module}}
+	var sink cluster.Sink
+	if s.cfg.OwnProcess {
+		sink = s.metrics.raftSink()
+	}
 	m.node, err = cluster.Open(ctx, cluster.Config{
 		NodeID:           s.cfg.NodeID,
 		ClusterID:        id.ClusterID,
@@ -147,6 +151,7 @@ func (s *Server) start(ctx context.Context, id identity, creds credentials) erro
 		Timing:     cluster.Timing{Dead: s.cfg.DeadAfter},
 		Reads:      s.cfg.Reads,
 		Fenced:     s.metrics.fenced,
+		Metrics:    sink,
 		Prepare:    stateMachine{s.machine, s.events}.prepare,
 		Admitted:   s.admitted,
 		Promotable: func(nodeID string) bool { return s.mayVote(nodeID) && s.holdsRoots(ctx, nodeID) },

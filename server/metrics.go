@@ -39,13 +39,7 @@ func newMetrics(version string) *nodeMetrics {
 	m.fences = newFenceHistogram(m.set)
 	m.traces = newTraceCounts(m.set)
 	m.doubts = m.set.NewCounter("kmsd_audit_doubts_total")
-	version = strings.Map(func(r rune) rune {
-		if r == '"' || r == '\\' || r < ' ' {
-			return '_'
-		}
-		return r
-	}, version)
-	m.set.NewGauge(fmt.Sprintf(`kmsd_build_info{version="%s"}`, version), func() float64 { return 1 })
+	m.set.NewGauge(fmt.Sprintf(`kmsd_build_info{version="%s"}`, strings.Map(printable, version)), func() float64 { return 1 })
 	return m
 }
 
@@ -79,6 +73,7 @@ func (m *nodeMetrics) watch(s *Server, member *member) {
 	gauge("kmsd_ready", func() float64 { return truth(member.ready.now() == nil) })
 	gauge(`kmsd_certificate_expiry_timestamp_seconds{port="cluster"}`, func() float64 { return float64(member.identity.Expires().Unix()) })
 	gauge(`kmsd_certificate_expiry_timestamp_seconds{port="api"}`, func() float64 { return float64(member.apiExpires().Unix()) })
+	gauge("kmsd_ca_expiry_timestamp_seconds", s.caExpiry)
 	m.watchLeases(s, member)
 	m.watchRefusals(member.service)
 	gauge("kmsd_hsm_calls_total", func() float64 { return float64(member.service.Batches().Calls) })

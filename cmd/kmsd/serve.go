@@ -107,7 +107,7 @@ func serveNode(ctx context.Context, c *config.Config) (err error) {
 		return fmt.Errorf("reading the feature level that this program was built with: %w", err)
 	}
 	node, err := server.Open(ctx, server.Config{
-		NodeID: c.Node.ID, DataDir: c.Node.DataDir, AdminSocket: c.Node.AdminSocket, Version: version, FeatureLevel: uint32(highest),
+		NodeID: c.Node.ID, OwnProcess: true, DataDir: c.Node.DataDir, AdminSocket: c.Node.AdminSocket, Version: version, FeatureLevel: uint32(highest),
 		AuditDir: c.Audit.Dir, AuditSync: audit.Sync(c.Audit.Sync), AuditInterval: c.Audit.Interval,
 		AuditRetention: c.Audit.Retention, AuditFull: audit.Full(c.Audit.Full), AuditExport: sinks,
 		AuditRetentionSize: c.Audit.RetentionSize, CheckpointPause: c.Audit.CheckpointPause, RefusalAlarm: c.Audit.RefusalAlarm,
