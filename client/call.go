@@ -294,7 +294,7 @@ func (c *Client) send(ctx context.Context, n *node, h how, kind repeatable, body
 	switch {
 	case answer.StatusCode == http.StatusUnauthorized && strings.HasSuffix(refused.Message, farApart):
 		return nil, &failedTry{cause: refused, clocks: true}
-	case answer.StatusCode == http.StatusServiceUnavailable:
+	case refused.Is(ErrUnavailable):
 		return nil, &failedTry{cause: refused, patience: retryAfter(answer.Header, time.Now())}
 	}
 	return nil, refused

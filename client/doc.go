@@ -19,8 +19,9 @@
 //
 // # Retries
 //
-// A call is tried again, on the next node, when the node could not be reached
-// or said that it cannot serve now (503): then nothing has happened. It is also
+// A call is tried again, on the next node, when the node could not be reached,
+// or said that it cannot serve now (503) or that the request has not arrived as a
+// whole (408): then nothing has happened. It is also
 // tried again when the connection broke after the request was sent and doing
 // it twice does no harm. A change goes with an idempotency token, by which the
 // service knows a repeat from a new request, so it is tried again, too, where the

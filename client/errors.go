@@ -80,7 +80,8 @@ func (e *Error) Is(cause error) bool {
 	case ErrForbidden:
 		return e.Status == http.StatusForbidden
 	case ErrUnavailable:
-		return e.Status == http.StatusServiceUnavailable
+		// 408: not all of the request has arrived.
+		return e.Status == http.StatusServiceUnavailable || e.Status == http.StatusRequestTimeout
 	default:
 		return false
 	}

@@ -39,6 +39,11 @@ func unavailable(w http.ResponseWriter, _, _ string) {
 	refuse(w, http.StatusServiceUnavailable, "KMS.0104", "no leader")
 }
 
+// notArrived is what a node says whose connection was cut off on the way in.
+func notArrived(w http.ResponseWriter, _, _ string) {
+	refuse(w, http.StatusRequestTimeout, "KMS.0214", "The request did not arrive in time.")
+}
+
 func TestAnotherNodeIsAsked(t *testing.T) {
 	ctx := context.Background()
 	f := func(name string, bad func(http.ResponseWriter, string, string)) {
@@ -60,6 +65,7 @@ func TestAnotherNodeIsAsked(t *testing.T) {
 		}
 	}
 	f("unavailable", unavailable)
+	f("the request did not arrive", notArrived)
 	f("broken connection", hangUp)
 
 	// A node that is gone: nobody listens.
@@ -158,9 +164,11 @@ func TestARefusedRepeatLeavesTheOutcomeUnknown(t *testing.T) {
 }
 
 func TestAWriteThatWasRefusedAsUnavailableIsRepeated(t *testing.T) {
-	sick, well := newFake(t, unavailable), newFake(t, reply(`{"key_info":{"key_id":"k","domain_id":"d"}}`))
-	if _, err := open(t, configure(sick, well)).CreateKey(context.Background(), client.NewKey{Name: "n"}); err != nil {
-		t.Error(err)
+	for _, refuse := range []func(http.ResponseWriter, string, string){unavailable, notArrived} {
+		sick, well := newFake(t, refuse), newFake(t, reply(`{"key_info":{"key_id":"k","domain_id":"d"}}`))
+		if _, err := open(t, configure(sick, well)).CreateKey(context.Background(), client.NewKey{Name: "n"}); err != nil {
+			t.Error(err)
+		}
 	}
 }
 

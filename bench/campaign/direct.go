@@ -113,7 +113,8 @@ func unanswered(err error) verdict {
 }
 
 // answered judges an answer, as the documentation of the dialect has it: 503
-// means that nothing was done, any other 5xx that nobody knows.
+// means that nothing was done, and 408 that not even all of the request was there;
+// any other 5xx that nobody knows.
 func answered(status int, text []byte) verdict {
 	if status == http.StatusOK {
 		return verdict{outcome: history.OK}
@@ -129,7 +130,7 @@ func answered(status int, text []byte) verdict {
 	}
 	v := verdict{outcome: history.Refused, code: code, err: fmt.Errorf("%s: %.200s (status %d)", code, message, status)}
 	switch {
-	case status == http.StatusServiceUnavailable, history.RefusedForTime(message):
+	case status == http.StatusServiceUnavailable, status == http.StatusRequestTimeout, history.RefusedForTime(message):
 		v.outcome = history.NotDone
 	case status >= http.StatusInternalServerError:
 		v.outcome = history.Unknown

@@ -74,6 +74,8 @@ func TestWhatAnAnswerMeans(t *testing.T) {
 	f(history.Describe, history.Refused, "APIGW.0301")
 	says(503, "KMS.0104")
 	f(history.Create, history.NotDone, "KMS.0104")
+	says(408, "KMS.0214")
+	f(history.Create, history.NotDone, "KMS.0214")
 	says(500, "KMS.0103")
 	f(history.Create, history.Unknown, "KMS.0103")
 	says(500, "KMS.0102")

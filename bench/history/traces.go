@@ -104,8 +104,9 @@ type answer struct {
 }
 
 // noTrace are in the words of an answer that is given for want of a trace: the
-// node's disk fails or is full.
-var noTrace = []string{"its trace could not be written", "the disk for traces of this node is full"}
+// node's disk fails or is full, or not so much of the request has arrived as to
+// say what was asked, and by whom.
+var noTrace = []string{"its trace could not be written", "the disk for traces of this node is full", "The request did not arrive in time"}
 
 // wantsTrace says whether an answer was given for want of a trace.
 func (a *answer) wantsTrace() bool {

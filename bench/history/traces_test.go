@@ -68,6 +68,10 @@ func TestTraces(t *testing.T) {
 		h.Calls[1].Error = "this call is not answered: the disk for traces of this node is full; try another node"
 		h.Traces = append(h.Traces[:1], h.Traces[2:]...)
 	}, false)
+	f(func(h *history.History) {
+		h.Calls[1].Outcome, h.Calls[1].Error = history.NotDone, "KMS.0214: The request did not arrive in time. (status 408)"
+		h.Traces = append(h.Traces[:1], h.Traces[2:]...)
+	}, false)
 	late := func(h *history.History) {
 		h.Calls[1].Outcome, h.Calls[1].Error = history.NotDone, "X-Sdk-Date is more than 15 minutes from the server's time"
 		h.Faults = []history.Fault{{Kind: "clock-year", Nodes: []string{"n2"}, End: 3 * time.Second, Served: 3 * time.Second}}
