@@ -2,7 +2,10 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
+
+	"github.com/hashicorp/raft"
 )
 
 // Erase makes the files of this node forget what is no longer in the state: a
@@ -14,9 +17,9 @@ import (
 // It returns when it is done or has failed; what of it was done stays done, and
 // it can be repeated. A follower that is behind needs the snapshot then.
 func (n *Node) Erase(ctx context.Context) error {
-	n.erasing.Lock()
-	defer n.erasing.Unlock()
 	err := n.await(ctx, func() (err error) {
+		n.erasing.Lock() // until it is done, whoever still waits
+		defer n.erasing.Unlock()
 		usual := n.raft.ReloadableConfig()
 		none := usual
 		none.TrailingLogs = 0
@@ -28,7 +31,12 @@ func (n *Node) Erase(ctx context.Context) error {
 				err = restored
 			}
 		}()
-		if err := n.raft.Snapshot().Error(); err != nil {
+		err = n.raft.Snapshot().Error()
+		if errors.Is(err, raft.ErrNothingNewToSnapshot) {
+			// Nothing was applied since the start: the newest snapshot is the state.
+			err = n.stores.Compact(n.applied.load())
+		}
+		if err != nil {
 			return err
 		}
 		return n.stores.Erase()

@@ -60,6 +60,10 @@ func TestErase(t *testing.T) {
 	if err := c.Members[0].Erase(patience(t)); err != nil {
 		t.Errorf("again, with nothing new: %v", err)
 	}
+	c.Restart(c.Members[2])
+	if err := c.Members[2].Erase(patience(t)); err != nil {
+		t.Errorf("again, with nothing new since the start: %v", err)
+	}
 	propose("k0=new")
 	for _, m := range c.Members {
 		c.Stop(m)

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -27,6 +28,9 @@ type fsm struct {
 	hashed  func(at hashed, step bool)     // the state after an entry, if the machine can hash it
 	running atomic.Bool                    // raft is started: from now on an unreadable snapshot is fatal
 	failed  atomic.Pointer[error]          // Apply's or Restore's error; nothing is applied after it
+
+	handed   uint64        // up to where Raft takes the state to be; of Raft's goroutine for the state
+	restores atomic.Uint64 // snapshots that were to take the state's place
 }
 
 var _ raft.BatchingFSM = (*fsm)(nil)
@@ -52,6 +56,7 @@ func (f *fsm) apply(logs []*raft.Log, responses []any) error {
 	}
 	// Raft goes back when an old snapshot reaches it late, see Restore; the
 	// state machine does not.
+	f.handed = logs[len(logs)-1].Index
 	done := f.sm.AppliedIndex()
 	for len(logs) > 0 && logs[0].Index <= done {
 		logs, responses = logs[1:], responses[1:]
@@ -131,16 +136,21 @@ func (f *fsm) fail(err error) error {
 	return err
 }
 
-// Snapshot pins the state. A state machine that failed is not worth one.
+// Snapshot pins the state. A state machine that failed is not worth one, and one
+// that is ahead of where Raft has gone back to would be kept under another index
+// than its own.
 func (f *fsm) Snapshot() (raft.FSMSnapshot, error) {
 	if failed := f.failed.Load(); failed != nil {
 		return nil, *failed
+	}
+	if at := f.sm.AppliedIndex(); f.handed < at {
+		return nil, fmt.Errorf("pinning the state: it is that of entry %d, and Raft has gone back to %d", at, f.handed)
 	}
 	state, err := f.sm.Snapshot()
 	if err != nil {
 		return nil, fmt.Errorf("pinning the state: %w", err)
 	}
-	return &pinned{state: state}, nil
+	return &pinned{state: state, restores: &f.restores, before: f.restores.Load()}, nil
 }
 
 // Restore replaces the state, unless it is beyond the snapshot already: a
@@ -150,6 +160,10 @@ func (f *fsm) Snapshot() (raft.FSMSnapshot, error) {
 // snapshot again, which ApplyBatch skips.
 func (f *fsm) Restore(r io.ReadCloser) error {
 	meta, known := storage.SnapshotMeta(r)
+	f.restores.Add(1)
+	if known {
+		f.handed = meta.Index
+	}
 	if known && meta.Index <= f.sm.AppliedIndex() {
 		return nil
 	}
@@ -172,14 +186,32 @@ func (f *fsm) Restore(r io.ReadCloser) error {
 }
 
 // pinned is a state that is being written as a snapshot.
-type pinned struct{ state io.WriterTo }
+type pinned struct {
+	state    io.WriterTo
+	restores *atomic.Uint64
+	before   uint64 // restores when it was pinned
+}
 
-// Persist writes the snapshot; raft cancels the sink when it fails.
+// errOvertaken is why a snapshot is given up.
+var errOvertaken = errors.New("a snapshot from the leader has taken the state's place meanwhile")
+
+// Persist writes the snapshot; raft cancels the sink when it fails. One that a
+// leader's snapshot has overtaken fails: raft would take it for the newest all the
+// same, and would find no entry to go on from behind it for its followers.
 func (p *pinned) Persist(sink raft.SnapshotSink) error {
 	if _, err := p.state.WriteTo(sink); err != nil {
 		return fmt.Errorf("writing a snapshot: %w", err)
 	}
-	return sink.Close()
+	if p.restores.Load() != p.before {
+		return errOvertaken
+	}
+	if err := sink.Close(); err != nil {
+		return fmt.Errorf("writing a snapshot: %w", err)
+	}
+	if p.restores.Load() != p.before {
+		return errOvertaken
+	}
+	return nil
 }
 
 // Release unpins the state.

@@ -147,6 +147,9 @@ func TestNeverBack(t *testing.T) {
 	if m.index != 10 || settled != 0 || told != nil {
 		t.Fatalf("the state machine went back to %d, members to %v", m.index, told)
 	}
+	if _, err := f.Snapshot(); err == nil {
+		t.Fatal("the state of entry 10 is a snapshot of what Raft takes for entry 5")
+	}
 	if responses := f.ApplyBatch(logs(6, 12)); len(responses) != 7 || responses[4] != nil || responses[6] == nil {
 		t.Fatalf("responses %v", responses)
 	}
@@ -157,7 +160,18 @@ func TestNeverBack(t *testing.T) {
 	if want := []uint64{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12}; !slices.Equal(indexes, want) {
 		t.Fatalf("applied %v", indexes)
 	}
+	overtaken, err := f.Snapshot()
+	if err != nil {
+		t.Fatal(err)
+	}
 	restore(20)
+	sink, err := stores.Snapshots.Create(1, 12, 1, raft.Configuration{Servers: []raft.Server{{ID: "a"}}}, 1, trans)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := overtaken.Persist(sink); !errors.Is(err, errOvertaken) {
+		t.Fatalf("an older state is kept beside the leader's snapshot: %v", err)
+	}
 	if m.index != 20 || settled != 20 || len(told) != 1 || len(*fatal) != 0 {
 		t.Fatalf("a newer snapshot: at %d, the log's end of it at %d, members %v, fatal %v", m.index, settled, told, *fatal)
 	}

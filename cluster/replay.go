@@ -19,7 +19,7 @@ type Position struct{ Term, Index uint64 }
 
 // Replay brings an empty state machine to the newest state that the Raft
 // directory of a stopped node (raft in its data directory) can tell: its newest
-// snapshot that can be read, and every entry of its log behind that. The last
+// snapshot that can be read, and every entry of its log that continues it. The last
 // entries may never have been committed, so this is for looking, for doing
 // revocations once more, and for founding a cluster again whose majority is
 // lost. It returns where that ends. The directory stays as it is.
@@ -43,10 +43,20 @@ func Replay(dir string, sm StateMachine) (last Position, err error) {
 	if err != nil {
 		return last, fmt.Errorf("reading the log: %w", err)
 	}
-	for index := max(first, sm.AppliedIndex()+1, 1); index <= end; index++ {
+	if next := last.Index + 1; first > next {
+		return last, fmt.Errorf("its log begins with entry %d, and entry %d would continue the newest snapshot that can be read", first, next)
+	}
+	var ends raft.Log // where the snapshot does
+	if err := stores.Log.GetLog(last.Index, &ends); err == nil && ends.Term != last.Term {
+		return last, nil // the log is of before the snapshot came
+	}
+	for index := max(first, sm.AppliedIndex()+1); index <= end; index++ {
 		var entry raft.Log
 		if err := stores.Log.GetLog(index, &entry); err != nil {
 			return last, fmt.Errorf("reading entry %d of the log: %w", index, err)
+		}
+		if entry.Term < last.Term {
+			return last, nil // likewise: no log goes back to an older term
 		}
 		last = Position{Term: entry.Term, Index: entry.Index}
 		if entry.Type != raft.LogCommand {

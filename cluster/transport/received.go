@@ -70,31 +70,43 @@ func (r *received) answered(rpc raft.RPC) bool {
 	case *raft.AppendEntriesRequest:
 		r.ground(req)
 	case *raft.InstallSnapshotRequest:
-		if term := r.local.Term(); req.LastLogIndex <= r.local.Applied() && term != 0 && req.Term >= term {
-			// It was sent again, and came late. Raft would go back to it, to entries
-			// that its log may no longer hold.
-			_, err := io.Copy(io.Discard, rpc.Reader)
-			rpc.Respond(&raft.InstallSnapshotResponse{Term: req.Term, Success: err == nil}, nil)
+		if term := r.local.Term(); term != 0 && req.Term >= term && r.has(req) {
+			// The connection's own goroutine waits; Raft need not.
+			r.wg.Go(func() {
+				_, err := io.Copy(io.Discard, rpc.Reader)
+				rpc.Respond(&raft.InstallSnapshotResponse{Term: req.Term, Success: err == nil}, nil)
+			})
 			return true
 		}
 	}
 	return false
 }
 
+// has reports whether all of a snapshot is here already, applied or in the log.
+// It was sent again then, and came late; Raft would go back to it, and to entries
+// that its log may no longer hold. Raft's paper says so, too: the log stays.
+func (r *received) has(req *raft.InstallSnapshotRequest) bool {
+	if req.LastLogIndex <= r.local.Applied() {
+		return true
+	}
+	var last raft.Log
+	return r.local.Log.GetLog(req.LastLogIndex, &last) == nil && last.Term == req.LastLogTerm
+}
+
 // ground takes from a request what is applied here, where Raft could not check
-// that it continues the log. As Raft's paper has it and Raft has not, no more is
-// committed then than the request brings: what stands behind that in the log may
-// be nobody else's.
+// that it continues the log. And as Raft's paper has it and Raft has not, no more
+// is committed than the request vouches for: what stands behind that in the log
+// may be nobody else's.
 func (r *received) ground(req *raft.AppendEntriesRequest) {
+	req.LeaderCommitIndex = min(req.LeaderCommitIndex, req.PrevLogEntry+uint64(len(req.Entries)))
 	applied := r.local.Applied()
-	if req.PrevLogEntry == 0 || req.PrevLogEntry > applied {
+	if req.PrevLogEntry > applied || req.PrevLogEntry == 0 && len(req.Entries) == 0 {
 		return
 	}
-	if err := r.local.Log.GetLog(req.PrevLogEntry, new(raft.Log)); !errors.Is(err, raft.ErrLogNotFound) {
+	// Without an entry before, Raft looks for the first one in its log.
+	if err := r.local.Log.GetLog(max(req.PrevLogEntry, 1), new(raft.Log)); !errors.Is(err, raft.ErrLogNotFound) {
 		return
 	}
-	last := req.PrevLogEntry + uint64(len(req.Entries))
 	req.Entries = req.Entries[min(applied-req.PrevLogEntry, uint64(len(req.Entries))):]
 	req.PrevLogEntry, req.PrevLogTerm = 0, 0
-	req.LeaderCommitIndex = min(req.LeaderCommitIndex, last)
 }

@@ -43,6 +43,10 @@ func TestGround(t *testing.T) {
 	f("a heartbeat", 7, 8, 9, 0, 0, 0, 0, 0, 0)
 	f("it continues the snapshot", 7, 8, 9, 7, 2, 20, 0, 2, 9)
 	f("it tells of a commit only", 7, 8, 9, 7, 0, 20, 0, 0, 7)
+	f("it vouches for less than is committed", 7, 1, 9, 8, 0, 20, 8, 0, 8)
+	f("all from the beginning again", 7, 8, 9, 0, 9, 20, 0, 2, 9)
+	f("all from the beginning again, the log is empty", 7, 1, 0, 0, 9, 20, 0, 2, 9)
+	f("the first entries of all", 0, 1, 0, 0, 9, 9, 0, 9, 9)
 	f("some of it is applied", 7, 8, 9, 5, 4, 20, 0, 2, 9)
 	f("all of it is applied", 7, 8, 9, 3, 2, 20, 0, 0, 5)
 }
@@ -53,13 +57,13 @@ func TestGround(t *testing.T) {
 func TestSnapshotThatComesLate(t *testing.T) {
 	f := func(name string, applied, index, term, current uint64, want bool) {
 		t.Run(name, func(t *testing.T) {
-			local := localAt(t, applied, 1, 0)
+			local := localAt(t, applied, 8, 9)
 			local.Term = func() uint64 { return current }
 			r := &received{local: local}
 			answers := make(chan raft.RPCResponse, 1)
 			data := strings.NewReader("a state")
 			answered := r.answered(raft.RPC{
-				Command:  &raft.InstallSnapshotRequest{Term: term, LastLogIndex: index, Size: data.Size()},
+				Command:  &raft.InstallSnapshotRequest{Term: term, LastLogIndex: index, LastLogTerm: 2 + index/9, Size: data.Size()},
 				Reader:   data,
 				RespChan: answers,
 			})
@@ -78,7 +82,9 @@ func TestSnapshotThatComesLate(t *testing.T) {
 			}
 		})
 	}
-	f("new", 7, 8, 5, 5, false)
+	f("new", 7, 10, 5, 5, false)
+	f("in the log, not yet applied", 7, 8, 5, 5, true)
+	f("in the place of an entry of its own", 7, 9, 5, 5, false)
 	f("late", 7, 7, 5, 5, true)
 	f("late, of a newer leader", 7, 3, 6, 5, true)
 	f("of a leader that is none any more", 7, 7, 4, 5, false)

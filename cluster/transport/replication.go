@@ -149,7 +149,7 @@ func (t *Replication) InstallSnapshot(id raft.ServerID, target raft.ServerAddres
 	if err == nil && resp.Success {
 		if t.installs.took(id, req.LastLogIndex, time.Now()) {
 			t.repeated.Add(1)
-			t.log.Error("a node takes the same snapshot over and over and will get no further: stop it, remove it (kmsctl cluster remove), empty its data directory and have it join again", "member", id, "index", req.LastLogIndex)
+			t.log.Error("a node takes the same snapshot again: if that goes on, restart this node, its leader; if it still does, stop the other, remove it (kmsctl cluster remove), empty its data directory and have it join again", "member", id, "index", req.LastLogIndex)
 		}
 		t.acked(id, target, req.Term, req.LastLogIndex, 0)
 	}
