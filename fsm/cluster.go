@@ -144,6 +144,9 @@ func admitNode(c *call, b command.AdmitNode) (any, *Refusal) {
 		if bytes.Equal(old.TransportKey, node.TransportKey) {
 			node.RootsApproved, node.RootsHeld = old.RootsApproved, old.RootsHeld
 		}
+	} else if erased, had := c.Erasure(b.Node.ID); had {
+		// It comes back with an empty directory, and may be given what it had erased.
+		c.DeleteErasure(erased)
 	}
 	c.PutNode(node)
 	spent := *token

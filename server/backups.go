@@ -214,6 +214,9 @@ func (s *Server) refound(ctx context.Context, op kms.Operation, old, newer *stat
 	if err != nil || !do {
 		return undone, err
 	}
+	if err := s.beginAnew(); err != nil {
+		return nil, err
+	}
 	if err := cluster.Plant(cluster.Seed{
 		DataDir: s.cfg.DataDir, ClusterID: c.ID, NodeID: s.cfg.NodeID, Address: s.cfg.ClusterAdvertise,
 		Index: root.Applied(), State: planted{root}, Logger: s.cfg.Logger,

@@ -9,6 +9,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/url"
 	"os"
@@ -75,10 +76,38 @@ func (s *Server) found(ctx context.Context, req wire.InitRequest) (*wire.InitRep
 	if err := m.service.Bootstrap(ctx, f.command, "admin socket"); err != nil {
 		return nil, fmt.Errorf("writing the first command: %w", err)
 	}
-	if err := os.Remove(filepath.Join(s.cfg.DataDir, foundingMark)); err != nil {
+	if err := s.dropFoundingMark(); err != nil {
 		return nil, fmt.Errorf("finishing the foundation: %w", err)
 	}
 	return f.reply, nil
+}
+
+// beginAnew is for who is about to give this node a cluster. A mark of an earlier
+// attempt, which never came to an identity, would make the next start refuse; and
+// a log that is there without an identity is nobody's.
+func (s *Server) beginAnew() error {
+	raft := filepath.Join(s.cfg.DataDir, raftDir)
+	switch _, err := os.Lstat(raft); {
+	case err == nil:
+		return fmt.Errorf("%s is there, and no %s beside it: a restore was interrupted, or files were taken away; if nobody needs it, remove %s and try again", raft, identityFile, raft)
+	case !errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("looking for an earlier log: %w", err)
+	}
+	if err := s.dropFoundingMark(); err != nil {
+		return fmt.Errorf("removing the mark of an earlier attempt: %w", err)
+	}
+	return nil
+}
+
+func (s *Server) dropFoundingMark() error {
+	err := os.Remove(filepath.Join(s.cfg.DataDir, foundingMark))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return syncDirectory(s.cfg.DataDir)
 }
 
 // foundingInterrupted says whether the process died between a cluster's
@@ -99,7 +128,7 @@ type foundation struct {
 // layFoundation makes and stores what the first node needs. Secrets are made
 // here, sealed here, and leave only in the reply.
 func (s *Server) layFoundation(ctx context.Context, req wire.InitRequest) (*foundation, error) {
-	if err := writeFile(filepath.Join(s.cfg.DataDir, foundingMark), nil); err != nil {
+	if err := s.beginAnew(); err != nil {
 		return nil, err
 	}
 	const generation = hsm.RootGeneration(1)
@@ -168,6 +197,9 @@ func (s *Server) layFoundation(ctx context.Context, req wire.InitRequest) (*foun
 		AccessKeyID:    f.reply.AccessKey,
 		SealedSecret:   sealedSecret,
 		Node:           info,
+	}
+	if err := writeFile(filepath.Join(s.cfg.DataDir, foundingMark), nil); err != nil {
+		return nil, err
 	}
 	if err := f.credentials.save(s.cfg.DataDir); err != nil {
 		return nil, err

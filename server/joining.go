@@ -67,6 +67,9 @@ func (s *Server) join(ctx context.Context, text string) error {
 	s.joining.Store(true)
 	defer s.joining.Store(false)
 
+	if err := s.beginAnew(); err != nil {
+		return err
+	}
 	if err := s.testGenerator(ctx); err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package main_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -24,12 +25,18 @@ func TestStartsThatAreRefused(t *testing.T) {
 	c := startCluster(t, ours, "--nodes", "1", "--port", strconv.Itoa(port))
 	used, unused := joinToken(t, c), joinToken(t, c)
 	config := nodeFile(t, freePort(t, 1))
+	founding := filepath.Join(filepath.Dir(config), "data", "founding")
+	must(t, os.Mkdir(filepath.Dir(founding), 0o700))
+	must(t, os.WriteFile(founding, nil, 0o600)) // a `cluster init` before has failed
 	joiner := start(t, "serve", "--config", config, "--cluster-join-token-file", used)
 	socket := admin.Open(filepath.Join(filepath.Dir(config), "data", "admin.sock"))
 	await(t, "the first joiner", func() bool { // it is a member before it knows
 		status, err := socket.Status(context.Background())
 		return err == nil && len(status.Members) == 2
 	})
+	if _, err := os.Stat(founding); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the mark of a cluster that was not founded is still there (%v): this node would not start again", err)
+	}
 	joiner.stop(syscall.SIGTERM)
 	wantOneSentence(t, []string{"the join token was used"},
 		"serve", "--config", nodeFile(t, freePort(t, 1)), "--cluster-join-token-file", used)

@@ -134,6 +134,11 @@ func (x *Txn) PutTombstone(t *Tombstone) {
 // PutErasure writes how far a node has erased.
 func (x *Txn) PutErasure(e *Erasure) { put(x, TableErasure, &x.erasures, []byte(e.NodeID), e) }
 
+// DeleteErasure forgets how far a node has erased.
+func (x *Txn) DeleteErasure(e *Erasure) {
+	remove(x, TableErasure, &x.erasures, []byte(e.NodeID), e)
+}
+
 // PutUse writes when a version was last used.
 func (x *Txn) PutUse(u *Use) { put(x, TableUse, &x.uses, appendVersionKey(nil, u.KeyID, u.Number), u) }
 
