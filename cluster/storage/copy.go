@@ -2,6 +2,8 @@ package storage
 
 import (
 	"errors"
+	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -34,6 +36,10 @@ type logCopy struct {
 
 func (l *logFiles) beginCopy() (*logCopy, error) {
 	c := &logCopy{log: l, deletions: l.deletions.Load()}
+	// One that could not be removed would end up with entries of both.
+	if err := os.Remove(c.path()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return c, fmt.Errorf("removing an earlier copy of the log: %w", err)
+	}
 	var err error
 	c.file, err = openLogFile(c.path())
 	return c, err
@@ -131,6 +137,6 @@ func (c *logCopy) drop() error {
 	if c.file != nil {
 		errs = append(errs, c.file.Close())
 	}
-	_ = os.Remove(c.path()) // the next start does it otherwise
+	_ = os.Remove(c.path()) // the next copy or start does it otherwise
 	return errors.Join(errs...)
 }

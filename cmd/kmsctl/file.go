@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 
 	"github.com/raftkms/raftkms/client"
 	"github.com/raftkms/raftkms/client/sealing"
@@ -163,13 +164,38 @@ func replaceFile(name string, force bool, write func(io.Writer) error) (err erro
 	}
 	if force {
 		err = os.Rename(file.Name(), name)
-	} else if err = os.Link(file.Name(), name); err == nil { // unlike a rename, it replaces nothing
-		err = os.Remove(file.Name())
+	} else {
+		err = giveName(file.Name(), name)
+	}
+	if err == nil {
+		err = syncDirectory(filepath.Dir(name))
 	}
 	if err != nil {
 		return fmt.Errorf("naming the output: %w", err)
 	}
 	return nil
+}
+
+// giveName renames a file, and unlike a rename it replaces nothing. A removable
+// disk may know no links.
+func giveName(from, to string) error {
+	err := os.Link(from, to)
+	if errors.Is(err, unix.EPERM) || errors.Is(err, unix.ENOTSUP) {
+		return unix.Renameat2(unix.AT_FDCWD, from, unix.AT_FDCWD, to, unix.RENAME_NOREPLACE)
+	}
+	if err != nil {
+		return err
+	}
+	return os.Remove(from)
+}
+
+// syncDirectory returns when the names in a directory are on disk.
+func syncDirectory(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
 }
 
 // absent refuses a file to write that is there already, unless by force.
