@@ -64,6 +64,7 @@ type Node struct {
 	loops    sync.WaitGroup // goroutines that run for the node's life
 	ended    chan struct{}  // closed when Raft is about to end
 	failure  sync.Once
+	broken   atomic.Bool // fatal was called
 	end      sync.Once
 	down     raft.Future // of raft.Shutdown
 	closed   sync.Once
@@ -298,6 +299,7 @@ func (n *Node) Bootstrap(ctx context.Context) error {
 // on any goroutine of raft's, so it waits for nothing.
 func (n *Node) fatal(err error) {
 	n.failure.Do(func() {
+		n.broken.Store(true)
 		n.log.Error("the node cannot go on", "err", err)
 		n.stopIntake()
 		n.until.Store(0)
@@ -382,7 +384,24 @@ func (n *Node) close(ctx context.Context) error {
 	if !ended {
 		return fmt.Errorf("closing the node: Raft has not ended: %w", context.Cause(ctx))
 	}
+	if !n.noteCommitted(ctx) {
+		return fmt.Errorf("closing the node: its disk does not answer: %w", context.Cause(ctx))
+	}
 	return errors.Join(err, n.stores.Close())
+}
+
+// noteCommitted leaves behind how far the log is committed, for whoever has to
+// found the cluster again from this directory. A node that cannot go on writes
+// nothing more: it may be its disk.
+func (n *Node) noteCommitted(ctx context.Context) (done bool) {
+	if n.broken.Load() {
+		return true
+	}
+	return n.waitFor(ctx, func() {
+		if err := n.stores.NoteCommitted(n.raft.CommitIndex()); err != nil {
+			n.log.Warn("ending Raft", "err", err)
+		}
+	})
 }
 
 func (n *Node) waitFor(ctx context.Context, wait func()) bool {

@@ -17,62 +17,85 @@ import (
 // index: entries of an old term may never have been committed, however many.
 type Position struct{ Term, Index uint64 }
 
+// Replayed is what was found in the directory of a stopped node.
+type Replayed struct {
+	Last Position // of the last entry
+	// Committed is an index up to which every entry is known to be committed: that
+	// of the newest snapshot, or what the node noted when it ended. More may be.
+	Committed uint64
+}
+
 // Replay brings an empty state machine to the newest state that the Raft
 // directory of a stopped node (raft in its data directory) can tell: its newest
 // snapshot that can be read, and every entry of its log that continues it. The last
 // entries may never have been committed, so this is for looking, for doing
 // revocations once more, and for founding a cluster again whose majority is
-// lost. It returns where that ends. The directory stays as it is.
-func Replay(dir string, sm StateMachine) (last Position, err error) {
+// lost. unsure, if any, is told of each entry of which that is not known; those of
+// Raft itself have no Data. The directory stays as it is.
+func Replay(dir string, sm StateMachine, unsure func(Entry)) (found Replayed, err error) {
 	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
-		return last, fmt.Errorf("it holds no log of a node")
+		return found, fmt.Errorf("it holds no log of a node")
 	}
 	stores, err := storage.OpenStopped(dir, newRaftLogger(slog.New(slog.DiscardHandler), "snapshots"))
 	if err != nil {
-		return last, err
+		return found, err
 	}
 	defer stores.Close()
-	if last, err = replaySnapshot(stores.Snapshots, sm); err != nil {
-		return last, err
+	newest, err := replaySnapshot(stores.Snapshots, sm, &found.Last)
+	if err != nil {
+		return found, err
 	}
+	found.Committed = max(newest, stores.Committed)
 	first, err := stores.Log.FirstIndex()
 	if err != nil {
-		return last, fmt.Errorf("reading the log: %w", err)
+		return found, fmt.Errorf("reading the log: %w", err)
 	}
 	end, err := stores.Log.LastIndex()
 	if err != nil {
-		return last, fmt.Errorf("reading the log: %w", err)
+		return found, fmt.Errorf("reading the log: %w", err)
 	}
-	if next := last.Index + 1; first > next {
-		return last, fmt.Errorf("its log begins with entry %d, and entry %d would continue the newest snapshot that can be read", first, next)
+	if behind := found.Last.Index; end > behind && first > behind+1 {
+		return found, fmt.Errorf("entries %d to %d are missing: its log does not continue the newest snapshot that can be read", behind+1, first-1)
 	}
 	var ends raft.Log // where the snapshot does
-	if err := stores.Log.GetLog(last.Index, &ends); err == nil && ends.Term != last.Term {
-		return last, nil // the log is of before the snapshot came
+	if err := stores.Log.GetLog(found.Last.Index, &ends); err == nil && ends.Term != found.Last.Term {
+		end = 0 // the log is of before the snapshot came
 	}
-	for index := max(first, sm.AppliedIndex()+1); index <= end; index++ {
-		var entry raft.Log
-		if err := stores.Log.GetLog(index, &entry); err != nil {
-			return last, fmt.Errorf("reading entry %d of the log: %w", index, err)
+	for index := max(first, sm.AppliedIndex()+1, 1); index <= end; index++ {
+		var logged raft.Log
+		if err := stores.Log.GetLog(index, &logged); err != nil {
+			return found, fmt.Errorf("reading entry %d of the log: %w", index, err)
 		}
-		if entry.Term < last.Term {
-			return last, nil // likewise: no log goes back to an older term
+		if logged.Term < found.Last.Term {
+			break // likewise: no log goes back to an older term
 		}
-		last = Position{Term: entry.Term, Index: entry.Index}
-		if entry.Type != raft.LogCommand {
-			continue
+		found.Last = Position{Term: logged.Term, Index: logged.Index}
+		entry := Entry{Index: logged.Index, Term: logged.Term}
+		if logged.Type == raft.LogCommand {
+			entry.Data = logged.Data
+			if _, err := sm.Apply([]Entry{entry}); err != nil {
+				return found, fmt.Errorf("applying entry %d: %w", index, err)
+			}
 		}
-		if _, err := sm.Apply([]Entry{{Index: entry.Index, Term: entry.Term, Data: entry.Data}}); err != nil {
-			return last, fmt.Errorf("applying entry %d: %w", index, err)
+		if index > found.Committed && unsure != nil {
+			unsure(entry)
 		}
 	}
-	return last, nil
+	if found.Last.Index < found.Committed {
+		return found, fmt.Errorf("what was committed up to entry %d can be read up to entry %d only", found.Committed, found.Last.Index)
+	}
+	return found, nil
 }
 
-func replaySnapshot(snapshots raft.SnapshotStore, sm StateMachine) (Position, error) {
+// replaySnapshot restores the newest snapshot that can be read, and says at which
+// index the newest of all is.
+func replaySnapshot(snapshots raft.SnapshotStore, sm StateMachine, at *Position) (newest uint64, err error) {
 	all, err := snapshots.List()
 	if err != nil {
-		return Position{}, fmt.Errorf("listing the snapshots: %w", err)
+		return 0, fmt.Errorf("listing the snapshots: %w", err)
+	}
+	if len(all) == 0 {
+		return 0, nil
 	}
 	for _, meta := range all { // newest first
 		_, r, err := snapshots.Open(meta.ID)
@@ -82,11 +105,9 @@ func replaySnapshot(snapshots raft.SnapshotStore, sm StateMachine) (Position, er
 		err = sm.Restore(r)
 		r.Close()
 		if err == nil {
-			return Position{Term: meta.Term, Index: meta.Index}, nil
+			*at = Position{Term: meta.Term, Index: meta.Index}
+			return all[0].Index, nil
 		}
 	}
-	if len(all) > 0 {
-		return Position{}, errors.New("none of its snapshots can be read")
-	}
-	return Position{}, nil
+	return 0, errors.New("none of its snapshots can be read")
 }

@@ -2,7 +2,9 @@ package cluster_test
 
 import (
 	"errors"
+	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -14,6 +16,89 @@ import (
 	"github.com/raftkms/raftkms/cluster/clustertest"
 	"github.com/raftkms/raftkms/cluster/storage"
 )
+
+// A leader that nobody follows any more has entries that were never committed.
+// Whoever looks at what it has left, when it is stopped, is told which.
+func TestReplayTellsWhatMayNotBeCommitted(t *testing.T) {
+	t.Parallel()
+	const stale = 5
+	c := clustertest.Start(t, clustertest.Options{Configure: steady})
+	leader, others := c.Leader(), c.Followers()
+	acknowledged, err := leader.Propose(patience(t), []byte("k=old"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	staleTail(t, c, leader, others, stale, func() {})
+
+	var unsure []string
+	machine := clustertest.NewMachine()
+	found, err := cluster.Replay(filepath.Join(leader.DataDir, "raft"), machine, func(e cluster.Entry) {
+		if len(e.Data) > 0 {
+			unsure = append(unsure, string(e.Data))
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	slices.Sort(unsure)
+	if want := "stale-0=1 stale-1=1 stale-2=1 stale-3=1 stale-4=1"; strings.Join(unsure, " ") != want {
+		t.Errorf("unsure are %q", unsure)
+	}
+	if found.Committed < acknowledged.Index || found.Last.Index < found.Committed+stale {
+		t.Errorf("entry %d was acknowledged, and found is %+v", acknowledged.Index, found)
+	}
+	if machine.Value("k") != "old" || machine.Value("stale-4") != "1" {
+		t.Error("not everything was applied")
+	}
+}
+
+// A log that does not tell everything up to where it is known to have been
+// committed makes no state.
+func TestReplayRefusesWhatIsIncomplete(t *testing.T) {
+	t.Parallel()
+	f := func(want string, committed uint64, indexes ...uint64) {
+		t.Helper()
+		dir := filepath.Join(t.TempDir(), "raft")
+		stores, err := storage.Open(storage.Config{
+			Dir: dir, ClusterID: "c", NodeID: "n", SlowWrite: time.Minute, Logger: hclog.NewNullLogger(), Fatal: func(err error) { t.Error(err) },
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var entries []*raft.Log
+		for _, index := range indexes {
+			entries = append(entries, &raft.Log{Index: index, Term: 1, Type: raft.LogCommand, Data: []byte("k=v")})
+		}
+		if err := stores.Log.StoreLogs(entries); err != nil {
+			t.Fatal(err)
+		}
+		for _, index := range []uint64{committed, committed - 1} { // it never goes back
+			if err := stores.NoteCommitted(index); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := stores.Close(); err != nil {
+			t.Fatal(err)
+		}
+		found, err := cluster.Replay(dir, clustertest.NewMachine(), nil)
+		switch {
+		case want == "" && (err != nil || found.Committed != committed):
+			t.Errorf("%+v, %v", found, err)
+		case want != "" && (err == nil || !strings.Contains(err.Error(), want)):
+			t.Errorf("%v, want %s", err, want)
+		}
+		// A directory whose note is lost is read all the same.
+		if err := os.WriteFile(filepath.Join(dir, "stable.db"), []byte("damaged"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if found, err := cluster.Replay(dir, clustertest.NewMachine(), nil); indexes[0] == 1 && (err != nil || found.Committed != 0) {
+			t.Errorf("without a note: %+v, %v", found, err)
+		}
+	}
+	f("", 2, 1, 2, 3)
+	f("up to entry 4 can be read up to entry 3", 4, 1, 2, 3)
+	f("entries 1 to 4 are missing", 1, 5, 6)
+}
 
 // TestReplayTakesWhatContinuesTheSnapshot: entries that stood in the log before a
 // leader's snapshot came, and that it took the place of, are no part of the state;
@@ -46,7 +131,8 @@ func TestReplayTakesWhatContinuesTheSnapshot(t *testing.T) {
 			if err := stores.Close(); err != nil {
 				t.Fatal(err)
 			}
-			got, err := cluster.Replay(dir, clustertest.NewMachine())
+			found, err := cluster.Replay(dir, clustertest.NewMachine(), nil)
+			got := found.Last
 			if refused != "" {
 				if err == nil || !strings.Contains(err.Error(), refused) {
 					t.Fatalf("%v, want a refusal that says %q", err, refused)
@@ -63,7 +149,7 @@ func TestReplayTakesWhatContinuesTheSnapshot(t *testing.T) {
 	f("the log begins behind it", cluster.Position{Term: 3, Index: 9}, "", entries{8, 9, 3})
 	f("another's entries in its place", cluster.Position{Term: 3, Index: 7}, "", entries{5, 12, 2})
 	f("another's entries behind it", cluster.Position{Term: 3, Index: 7}, "", entries{8, 12, 2})
-	f("an entry is missing", cluster.Position{}, "begins with entry 9, and entry 8", entries{9, 12, 3})
+	f("an entry is missing", cluster.Position{}, "entries 8 to 8 are missing", entries{9, 12, 3})
 }
 
 // snapshotAt keeps an empty state as of an entry.

@@ -112,7 +112,7 @@ func TestSnapshotInstall(t *testing.T) {
 	}
 	c.Stop(newcomer)
 	replayed := clustertest.NewMachine()
-	if _, err := cluster.Replay(filepath.Join(newcomer.DataDir, "raft"), replayed); err != nil {
+	if _, err := cluster.Replay(filepath.Join(newcomer.DataDir, "raft"), replayed, nil); err != nil {
 		t.Fatal(err)
 	}
 	if replayed.Value("last") != "1" || replayed.Value("k7") != "157" {

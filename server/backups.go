@@ -100,21 +100,29 @@ func (s *Server) readBackup(ctx context.Context, r io.Reader) (*state.Root, *wir
 	if err != nil {
 		return nil, nil, err
 	}
-	if c := s.machine.State().Cluster(); c != nil && c.ID != h.ClusterID {
+	c := s.machine.State().Cluster()
+	if c != nil && c.ID != h.ClusterID {
 		return nil, nil, fmt.Errorf("this backup is of the cluster %.64q, and this node is of the cluster %s: check it at a node of that cluster, or at one without a cluster whose module holds its root keys", h.ClusterID, c.ID)
 	}
-	if s.member.Load() == nil {
+	var held hsm.RootGeneration
+	switch {
+	case c != nil:
+		held = hsm.RootGeneration(c.RootGeneration)
+	case s.member.Load() != nil:
+		return nil, nil, errors.New("this node has not received its cluster's state yet: wait until it is ready, or check the backup at another")
+	default:
 		id, err := uuid.Parse(h.ClusterID)
 		if err != nil {
 			return nil, nil, backup.ErrMalformed
 		}
-		generation, err := s.cfg.Module.OpenRoots(ctx, hsm.ClusterID(id))
-		if err != nil {
+		if held, err = s.cfg.Module.OpenRoots(ctx, hsm.ClusterID(id)); err != nil {
 			return nil, nil, fmt.Errorf("this backup is of the cluster %s, root generation %d, and this node's module does not hold its root keys: attach the module of an old node, or restore the roots first: %w", h.ClusterID, h.RootGeneration, err)
 		}
-		if generation < hsm.RootGeneration(h.RootGeneration) {
-			return nil, nil, fmt.Errorf("this backup needs root generation %d, and this node's module holds %d", h.RootGeneration, generation)
-		}
+	}
+	// Asked for anything, a module says that it has no such generation.
+	if _, err := s.cfg.Module.Under(hsm.RootGeneration(h.RootGeneration)).MAC(ctx, front); errors.Is(err, hsm.ErrNoRoots) {
+		return nil, nil, fmt.Errorf("this backup is under the root keys %d, and this node's module holds the root keys %d: use a node with an empty data directory and module, "+
+			"restore the custodians' backup of the root keys %[1]d to it (`kmsctl root restore`), and check or restore this backup there: %[3]w", h.RootGeneration, held, err)
 	}
 	root, err := backup.Read(ctx, r, h, front, s.cfg.Module, s.machine.Highest())
 	if err != nil {
@@ -144,7 +152,7 @@ func (s *Server) answerRestore(ctx context.Context, w http.ResponseWriter, r *ht
 	}
 	var newer *state.Root
 	if dir := query.Get(wire.RestoreAgainst); dir != "" {
-		if newer, _, err = readState(filepath.Join(dir, raftDir), s.machine.Highest()); err != nil {
+		if newer, _, err = readState(filepath.Join(dir, raftDir), s.machine.Highest(), nil); err != nil {
 			return err
 		}
 	}
@@ -161,17 +169,18 @@ func (s *Server) answerRestore(ctx context.Context, w http.ResponseWriter, r *ht
 }
 
 // readState reads the newest state that the Raft directory of a stopped node
-// holds, of a feature level up to highest, and where its log ends.
-func readState(dir string, highest uint32) (*state.Root, cluster.Position, error) {
+// holds, of a feature level up to highest, and where its log ends. unsure, if
+// any, is told of entries that may never have been committed.
+func readState(dir string, highest uint32, unsure func(cluster.Entry)) (*state.Root, cluster.Replayed, error) {
 	if !filepath.IsAbs(dir) {
-		return nil, cluster.Position{}, fmt.Errorf("the directory of an old node, %q, must be an absolute path", dir)
+		return nil, cluster.Replayed{}, fmt.Errorf("the directory of an old node, %q, must be an absolute path", dir)
 	}
 	machine := fsm.NewAt(highest)
-	last, err := cluster.Replay(dir, stateMachine{machine: machine})
+	found, err := cluster.Replay(dir, stateMachine{machine: machine}, unsure)
 	if err != nil {
-		return nil, last, fmt.Errorf("reading the state in %s: %w", dir, err)
+		return nil, found, fmt.Errorf("reading the state in %s: %w", dir, err)
 	}
-	return machine.State(), last, nil
+	return machine.State(), found, nil
 }
 
 // refound makes and stores what the first node of the new generation needs,

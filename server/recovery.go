@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/raftkms/raftkms/cluster"
+	"github.com/raftkms/raftkms/fsm/command"
 	"github.com/raftkms/raftkms/fsm/state"
 	"github.com/raftkms/raftkms/server/kms"
 )
@@ -34,12 +36,40 @@ const (
 type Recovery struct {
 	ClusterID string   `json:"cluster_id"`
 	NodeID    string   `json:"node_id"`
-	LastTerm  uint64   `json:"last_term"`  // of the last entry of its log; it decides before the index
-	LastIndex uint64   `json:"last_index"` // of that entry: everything up to here counts as committed
+	LastTerm  uint64   `json:"last_term"`       // of the last entry of its log; it decides before the index
+	LastIndex uint64   `json:"last_index"`      // of that entry: everything up to here counts as committed
+	Committed uint64   `json:"committed_index"` // everything up to here is known to have been committed; it may be more
+	Unsure    Unsure   `json:"unsure"`          // what is behind it
 	Keys      int      `json:"keys"`
 	Lost      []string `json:"lost_nodes"` // nodes that are not part of the new generation
 
 	dir string
+}
+
+// Unsure is what a log holds behind the last entry that is known to have been
+// committed. Each of these may have been acknowledged, or have reached nobody but
+// this node; all of them take effect.
+type Unsure struct {
+	Entries   int            `json:"entries"`
+	FirstTerm uint64         `json:"first_term,omitempty"`
+	LastTerm  uint64         `json:"last_term,omitempty"`
+	Commands  map[string]int `json:"commands,omitempty"` // how many of each kind; the other entries change no state
+}
+
+// add counts an entry.
+func (u *Unsure) add(e cluster.Entry) {
+	if u.Entries++; u.FirstTerm == 0 {
+		u.FirstTerm = e.Term
+	}
+	u.LastTerm = e.Term
+	if len(e.Data) == 0 {
+		return // of Raft itself, or a mark of a reader
+	}
+	if u.Commands == nil {
+		u.Commands = make(map[string]int)
+	}
+	c, _ := command.Decode(e.Data) // it was just applied
+	u.Commands[c.Type.String()]++
 }
 
 // recoveryFile is what is left for the node's next start.
@@ -54,17 +84,21 @@ func FindRecovery(dataDir string) (*Recovery, error) {
 	if err != nil {
 		return nil, err
 	}
+	if _, err := os.Stat(filepath.Join(dataDir, recoveryMark)); err == nil && !found {
+		return nil, errors.New("the recovery of this node was decided, and interrupted: start it, and it goes on")
+	}
 	if !found {
 		return nil, fmt.Errorf("%s belongs to no cluster: there is nothing to recover", dataDir)
 	}
-	root, last, err := readState(filepath.Join(dataDir, raftDir), state.FeatureLevel)
+	r := &Recovery{ClusterID: id.ClusterID, NodeID: id.NodeID, dir: dataDir}
+	root, log, err := readState(filepath.Join(dataDir, raftDir), state.FeatureLevel, r.Unsure.add)
 	if err != nil {
 		return nil, fmt.Errorf("looking for what this node has left: %w", err)
 	}
 	if root.Cluster() == nil {
 		return nil, errors.New("this node has received nothing of its cluster's state: recover another one")
 	}
-	r := &Recovery{ClusterID: id.ClusterID, NodeID: id.NodeID, LastTerm: last.Term, LastIndex: last.Index, dir: dataDir}
+	r.LastTerm, r.LastIndex, r.Committed = log.Last.Term, log.Last.Index, log.Committed
 	for range root.AllKeys() {
 		r.Keys++
 	}
@@ -123,7 +157,7 @@ func (s *Server) finishRecovery(ctx context.Context) (recovering bool, err error
 	} else if found { // it is done, but for the mark
 		return false, os.Remove(mark)
 	}
-	root, _, err := readState(filepath.Join(s.cfg.DataDir, raftDir+aside), s.machine.Highest())
+	root, _, err := readState(filepath.Join(s.cfg.DataDir, raftDir+aside), s.machine.Highest(), nil)
 	if err != nil {
 		return true, err
 	}

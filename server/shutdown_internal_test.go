@@ -29,18 +29,19 @@ func (l *lines) String() string {
 }
 
 // A leader that is asked to stop hands leadership on even when a caller keeps a
-// connection busy for as long as it may.
+// connection busy for as long as it may: it follows another before its replication
+// ends. Without that it leads to its end, and the others find out by its silence.
 func TestLeadershipIsHandedOnDespiteConnectionsThatHang(t *testing.T) {
 	logs := make(map[string]*lines)
 	c := newTrio(t, func(cfg *Config) {
 		logs[cfg.NodeID] = new(lines)
 		cfg.Logger = slog.New(slog.NewTextHandler(logs[cfg.NodeID], nil))
 	})
-	leader := -1
+	leader, before := -1, 0
 	await(t, "a leader", func() bool {
 		for i, s := range c.nodes {
-			if s.member.Load().node.IsLeader() {
-				leader = i
+			if said := len(logs[s.cfg.NodeID].String()); s.member.Load().node.IsLeader() {
+				leader, before = i, said
 			}
 		}
 		return leader >= 0
@@ -53,12 +54,15 @@ func TestLeadershipIsHandedOnDespiteConnectionsThatHang(t *testing.T) {
 	must(t, err)
 	await(t, "the connection at the node", func() bool { return s.api.GetOpenConnectionsCount() > 0 })
 	must(t, c.ends[leader]())
-	said := logs[s.cfg.NodeID].String()
+	said := logs[s.cfg.NodeID].String()[before:]
 	if !strings.Contains(said, "closing API connections") {
 		t.Error("the connection did not hang, so this test shows nothing")
 	}
 	if strings.Contains(said, `msg="handing leadership on"`) {
 		t.Errorf("leadership was not handed on:\n%s", said)
+	}
+	if !strings.Contains(said, `msg="entering follower state"`) {
+		t.Errorf("it led until its end:\n%s", said)
 	}
 	await(t, "another leader", func() bool {
 		for i, other := range c.nodes {

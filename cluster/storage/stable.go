@@ -17,6 +17,9 @@ var (
 	keyVoteFor   = []byte("LastVoteCand")
 )
 
+// keyCommitted is our own: see [Stores.NoteCommitted].
+var keyCommitted = []byte("KnownCommitted")
+
 // errNotFound has the text that raft compares with.
 var errNotFound = errors.New("not found")
 

@@ -14,6 +14,10 @@ import (
 type Stopped struct {
 	Log       raft.LogStore // writes fail
 	Snapshots raft.SnapshotStore
+	// Committed is an index up to which every entry is known to be committed, as
+	// the node noted when it ended the last time that it ended well; 0 when it never
+	// did. More may be.
+	Committed uint64
 
 	bolt *raftboltdb.BoltStore
 }
@@ -33,7 +37,11 @@ func OpenStopped(dir string, log hclog.Logger) (*Stopped, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("opening the snapshots: %w", err), bolt.Close())
 	}
-	return &Stopped{Log: bolt, Snapshots: snapshots, bolt: bolt}, nil
+	s := &Stopped{Log: bolt, Snapshots: snapshots, bolt: bolt}
+	// A note that cannot be read is none: what is looked for here must be found in
+	// a directory that is damaged, too.
+	s.Committed, _ = readCommitted(dir)
+	return s, nil
 }
 
 // Close closes the files.

@@ -2,6 +2,8 @@ package main
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"time"
 
@@ -20,7 +22,9 @@ func (a *app) recoverCommand() *cobra.Command {
 every survivor, and run it on each with -o json, which only looks. Take the one with the highest last term, and
 among those with the same term the one with the highest last index. The term decides: a node with more entries
 of an older term may lack what was acknowledged since. Everything in the log of the one that you take counts as
-committed; what only the lost nodes had is lost. The node does the rest at its next start, as the only
+committed: also the entries shown as unsure, which may be such as nobody was ever told of (a node that ended
+well has noted what it knew to be committed, another one knows it of its last snapshot only). What only the lost
+nodes had is lost. The node does the rest at its next start, as the only
 member of a new generation: other nodes start empty and join with new tokens. Never start a lost node
 again with its old data: a majority of them would go on as the cluster that they know.`,
 		Args: exactly(),
@@ -41,8 +45,10 @@ again with its old data: a majority of them would go on as the cluster that they
 				{"SURVIVOR", found.NodeID},
 				{"LAST TERM", strconv.FormatUint(found.LastTerm, 10)},
 				{"LAST INDEX", strconv.FormatUint(found.LastIndex, 10)},
-				{"KEYS", strconv.Itoa(found.Keys)},
+				{"COMMITTED", fmt.Sprintf("up to index %d for certain", found.Committed)},
 			}
+			rows = append(rows, unsureRows(found.Unsure)...)
+			rows = append(rows, []string{"KEYS", strconv.Itoa(found.Keys)})
 			for _, id := range found.Lost {
 				rows = append(rows, []string{"LOST", id})
 			}
@@ -65,4 +71,20 @@ again with its old data: a majority of them would go on as the cluster that they
 	}
 	cmd.Flags().StringVar(&confirm, "confirm", "", "The cluster's id, to go on without being asked.")
 	return cmd
+}
+
+// unsureRows shows what takes effect although it may never have been committed.
+func unsureRows(u server.Unsure) [][]string {
+	if u.Entries == 0 {
+		return [][]string{{"UNSURE", "nothing"}}
+	}
+	terms := fmt.Sprintf("term %d", u.FirstTerm)
+	if u.LastTerm != u.FirstTerm {
+		terms = fmt.Sprintf("terms %d to %d", u.FirstTerm, u.LastTerm)
+	}
+	rows := [][]string{{"UNSURE", fmt.Sprintf("entries behind it, of %s: %d; they may not have been committed, and take effect", terms, u.Entries)}}
+	for _, kind := range slices.Sorted(maps.Keys(u.Commands)) {
+		rows = append(rows, []string{"", kind, strconv.Itoa(u.Commands[kind])})
+	}
+	return rows
 }

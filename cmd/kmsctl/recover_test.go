@@ -31,9 +31,9 @@ func TestTheSurvivorOfTheHighestTermIsTaken(t *testing.T) {
 		deposed = append(deposed[:len(deposed):len(deposed)], fsmtest.CreateKey(fmt.Sprintf("tail-%d", i)))
 	}
 	next = append(next[:2:2], nil, fsmtest.CreateKey("acknowledged"))
-	f := func(id string, terms string, bodies []command.Body) (found server.Recovery, shown string) {
+	f := func(id string, terms string, committed uint64, bodies []command.Body) (found server.Recovery, shown string) {
 		t.Helper()
-		config := survivor(t, id, terms, bodies)
+		config := survivor(t, id, terms, committed, bodies)
 		text, err := recovering(config, "-o", "json")
 		if err == nil {
 			err = json.Unmarshal([]byte(text), &found)
@@ -47,24 +47,40 @@ func TestTheSurvivorOfTheHighestTermIsTaken(t *testing.T) {
 		}
 		return found, shown
 	}
-	a, shownA := f("a", "12222222", deposed)
-	b, shownB := f("b", "1233", next)
+	a, shownA := f("a", "12222222", 2, deposed)
+	b, shownB := f("b", "1233", 1, next)
 	if a.LastTerm != 2 || a.LastIndex != 8 || a.Keys != 7 {
 		t.Errorf("the leader that was cut off: %+v", a)
 	}
 	if b.LastTerm != 3 || b.LastIndex != 4 || b.Keys != 2 {
 		t.Errorf("the one that went on: %+v", b)
 	}
-	for _, one := range []struct{ shown, term, index string }{{shownA, "2", "8"}, {shownB, "3", "4"}} {
-		for row, value := range map[string]string{"LAST TERM": one.term, "LAST INDEX": one.index} {
+	// What may never have been committed is told before anything is typed.
+	if u := a.Unsure; a.Committed != 2 || u.Entries != 6 || u.FirstTerm != 2 || u.LastTerm != 2 || len(u.Commands) != 1 || u.Commands["create-key"] != 6 {
+		t.Errorf("the leader that was cut off: %+v", a)
+	}
+	if u := b.Unsure; b.Committed != 1 || u.Entries != 3 || u.FirstTerm != 2 || u.LastTerm != 3 || len(u.Commands) != 1 || u.Commands["create-key"] != 2 {
+		t.Errorf("the one that went on: %+v", b)
+	}
+	const unsure = "entries behind it, of %s: %d; they may not have been committed, and take effect\n +create-key +%d"
+	for _, one := range []struct{ shown, term, index, committed, unsure string }{
+		{shownA, "2", "8", "2", fmt.Sprintf(unsure, "term 2", 6, 6)}, {shownB, "3", "4", "1", fmt.Sprintf(unsure, "terms 2 to 3", 3, 2)},
+	} {
+		for row, value := range map[string]string{
+			"LAST TERM": one.term, "LAST INDEX": one.index, "COMMITTED": "up to index " + one.committed + " for certain", "UNSURE": one.unsure,
+		} {
 			if !regexp.MustCompile(`(?m)^` + row + ` +` + value + `$`).MatchString(one.shown) {
 				t.Errorf("no %s %s in\n%s", row, value, one.shown)
 			}
 		}
 	}
 	// A leader that has just been elected ends its log with an entry of Raft's own.
-	if c, _ := f("c", "123", next[:3]); c.LastTerm != 3 || c.LastIndex != 3 {
+	c, shownC := f("c", "123", 3, next[:3])
+	if c.LastTerm != 3 || c.LastIndex != 3 || c.Committed != 3 || c.Unsure.Entries != 0 {
 		t.Errorf("the one that was just elected: %+v", c)
+	}
+	if !regexp.MustCompile(`(?m)^UNSURE +nothing$`).MatchString(shownC) {
+		t.Errorf("nothing is unsure, and it says\n%s", shownC)
 	}
 
 	help, err := recovering("", "--help")
@@ -76,7 +92,8 @@ func TestTheSurvivorOfTheHighestTermIsTaken(t *testing.T) {
 
 // survivor is the configuration of a stopped node, whose log holds these
 // commands, nil for an entry of Raft's own, each of the term that its digit says.
-func survivor(t *testing.T, id, terms string, bodies []command.Body) (config string) {
+// The node has noted how much of that is committed.
+func survivor(t *testing.T, id, terms string, committed uint64, bodies []command.Body) (config string) {
 	t.Helper()
 	dir := t.TempDir()
 	files := map[string]string{
@@ -105,6 +122,9 @@ func survivor(t *testing.T, id, terms string, bodies []command.Body) (config str
 		entries = append(entries, entry)
 	}
 	if err := stores.Log.StoreLogs(entries); err != nil {
+		t.Fatal(err)
+	}
+	if err := stores.NoteCommitted(committed); err != nil {
 		t.Fatal(err)
 	}
 	if err := stores.Close(); err != nil {

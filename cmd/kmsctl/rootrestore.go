@@ -132,6 +132,9 @@ func (a *app) stoppedNode(b *custody.Backup) (*config.Config, error) {
 // restoreRoots opens the node's module for this moment. closing is what was wrong
 // when it was closed after a restore that has succeeded.
 func restoreRoots(ctx context.Context, c *config.Config, b *custody.Backup, file []byte, shares []string) (closing, err error) {
+	if err := device.MakeDirectories(c); err != nil { // the node may be a new one
+		return nil, err
+	}
 	module, err := device.Open(ctx, c, slog.New(slog.DiscardHandler), exitHung)
 	if err != nil {
 		return nil, err

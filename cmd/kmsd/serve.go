@@ -8,10 +8,8 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"runtime"
 	"strconv"
-	"strings"
 	"syscall"
 	"time"
 
@@ -74,7 +72,7 @@ func serveNode(ctx context.Context, c *config.Config) (err error) {
 	}
 	logger = logger.With(slog.String("node", c.Node.ID))
 	warnOfClock(clocksource.File, logger)
-	if err := makeDirectories(c); err != nil {
+	if err := device.MakeDirectories(c); err != nil {
 		return err
 	}
 	token, err := joinToken(c)
@@ -179,25 +177,6 @@ func endInTime(ctx context.Context, c *config.Config) {
 			os.Exit(1)
 		})
 	})
-}
-
-// makeDirectories makes the data directory and what lies below it. Directories
-// elsewhere are not made: on a medium that is not mounted they would hide it.
-func makeDirectories(c *config.Config) error {
-	dirs := []string{c.Node.DataDir}
-	if c.Module.Kind == "soft" {
-		for _, file := range []string{c.Module.Soft.RootsFile, c.Module.Soft.PrivateKeyFile, c.Module.Soft.UnlockKeyFile} {
-			if strings.HasPrefix(file, c.Node.DataDir+string(filepath.Separator)) {
-				dirs = append(dirs, filepath.Dir(file))
-			}
-		}
-	}
-	for _, dir := range dirs {
-		if err := os.MkdirAll(dir, 0o700); err != nil {
-			return fmt.Errorf("making the data directory: %w", err)
-		}
-	}
-	return nil
 }
 
 // joinToken reads the join token, if one is named and there. A token is used

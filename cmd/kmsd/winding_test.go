@@ -45,11 +45,11 @@ func (c *cluster) wind(t *testing.T, change func(*state.Txn)) {
 func stoppedState(t *testing.T, dir string) (root *state.Root, index, term uint64) {
 	t.Helper()
 	machine := replayed{fsm.New()}
-	last, err := replication.Replay(dir, machine)
+	found, err := replication.Replay(dir, machine, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return machine.State(), last.Index, last.Term
+	return machine.State(), found.Last.Index, found.Last.Term
 }
 
 // plant replaces a node's log and snapshots by one snapshot.

@@ -1,5 +1,5 @@
 // Package device opens the HSM that a node's configuration names, for the node
-// itself and for kmsctl hsm doctor.
+// itself and for kmsctl.
 package device
 
 import (
