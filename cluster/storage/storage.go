@@ -97,7 +97,7 @@ func Open(cfg Config) (_ *Stores, err error) {
 	if err := errors.Join(syncDir(cfg.Dir), syncDir(filepath.Dir(cfg.Dir))); err != nil {
 		return nil, err
 	}
-	s.Snapshots = s.snapshots
+	s.Snapshots = dog.Snapshots(s.snapshots)
 	s.Stable = dog.Stable(s.stable)
 	s.Log, err = raft.NewLogCache(cachedEntries, s.log)
 	return s, err
