@@ -32,6 +32,10 @@ func Replay(dir string, sm StateMachine) (last Position, err error) {
 		return last, err
 	}
 	defer stores.Close()
+	newest, err := storage.NewestSnapshot(dir)
+	if err != nil {
+		return last, err
+	}
 	if last, err = replaySnapshot(stores.Snapshots, sm); err != nil {
 		return last, err
 	}
@@ -42,6 +46,9 @@ func Replay(dir string, sm StateMachine) (last Position, err error) {
 	end, err := stores.Log.LastIndex()
 	if err != nil {
 		return last, fmt.Errorf("reading the log: %w", err)
+	}
+	if first > last.Index+1 || max(end, last.Index) < newest.Index {
+		return last, fmt.Errorf("its log, %d to %d, does not continue its newest snapshot that can be read, at %d: entries are missing; take another member's directory, or a backup", first, end, last.Index)
 	}
 	for index := max(first, sm.AppliedIndex()+1, 1); index <= end; index++ {
 		var entry raft.Log

@@ -80,8 +80,11 @@ func (d *onDisk) missing(s *storage.Stores) error {
 	}
 	for i := first; i <= last && i > 0; i++ {
 		e := entry(0, nil)
-		if err := s.Log.GetLog(i, e); err != nil || e.Index != i || !bytes.Equal(e.Data, entryText(i)) {
-			return fmt.Errorf("entry %d is %d, %q, %v", i, e.Index, e.Data, err)
+		if err := s.Log.GetLog(i, e); err != nil {
+			return err
+		}
+		if e.Index != i || !bytes.Equal(e.Data, entryText(i)) {
+			return fmt.Errorf("entry %d is %d, %q", i, e.Index, e.Data)
 		}
 	}
 	found, err := s.Snapshots.List()
