@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/hashicorp/go-hclog"
+
 	"github.com/raftkms/raftkms/cluster"
 	"github.com/raftkms/raftkms/cluster/clustertest"
 	"github.com/raftkms/raftkms/cluster/membership"
@@ -25,6 +27,7 @@ func TestADamagedDirectoryIsRefused(t *testing.T) {
 	}})
 	m := c.Members[0]
 	ctx := patience(t)
+	older := t.TempDir()
 	for i := range 40 {
 		if _, err := m.Propose(ctx, fmt.Appendf(nil, "k=%d", i)); err != nil {
 			t.Fatal(err)
@@ -32,6 +35,11 @@ func TestADamagedDirectoryIsRefused(t *testing.T) {
 		if i%20 == 10 {
 			if err := m.Erase(ctx); err != nil { // a snapshot, and no log before it
 				t.Fatal(err)
+			}
+			if i == 10 {
+				if err := os.CopyFS(older, os.DirFS(filepath.Join(m.DataDir, "raft", "snapshots"))); err != nil {
+					t.Fatal(err)
+				}
 			}
 		}
 	}
@@ -94,6 +102,18 @@ func TestADamagedDirectoryIsRefused(t *testing.T) {
 	}))
 	f("a snapshot whose description is cut short", "reading what the snapshot", false, func(dir string) error {
 		return os.Truncate(filepath.Join(newest(dir), "meta.json"), 30)
+	})
+	f("an older snapshot from which the log does not go on", "failed to load any existing snapshots", false, func(dir string) error {
+		if err := errors.Join(os.Truncate(filepath.Join(newest(dir), "state.bin"), 10), os.CopyFS(filepath.Join(dir, "snapshots"), os.DirFS(older))); err != nil {
+			return err
+		}
+		stores, err := storage.Open(storage.Config{
+			Dir: dir, ClusterID: c.CA.ClusterID, NodeID: m.ID, SlowWrite: clustertest.Patience, Fatal: func(error) {}, Logger: hclog.NewNullLogger(),
+		})
+		if err != nil {
+			return err
+		}
+		return errors.Join(stores.Log.DeleteRange(1, 1<<20), stores.Close()) // as behind a snapshot of all
 	})
 	f("a snapshot that is gone", "the log does not continue the newest snapshot", false, func(dir string) error { return os.RemoveAll(newest(dir)) })
 }

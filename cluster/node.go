@@ -262,7 +262,7 @@ func startRaft(config *raft.Config, dir string, f *fsm, stores *storage.Stores, 
 	}
 	newest, err := storage.NewestSnapshot(dir)
 	if err != nil {
-		return nil, err
+		return nil, storage.Damaged(dir, err)
 	}
 	last, err := stores.Log.LastIndex()
 	if err != nil {
