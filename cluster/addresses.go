@@ -69,10 +69,26 @@ func (b *addressBook) note(now map[string]string, member func(nodeID string) boo
 	if err != nil {
 		return fmt.Errorf("writing down where members are: %w", err)
 	}
-	under := b.path + ".tmp"
-	if err := errors.Join(os.WriteFile(under, text, 0o600), os.Rename(under, b.path)); err != nil {
+	if err := b.write(text); err != nil {
 		return fmt.Errorf("writing down where members are: %w", err)
 	}
 	b.seen = next
 	return nil
+}
+
+// write has the file hold text, or what it held before, also after a power cut.
+func (b *addressBook) write(text []byte) error {
+	under := b.path + ".tmp"
+	f, err := os.OpenFile(under, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(text)
+	if err == nil {
+		err = f.Sync()
+	}
+	if err := errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	return os.Rename(under, b.path)
 }

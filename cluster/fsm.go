@@ -27,6 +27,7 @@ type fsm struct {
 	settle  func(index, term uint64) error // the log forgets what a snapshot takes the place of
 	hashed  func(at hashed, step bool)     // the state after an entry, if the machine can hash it
 	running atomic.Bool                    // raft is started: from now on an unreadable snapshot is fatal
+	unread  error                          // of a snapshot that could not be restored before raft is started
 	failed  atomic.Pointer[error]          // Apply's or Restore's error; nothing is applied after it
 
 	handed   uint64        // up to where Raft takes the state to be; of Raft's goroutine for the state
@@ -176,6 +177,7 @@ func (f *fsm) Restore(r io.ReadCloser) error {
 		if f.running.Load() {
 			return f.fail(err)
 		}
+		f.unread = err
 		return err
 	}
 	if known {

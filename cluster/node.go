@@ -194,6 +194,9 @@ func (n *Node) openFiles(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	if err := n.stores.Check(); err != nil {
+		return err
+	}
 	book, err := openAddresses(n.cfg.raftDir())
 	if err != nil {
 		n.log.Warn("this node may not find the others if all have moved", "err", err)
@@ -219,7 +222,7 @@ func (n *Node) openRaft() (err error) {
 		},
 	}, newRaftLogger(n.log, "transport"))
 	notify := make(chan bool, 16)
-	if n.raft, err = startRaft(n.cfg.raftConfig(notify), n.fsm, n.stores, n.trans); err != nil {
+	if n.raft, err = startRaft(n.cfg.raftConfig(notify), n.cfg.raftDir(), n.fsm, n.stores, n.trans); err != nil {
 		return err
 	}
 	n.fsm.running.Store(true)
@@ -241,19 +244,53 @@ func (n *Node) openRaft() (err error) {
 	return nil
 }
 
-// startRaft is raft.NewRaft, which panics when an entry of the log is missing;
-// it has started nothing by then.
-func startRaft(config *raft.Config, f *fsm, stores *storage.Stores, trans raft.Transport) (r *raft.Raft, err error) {
+// startRaft is raft.NewRaft, which panics when an entry of the log is missing or
+// damaged; it has started nothing by then. Raft takes an older snapshot when it
+// cannot read the newest one, also where the log does not go on from there to
+// where that one ended: then what is missing was acknowledged.
+func startRaft(config *raft.Config, dir string, f *fsm, stores *storage.Stores, trans raft.Transport) (r *raft.Raft, failed error) {
 	defer func() {
 		if problem := recover(); problem != nil {
-			err = fmt.Errorf("starting Raft: the log does not continue the newest snapshot that can be read: %v", problem)
+			err, known := problem.(error)
+			if !known {
+				err = fmt.Errorf("%v", problem)
+			}
+			failed = storage.Damaged(dir, fmt.Errorf("starting Raft: the log does not continue the newest snapshot that can be read: %w", err))
 		}
 	}()
-	r, err = raft.NewRaft(config, f, stores.Log, stores.Stable, stores.Snapshots, trans)
+	if err := raft.ValidateConfig(config); err != nil {
+		return nil, fmt.Errorf("starting Raft: %w", err)
+	}
+	newest, err := storage.NewestSnapshot(dir)
+	if err != nil {
+		return nil, storage.Damaged(dir, err)
+	}
+	last, err := stores.Log.LastIndex()
 	if err != nil {
 		return nil, fmt.Errorf("starting Raft: %w", err)
 	}
+	snapshots := stores.Snapshots
+	if last < newest.Index {
+		snapshots = newestOnly{snapshots}
+	}
+	r, err = raft.NewRaft(config, f, stores.Log, stores.Stable, snapshots, trans)
+	switch {
+	case err == nil:
+	case f.unread != nil: // a whole snapshot that the state machine does not take
+		return nil, fmt.Errorf("starting Raft: %w: %w", err, f.unread)
+	default:
+		return nil, storage.Damaged(dir, fmt.Errorf("starting Raft: %w", err))
+	}
 	return r, nil
+}
+
+// newestOnly are snapshots of which none but the newest will do.
+type newestOnly struct{ raft.SnapshotStore }
+
+// List implements [raft.SnapshotStore].
+func (s newestOnly) List() ([]*raft.SnapshotMeta, error) {
+	all, err := s.SnapshotStore.List()
+	return all[:min(1, len(all))], err
 }
 
 func (n *Node) openGossip() (err error) {

@@ -41,11 +41,14 @@ func Replay(dir string, sm StateMachine, unsure func(Entry)) (found Replayed, er
 		return found, err
 	}
 	defer stores.Close()
-	newest, err := replaySnapshot(stores.Snapshots, sm, &found.Last)
+	newest, err := storage.NewestSnapshot(dir)
 	if err != nil {
 		return found, err
 	}
-	found.Committed = max(newest, stores.Committed)
+	if found.Last, err = replaySnapshot(stores.Snapshots, sm); err != nil {
+		return found, err
+	}
+	found.Committed = max(newest.Index, stores.Committed)
 	first, err := stores.Log.FirstIndex()
 	if err != nil {
 		return found, fmt.Errorf("reading the log: %w", err)
@@ -55,7 +58,7 @@ func Replay(dir string, sm StateMachine, unsure func(Entry)) (found Replayed, er
 		return found, fmt.Errorf("reading the log: %w", err)
 	}
 	if behind := found.Last.Index; end > behind && first > behind+1 {
-		return found, fmt.Errorf("entries %d to %d are missing: its log does not continue the newest snapshot that can be read", behind+1, first-1)
+		return found, fmt.Errorf("entries %d to %d are missing: its log does not continue the newest snapshot that can be read; take another member's directory, or a backup", behind+1, first-1)
 	}
 	var ends raft.Log // where the snapshot does
 	if err := stores.Log.GetLog(found.Last.Index, &ends); err == nil && ends.Term != found.Last.Term {
@@ -82,20 +85,17 @@ func Replay(dir string, sm StateMachine, unsure func(Entry)) (found Replayed, er
 		}
 	}
 	if found.Last.Index < found.Committed {
-		return found, fmt.Errorf("what was committed up to entry %d can be read up to entry %d only", found.Committed, found.Last.Index)
+		return found, fmt.Errorf("what was committed up to entry %d can be read up to entry %d only; take another member's directory, or a backup", found.Committed, found.Last.Index)
 	}
 	return found, nil
 }
 
-// replaySnapshot restores the newest snapshot that can be read, and says at which
-// index the newest of all is.
-func replaySnapshot(snapshots raft.SnapshotStore, sm StateMachine, at *Position) (newest uint64, err error) {
+// replaySnapshot restores the newest snapshot that can be read, and says where it
+// ends.
+func replaySnapshot(snapshots raft.SnapshotStore, sm StateMachine) (Position, error) {
 	all, err := snapshots.List()
 	if err != nil {
-		return 0, fmt.Errorf("listing the snapshots: %w", err)
-	}
-	if len(all) == 0 {
-		return 0, nil
+		return Position{}, fmt.Errorf("listing the snapshots: %w", err)
 	}
 	for _, meta := range all { // newest first
 		_, r, err := snapshots.Open(meta.ID)
@@ -105,9 +105,11 @@ func replaySnapshot(snapshots raft.SnapshotStore, sm StateMachine, at *Position)
 		err = sm.Restore(r)
 		r.Close()
 		if err == nil {
-			*at = Position{Term: meta.Term, Index: meta.Index}
-			return all[0].Index, nil
+			return Position{Term: meta.Term, Index: meta.Index}, nil
 		}
 	}
-	return 0, errors.New("none of its snapshots can be read")
+	if len(all) > 0 {
+		return Position{}, errors.New("none of its snapshots can be read")
+	}
+	return Position{}, nil
 }

@@ -16,6 +16,7 @@ import (
 // Volume is a small file system of its own, in a file, that is mounted at a
 // directory. It implements [Room]. It must be closed, lest it stay mounted.
 type Volume struct {
+	image  string
 	at     string
 	filler *os.File
 	taken  int64
@@ -52,19 +53,32 @@ func NewVolume(image, at string, size int64) (*Volume, error) {
 	if err := errors.Join(os.Truncate(image, size), os.MkdirAll(at, 0o700)); err != nil {
 		return nil, fmt.Errorf("making a file system: %w", err)
 	}
-	for _, argv := range [][]string{
-		{"mkfs.ext4", "-q", "-F", "-m", "0", image}, // -m 0: root gets no more than others
-		{"mount", "-o", "loop", image, at},
-	} {
-		if out, err := exec.Command(argv[0], argv[1:]...).CombinedOutput(); err != nil {
-			return nil, fmt.Errorf("%s of a file system that can be filled: %w: %s", argv[0], err, bytes.TrimSpace(out))
-		}
+	if err := run("mkfs.ext4", "-q", "-F", "-m", "0", image); err != nil { // -m 0: root gets no more than others
+		return nil, err
 	}
-	v := &Volume{at: at}
+	v, err := mount(image, at)
+	if err != nil {
+		return nil, err
+	}
 	if err := errors.Join(os.Remove(filepath.Join(at, "lost+found")), os.Chmod(at, 0o700)); err != nil {
 		return nil, errors.Join(fmt.Errorf("emptying a file system: %w", err), v.Close())
 	}
 	return v, nil
+}
+
+// mount mounts the file system that is in a file.
+func mount(image, at string) (*Volume, error) {
+	if err := run("mount", "-o", "loop", image, at); err != nil {
+		return nil, err
+	}
+	return &Volume{image: image, at: at}, nil
+}
+
+func run(argv ...string) error {
+	if out, err := exec.Command(argv[0], argv[1:]...).CombinedOutput(); err != nil {
+		return fmt.Errorf("%s of a file system of a test's own: %w: %s", argv[0], err, bytes.TrimSpace(out))
+	}
+	return nil
 }
 
 // Fill implements [Room].

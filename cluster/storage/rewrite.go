@@ -37,12 +37,23 @@ func openLog(dir string, dog *Watchdog) (*logFiles, error) {
 	if err := os.Remove(filepath.Join(dir, rewrittenFile)); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("removing an unfinished log file: %w", err)
 	}
-	bolt, err := openLogFile(filepath.Join(dir, logFile))
+	path := filepath.Join(dir, logFile)
+	if err := checkPages(path, logBuckets()...); err != nil {
+		return nil, err
+	}
+	bolt, err := openLogFile(path)
 	if err != nil {
 		return nil, err
 	}
-	return &logFiles{dir: dir, dog: dog, bolt: bolt, watch: dog.Log(bolt)}, nil
+	l := &logFiles{dir: dir, dog: dog, bolt: bolt}
+	l.watch = dog.Log(l.checked(bolt))
+	return l, nil
 }
+
+func (l *logFiles) checked(bolt *raftboltdb.BoltStore) raft.LogStore { return checkedLog{bolt, l.dir} }
+
+// logBuckets are those of raft-boltdb.
+func logBuckets() []string { return []string{"conf", "logs"} }
 
 func openLogFile(path string) (*raftboltdb.BoltStore, error) {
 	return raftboltdb.New(raftboltdb.Options{Path: path, BoltOptions: boltOptions(logMmap), MsgpackUseNewTimeFormat: true})
@@ -131,7 +142,7 @@ func (l *logFiles) exchange(fresh *raftboltdb.BoltStore) (old *raftboltdb.BoltSt
 	if err := os.Rename(filepath.Join(l.dir, rewrittenFile), filepath.Join(l.dir, logFile)); err != nil {
 		return nil, err
 	}
-	old, l.bolt, l.watch = l.bolt, fresh, l.dog.Log(fresh)
+	old, l.bolt, l.watch = l.bolt, fresh, l.dog.Log(l.checked(fresh))
 	if err := syncDir(l.dir); err != nil { // after a crash the name may stand for either file
 		err = fmt.Errorf("exchanging the log file: %w", err)
 		l.dog.fail(err)

@@ -161,7 +161,7 @@ func TestEraseThatFails(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, dir)
 	check(t, s.Log.StoreLog(entry(1, []byte("x"))))
-	check(t, os.Mkdir(filepath.Join(dir, "log.db.new"), 0o700)) // where the new file should go
+	check(t, os.MkdirAll(filepath.Join(dir, "log.db.new", "in the way"), 0o700)) // where the new file should go
 	if err := s.Erase(); err == nil {
 		t.Fatal("it did not fail")
 	}

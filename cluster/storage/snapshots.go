@@ -44,7 +44,7 @@ func openSnapshots(dir string, log hclog.Logger) (*snapshotStore, error) {
 func (s *snapshotStore) Create(version raft.SnapshotVersion, index, term uint64, configuration raft.Configuration, configurationIndex uint64, trans raft.Transport) (raft.SnapshotSink, error) {
 	sink, err := s.FileSnapshotStore.Create(version, index, term, configuration, configurationIndex, trans)
 	if err != nil {
-		return nil, fmt.Errorf("making a snapshot: %w", err)
+		return nil, err
 	}
 	under := filepath.Join(s.dir, sink.ID()+temporarySuffix)
 	if err := errors.Join(

@@ -4,17 +4,19 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"slices"
 	"sync"
 
 	"go.etcd.io/bbolt"
 )
 
-// Keys that raft uses, and the bucket they are in.
+// Keys that are in use, and the bucket they are in.
 var (
 	stableBucket = []byte("stable")
 	keyVoteTerm  = []byte("LastVoteTerm")
 	keyVoteFor   = []byte("LastVoteCand")
+	keySum       = []byte("sum") // not raft's
 )
 
 // keyCommitted is our own: see [Stores.NoteCommitted].
@@ -39,17 +41,70 @@ type stableStore struct {
 }
 
 func openStable(path string) (*stableStore, error) {
+	if err := checkPages(path, string(stableBucket)); err != nil {
+		return nil, err
+	}
 	db, err := bbolt.Open(path, 0o600, boltOptions(stableMmap))
 	if err != nil {
 		return nil, err
 	}
-	if err := db.Update(func(tx *bbolt.Tx) error {
-		_, err := tx.CreateBucketIfNotExists(stableBucket)
-		return err
-	}); err != nil {
+	s := &stableStore{db: db}
+	if err := errors.Join(db.View(checkSum), s.update(func(*bbolt.Bucket) error { return nil })); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
-	return &stableStore{db: db}, nil
+	return s, nil
+}
+
+// update writes values, and the sum of all.
+func (s *stableStore) update(put func(*bbolt.Bucket) error) error {
+	return s.db.Update(func(tx *bbolt.Tx) error {
+		bucket, err := tx.CreateBucketIfNotExists(stableBucket)
+		if err != nil {
+			return err
+		}
+		if err := put(bucket); err != nil {
+			return err
+		}
+		sum, err := sumOf(tx)
+		if err != nil {
+			return err
+		}
+		return bucket.Put(keySum, sum)
+	})
+}
+
+// checkSum finds out whether values are as they were written. One that another
+// transaction has come behind is none: that of a version that wrote no sums.
+func checkSum(tx *bbolt.Tx) error {
+	bucket := tx.Bucket(stableBucket)
+	if bucket == nil {
+		return nil
+	}
+	written := bucket.Get(keySum)
+	sum, err := sumOf(tx)
+	if err != nil {
+		return err
+	}
+	if len(written) == len(sum) && slices.Equal(written[:8], sum[:8]) && !slices.Equal(written, sum) {
+		return fmt.Errorf("term and vote: %w", errAltered)
+	}
+	return nil
+}
+
+// sumOf is the transaction that wrote the values, and a checksum over both.
+func sumOf(tx *bbolt.Tx) ([]byte, error) {
+	id := binary.BigEndian.AppendUint64(nil, uint64(tx.ID()))
+	all := slices.Clone(id)
+	err := tx.Bucket(stableBucket).ForEach(func(key, value []byte) error {
+		if slices.Equal(key, keySum) {
+			return nil
+		}
+		for _, part := range [][]byte{key, value} {
+			all = append(binary.BigEndian.AppendUint32(all, uint32(len(part))), part...)
+		}
+		return nil
+	})
+	return binary.BigEndian.AppendUint32(id, crc32.Checksum(all, crc32.MakeTable(crc32.Castagnoli))), err
 }
 
 func (s *stableStore) Close() error { return s.db.Close() }
@@ -63,8 +118,7 @@ func (s *stableStore) Set(key, value []byte) error {
 		return nil
 	}
 	vote := slices.Equal(key, keyVoteFor)
-	if err := s.db.Update(func(tx *bbolt.Tx) error {
-		bucket := tx.Bucket(stableBucket)
+	if err := s.update(func(bucket *bbolt.Bucket) error {
 		if vote && s.voteTerm != nil {
 			if err := bucket.Put(keyVoteTerm, s.voteTerm); err != nil {
 				return err

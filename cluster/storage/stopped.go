@@ -27,8 +27,12 @@ type Stopped struct {
 func OpenStopped(dir string, log hclog.Logger) (*Stopped, error) {
 	options := boltOptions(0)
 	options.ReadOnly = true
+	path := filepath.Join(dir, logFile)
+	if err := checkPages(path, logBuckets()...); err != nil {
+		return nil, openingError("log", dir, err)
+	}
 	bolt, err := raftboltdb.New(raftboltdb.Options{
-		Path: filepath.Join(dir, logFile), BoltOptions: options, MsgpackUseNewTimeFormat: true,
+		Path: path, BoltOptions: options, MsgpackUseNewTimeFormat: true,
 	})
 	if err != nil {
 		return nil, openingError("log", dir, err)
@@ -37,7 +41,7 @@ func OpenStopped(dir string, log hclog.Logger) (*Stopped, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("opening the snapshots: %w", err), bolt.Close())
 	}
-	s := &Stopped{Log: bolt, Snapshots: snapshots, bolt: bolt}
+	s := &Stopped{Log: checkedLog{bolt, dir}, Snapshots: snapshots, bolt: bolt}
 	// A note that cannot be read is none: what is looked for here must be found in
 	// a directory that is damaged, too.
 	s.Committed, _ = readCommitted(dir)

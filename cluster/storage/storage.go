@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -60,6 +61,8 @@ type Stores struct {
 	log       *logFiles
 	stable    *stableStore
 	snapshots *snapshotStore
+	dir       string
+	newLog    bool // Open has made the log's file
 }
 
 // Open opens the directory, or makes it. A directory that another process has
@@ -74,7 +77,7 @@ func Open(cfg Config) (_ *Stores, err error) {
 	if err := claim(cfg.Dir, cfg.ClusterID, cfg.NodeID); err != nil {
 		return nil, err
 	}
-	s := new(Stores)
+	s := &Stores{dir: cfg.Dir, newLog: emptyOrMissing(filepath.Join(cfg.Dir, logFile))}
 	defer func() {
 		if err != nil {
 			s.Close()
@@ -97,7 +100,7 @@ func Open(cfg Config) (_ *Stores, err error) {
 	if err := errors.Join(syncDir(cfg.Dir), syncDir(filepath.Dir(cfg.Dir))); err != nil {
 		return nil, err
 	}
-	s.Snapshots = s.snapshots
+	s.Snapshots = dog.Snapshots(s.snapshots)
 	s.Stable = dog.Stable(s.stable)
 	s.Log, err = raft.NewLogCache(cachedEntries, s.log)
 	return s, err
@@ -134,5 +137,8 @@ func openingError(what, dir string, err error) error {
 	if errors.Is(err, bolterrors.ErrTimeout) {
 		return fmt.Errorf("the data directory %s is in use by another process", filepath.Dir(dir))
 	}
-	return fmt.Errorf("opening the %s file in %s: %w", what, dir, err)
+	if errors.Is(err, syscall.EACCES) || errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.EROFS) {
+		return fmt.Errorf("opening the %s file in %s: %w", what, dir, err)
+	}
+	return Damaged(dir, fmt.Errorf("opening the %s file in %s: %w", what, dir, err))
 }

@@ -36,6 +36,13 @@ func (w *Watchdog) Log(store raft.LogStore) raft.LogStore { return &watchedLog{s
 // Stable watches a stable store.
 func (w *Watchdog) Stable(store raft.StableStore) raft.StableStore { return &watchedStable{store, w} }
 
+// Snapshots watches a snapshot store. What it cannot write is fatal: raft goes on
+// without the snapshot, and its log grows for ever. That a snapshot is cancelled
+// because its sender or the state machine failed is none of the disk's errors.
+func (w *Watchdog) Snapshots(store raft.SnapshotStore) raft.SnapshotStore {
+	return &watchedSnapshots{store, w}
+}
+
 func (w *Watchdog) fail(err error) {
 	w.mu.Lock()
 	first := w.cause == nil
@@ -101,6 +108,15 @@ func (w *Watchdog) read(what string, err error) error {
 	return err
 }
 
+// snapshot reports an error of a snapshot that is written. There is no limit of
+// time: how long one takes depends on the state.
+func (w *Watchdog) snapshot(what string, err error) error {
+	if err != nil {
+		w.fail(fmt.Errorf("%s: %w", what, err))
+	}
+	return err
+}
+
 type watchedLog struct {
 	store raft.LogStore
 	dog   *Watchdog
@@ -151,4 +167,38 @@ func (s *watchedStable) Get(key []byte) ([]byte, error) {
 func (s *watchedStable) GetUint64(key []byte) (uint64, error) {
 	value, err := s.store.GetUint64(key)
 	return value, s.dog.read("reading term or vote", err)
+}
+
+type watchedSnapshots struct {
+	raft.SnapshotStore
+	dog *Watchdog
+}
+
+func (s *watchedSnapshots) Create(version raft.SnapshotVersion, index, term uint64, configuration raft.Configuration, configurationIndex uint64, trans raft.Transport) (raft.SnapshotSink, error) {
+	if err := s.dog.failed(); err != nil {
+		return nil, err
+	}
+	sink, err := s.SnapshotStore.Create(version, index, term, configuration, configurationIndex, trans)
+	if err != nil {
+		return nil, s.dog.snapshot("making a snapshot", err)
+	}
+	return &watchedSink{sink, s.dog}, nil
+}
+
+type watchedSink struct {
+	raft.SnapshotSink
+	dog *Watchdog
+}
+
+func (s *watchedSink) Write(p []byte) (int, error) {
+	n, err := s.SnapshotSink.Write(p)
+	return n, s.dog.snapshot("writing a snapshot", err)
+}
+
+func (s *watchedSink) Close() error {
+	return s.dog.snapshot("completing a snapshot", s.SnapshotSink.Close())
+}
+
+func (s *watchedSink) Cancel() error {
+	return s.dog.snapshot("removing an unfinished snapshot", s.SnapshotSink.Cancel())
 }

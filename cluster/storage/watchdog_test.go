@@ -81,6 +81,66 @@ func TestPauseIsNoHangingWrite(t *testing.T) {
 	f(limit+2*time.Second, true)
 }
 
+// sickSnapshots makes snapshots that fail as planned.
+type sickSnapshots struct {
+	raft.SnapshotStore
+	make, write, complete, cancel error
+}
+
+func (s *sickSnapshots) Create(raft.SnapshotVersion, uint64, uint64, raft.Configuration, uint64, raft.Transport) (raft.SnapshotSink, error) {
+	return &sickSink{s}, s.make
+}
+
+type sickSink struct{ store *sickSnapshots }
+
+func (s *sickSink) ID() string                  { return "sick" }
+func (s *sickSink) Write(p []byte) (int, error) { return len(p), s.store.write }
+func (s *sickSink) Close() error                { return s.store.complete }
+func (s *sickSink) Cancel() error               { return s.store.cancel }
+
+// TestSnapshotError: what the disk does not take of a snapshot is fatal; that one
+// is cancelled is not.
+func TestSnapshotError(t *testing.T) {
+	broken := errors.New("no space left on device")
+	f := func(store *sickSnapshots, cancel bool, want error) {
+		t.Helper()
+		var fatal []error
+		dog := storage.NewWatchdog(time.Minute, func(err error) { fatal = append(fatal, err) })
+		snapshots := dog.Snapshots(store)
+		take := func() error {
+			sink, err := snapshots.Create(1, 7, 1, raft.Configuration{}, 1, nil)
+			if err != nil {
+				return err
+			}
+			if _, err := sink.Write([]byte("state")); err != nil || cancel {
+				return errors.Join(err, sink.Cancel())
+			}
+			return sink.Close()
+		}
+		if err := take(); !errors.Is(err, want) {
+			t.Fatalf("got %v, want %v", err, want)
+		}
+		if want == nil {
+			if err := dog.Log(raft.NewInmemStore()).StoreLog(&raft.Log{Index: 1}); err != nil || len(fatal) > 0 {
+				t.Errorf("a write after that: %v, fatal %v", err, fatal)
+			}
+			return
+		}
+		if len(fatal) != 1 || !errors.Is(fatal[0], broken) {
+			t.Errorf("fatal %v", fatal)
+		}
+		if err := take(); !errors.Is(err, storage.ErrFailed) {
+			t.Errorf("a snapshot after an error: %v", err)
+		}
+	}
+	f(&sickSnapshots{}, false, nil)
+	f(&sickSnapshots{}, true, nil)
+	f(&sickSnapshots{make: broken}, false, broken)
+	f(&sickSnapshots{write: broken}, false, broken)
+	f(&sickSnapshots{complete: broken}, false, broken)
+	f(&sickSnapshots{cancel: broken}, true, broken)
+}
+
 // TestStorageError: the first error is fatal, once; an entry or key that is not
 // there is no error.
 func TestStorageError(t *testing.T) {

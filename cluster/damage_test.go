@@ -1,0 +1,119 @@
+package cluster_test
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/raftkms/raftkms/cluster"
+	"github.com/raftkms/raftkms/cluster/clustertest"
+	"github.com/raftkms/raftkms/cluster/membership"
+	"github.com/raftkms/raftkms/cluster/storage"
+)
+
+// TestADamagedDirectoryIsRefused: a node does not start without what it has
+// acknowledged, nor is its directory replayed; it says what to do.
+func TestADamagedDirectoryIsRefused(t *testing.T) {
+	t.Parallel()
+	c := clustertest.Start(t, clustertest.Options{Nodes: 1, Configure: func(cfg *cluster.Config) {
+		cfg.SnapshotThreshold = 1 << 20 // none but those that are asked for
+	}})
+	m := c.Members[0]
+	ctx := patience(t)
+	older := t.TempDir()
+	for i := range 40 {
+		if _, err := m.Propose(ctx, fmt.Appendf(nil, "k=%d", i)); err != nil {
+			t.Fatal(err)
+		}
+		if i%20 == 10 {
+			if err := m.Erase(ctx); err != nil { // a snapshot, and no log before it
+				t.Fatal(err)
+			}
+			if i == 10 {
+				if err := os.CopyFS(older, os.DirFS(filepath.Join(m.DataDir, "raft", "snapshots"))); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	}
+	c.Stop(m)
+	f := func(name, want string, replays bool, damage func(dir string) error) {
+		t.Run(name, func(t *testing.T) {
+			dir := filepath.Join(t.TempDir(), "node")
+			if err := errors.Join(os.CopyFS(dir, os.DirFS(m.DataDir)), damage(filepath.Join(dir, "raft"))); err != nil {
+				t.Fatal(err)
+			}
+			machine := clustertest.NewMachine()
+			if _, err := cluster.Replay(filepath.Join(dir, "raft"), machine, nil); (err == nil) != replays {
+				t.Errorf("replaying: %v", err)
+			}
+			n, err := cluster.Open(patience(t), cluster.Config{
+				NodeID: m.ID, ClusterID: c.CA.ClusterID, DataDir: dir, Identity: c.CA.Identity(t, m.ID), ListenAddress: "127.0.0.1:0",
+				Gossip: membership.Config{ListenAddress: "127.0.0.1:0", Key: make([]byte, membership.KeySize)},
+				Timing: clustertest.Timing(), Fatal: func(error) {}, Logger: slog.New(slog.DiscardHandler),
+			}, clustertest.NewMachine())
+			if err == nil {
+				if err := n.Close(patience(t)); err != nil {
+					t.Error(err)
+				}
+				if want != "" {
+					t.Error("it starts")
+				}
+				return
+			}
+			if want == "" || !errors.Is(err, storage.ErrDamaged) || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
+				t.Errorf("got %v, want one sentence with %q", err, want)
+			}
+		})
+	}
+	newest := func(dir string) string {
+		all, err := filepath.Glob(filepath.Join(dir, "snapshots", "*"))
+		if err != nil || len(all) == 0 {
+			t.Fatal(all, err)
+		}
+		slices.Sort(all)
+		return all[len(all)-1]
+	}
+	snapshot := func(change func(state string) error) func(string) error {
+		return func(dir string) error { return change(filepath.Join(newest(dir), "state.bin")) }
+	}
+	f("nothing", "", true, func(string) error { return nil })
+	f("a log that is gone", "is missing", false, func(dir string) error { return os.Remove(filepath.Join(dir, "log.db")) })
+	f("a vote that is gone", "of term 0 or missing", true, func(dir string) error { return os.Remove(filepath.Join(dir, "stable.db")) })
+	f("a log that is cut short", "it is cut short", false, func(dir string) error {
+		return os.Truncate(filepath.Join(dir, "log.db"), int64(os.Getpagesize()*3))
+	})
+	f("a snapshot that is cut short", "failed to load any existing snapshots", false, snapshot(func(state string) error { return os.Truncate(state, 10) }))
+	f("a snapshot without its state", "failed to load any existing snapshots", false, snapshot(os.Remove))
+	f("a snapshot that is altered", "failed to load any existing snapshots", false, snapshot(func(state string) error {
+		text, err := os.ReadFile(state)
+		if err != nil {
+			return err
+		}
+		text[len(text)/2] ^= 1
+		return os.WriteFile(state, text, 0o600)
+	}))
+	f("a snapshot whose description is cut short", "reading what the snapshot", false, func(dir string) error {
+		return os.Truncate(filepath.Join(newest(dir), "meta.json"), 30)
+	})
+	f("an older snapshot from which the log does not go on", "failed to load any existing snapshots", false, func(dir string) error {
+		if err := errors.Join(os.Truncate(filepath.Join(newest(dir), "state.bin"), 10), os.CopyFS(filepath.Join(dir, "snapshots"), os.DirFS(older))); err != nil {
+			return err
+		}
+		stores, err := storage.Open(storage.Config{
+			Dir: dir, ClusterID: c.CA.ClusterID, NodeID: m.ID, SlowWrite: clustertest.Patience, Fatal: func(error) {}, Logger: hclog.NewNullLogger(),
+		})
+		if err != nil {
+			return err
+		}
+		return errors.Join(stores.Log.DeleteRange(1, 1<<20), stores.Close()) // as behind a snapshot of all
+	})
+	f("a snapshot that is gone", "the log does not continue the newest snapshot", false, func(dir string) error { return os.RemoveAll(newest(dir)) })
+}

@@ -1,0 +1,99 @@
+package storage
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/hashicorp/raft"
+)
+
+// ErrDamaged is wrapped by what [Damaged] returns.
+var ErrDamaged = errors.New("this node may have lost what it acknowledged, and must not go on")
+
+// Damaged adds to what is wrong with a Raft directory what its owner can do. A
+// node must not start without what it has acknowledged: with its votes forgotten
+// two may lead, and with entries missing one may lead that does not have them.
+func Damaged(dir string, err error) error {
+	if errors.Is(err, ErrDamaged) {
+		return err
+	}
+	return fmt.Errorf("%w: %w: remove it from its cluster, empty %s and join it again under another id; if it was alone, restore a backup", err, ErrDamaged, filepath.Dir(dir))
+}
+
+// Check finds out whether something of the directory is gone altogether: a file
+// of the log or of term and vote that raft would begin anew, or a snapshot that
+// it would not see. Raft itself checks the rest when it starts.
+func (s *Stores) Check() error {
+	if err := s.check(); err != nil {
+		return Damaged(s.dir, err)
+	}
+	return nil
+}
+
+func (s *Stores) check() error {
+	term, err := s.stable.GetUint64([]byte("CurrentTerm")) // the name is raft's
+	if err != nil && !errors.Is(err, errNotFound) {
+		return fmt.Errorf("reading the term: %w", err)
+	}
+	if s.newLog && term > 0 {
+		return fmt.Errorf("the log file %s is missing", filepath.Join(s.dir, logFile))
+	}
+	newest, err := NewestSnapshot(s.dir)
+	if err != nil {
+		return err
+	}
+	log := s.log.checked(s.log.bolt) // outside the watchdog: nothing runs yet that must be ended
+	last, err := log.LastIndex()
+	if err != nil {
+		return fmt.Errorf("reading the log: %w", err)
+	}
+	entry := new(raft.Log)
+	if last > 0 {
+		if err := log.GetLog(last, entry); err != nil {
+			return fmt.Errorf("reading the log: %w", err)
+		}
+	}
+	if written := max(newest.Term, entry.Term); term < written {
+		return fmt.Errorf("term and vote in %s are of term %d or missing, and the log is of term %d", filepath.Join(s.dir, stableFile), term, written)
+	}
+	return nil
+}
+
+// NewestSnapshot is the last one that was completed in a Raft directory, whether
+// its state can be read or not; a zero one: there is none. It is an error that
+// raft could not see one.
+func NewestSnapshot(dir string) (newest raft.SnapshotMeta, err error) {
+	entries, err := os.ReadDir(filepath.Join(dir, snapshotsDir))
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return newest, fmt.Errorf("looking for snapshots: %w", err)
+	}
+	for _, entry := range entries {
+		if !entry.IsDir() || strings.HasSuffix(entry.Name(), temporarySuffix) {
+			continue
+		}
+		var meta raft.SnapshotMeta
+		text, err := os.ReadFile(filepath.Join(dir, snapshotsDir, entry.Name(), "meta.json"))
+		if err == nil {
+			err = json.Unmarshal(text, &meta)
+		}
+		if err == nil && (meta.ID != entry.Name() || meta.Version != raft.SnapshotVersionMax) {
+			err = errAltered
+		}
+		if err != nil {
+			return newest, fmt.Errorf("reading what the snapshot %s is: %w", entry.Name(), err)
+		}
+		if meta.Term > newest.Term || meta.Term == newest.Term && meta.Index > newest.Index {
+			newest = meta
+		}
+	}
+	return newest, nil
+}
+
+func emptyOrMissing(path string) bool {
+	info, err := os.Stat(path)
+	return errors.Is(err, os.ErrNotExist) || err == nil && info.Size() == 0
+}
