@@ -1,6 +1,8 @@
 package cluster_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -184,18 +186,26 @@ func TestFenceOfAStoppedNode(t *testing.T) {
 }
 
 // TestRemovedNodeServesNoMore: when a removal is acknowledged, the node holds
-// no lease, although it has not been told.
+// no lease, although it could not be told.
 func TestRemovedNodeServesNoMore(t *testing.T) {
 	t.Parallel()
 	c := clustertest.Start(t, clustertest.Options{})
 	ctx := patience(t)
 	serving(t, c, c.Members...)
 	follower := c.Follower()
+	follower.Handle("cluster.removed", func(context.Context, string, []byte) ([]byte, error) {
+		return nil, errors.New("it does not listen")
+	})
 	if err := c.Leader().Remove(ctx, follower.ID); err != nil {
 		t.Fatal(err)
 	}
 	if follower.Serving() {
 		t.Error("the removed node holds a lease")
+	}
+	select {
+	case err := <-follower.Fatal:
+		t.Errorf("it has heard of it: %v", err)
+	default:
 	}
 }
 

@@ -5,12 +5,16 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/valyala/fasthttp"
 
+	"github.com/raftkms/raftkms/fsm/command"
 	"github.com/raftkms/raftkms/fsm/fsmtest"
+	"github.com/raftkms/raftkms/fsm/state"
 	"github.com/raftkms/raftkms/server/huawei"
 	"github.com/raftkms/raftkms/server/wire"
 )
@@ -64,6 +68,33 @@ func TestSideBySide(t *testing.T) {
 		})
 	}
 	wg.Wait()
+}
+
+// In the available mode an answer from an old state says how old that is, and no
+// other answer does.
+func TestTheAgeOfAnOldStateIsSaid(t *testing.T) {
+	w := newWorld(t)
+	key := w.createKey("orders")
+	f := func(what, verb, want string) {
+		t.Helper()
+		a := w.ask(verb, `{"key_id":"`+key+`","plain_text":"x"}`)
+		if got := a.header.Values("X-Raftkms-State-Age"); a.status != 200 || strings.Join(got, ", ") != want {
+			t.Errorf("%s: %d %s, of an age of %q, want %q", what, a.status, a.body, got, want)
+		}
+	}
+	w.replica.age = 1500 * time.Millisecond
+	f("lease", "encrypt-data", "")
+	if err := w.service.SetConsistency(t.Context(), "", command.SetConsistency{Mode: state.ConsistencyAvailable, MaxAge: 10_000}); err != nil {
+		t.Fatal(err)
+	}
+	f("without a lease", "encrypt-data", "1.5s")
+	f("management", "describe-key", "")
+	w.replica.age = 9876543210 * time.Nanosecond
+	f("older", "encrypt-data", "9.877s")
+	w.replica.age = 10_001 * time.Millisecond
+	f("too old, but the newest can be had", "encrypt-data", "")
+	w.replica.leased = true
+	f("with a lease", "encrypt-data", "")
 }
 
 // BenchmarkCreateDataKey is a whole request without its connection: identity,

@@ -123,13 +123,15 @@ type single struct {
 	machine *fsm.Machine
 	index   uint64
 	now     int64
-	// leased: it holds a serving lease. Set before requests come.
+	// leased: it holds a serving lease; age is how old its state is without. Set
+	// while no request is under way.
 	leased bool
+	age    time.Duration
 }
 
 func (r *single) Barrier(context.Context) error { return nil }
 func (r *single) Serving() bool                 { return r.leased }
-func (r *single) Age() (time.Duration, bool)    { return 0, true }
+func (r *single) Age() (time.Duration, bool)    { return r.age, true }
 
 func (r *single) LeaderTime() time.Time {
 	r.mu.Lock()

@@ -144,6 +144,19 @@ func TestUsesUnderALease(t *testing.T) {
 	f("lease again", 0, 0, func() error { _, err := w.encrypt(key.ID, []byte("x"), envelope.NoContext()); return err })
 }
 
+// A use is answered from the state that is there when the lease has been looked at:
+// the lease may have come with it. One that was loaded before may be older than any
+// lease allows.
+func TestTheStateIsLoadedAfterTheLookAtTheLease(t *testing.T) {
+	w := newWorld(t)
+	key := w.createKey("orders")
+	enabled := w.replica.machine.State()
+	must(t, w.disable(key.ID))
+	w.replica.serving, w.replica.old, w.replica.comes = true, enabled, true
+	_, err := w.encrypt(key.ID, []byte("x"), envelope.NoContext())
+	wantKind(t, err, kms.KindKeyDisabled)
+}
+
 // What is no well-formed request says nothing of the state. A signature that
 // does not match is looked at in the newest one, be the access key known or not:
 // the two are one refusal, and cost the same.

@@ -44,6 +44,7 @@ type single struct {
 	serving, apart, unreleased bool
 	age                        time.Duration
 	old                        *state.Root
+	comes                      bool // the old state lasts until a look at the lease, too
 	barriers                   int
 	waited                     []uint64
 }
@@ -59,8 +60,16 @@ func (r *single) Barrier(context.Context) error {
 	return nil
 }
 
-func (r *single) Serving() bool              { return r.serving }
 func (r *single) Age() (time.Duration, bool) { return r.age, r.age != 0 }
+
+func (r *single) Serving() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.comes {
+		r.old = nil
+	}
+	return r.serving
+}
 
 func (r *single) LeaderTime() time.Time {
 	r.mu.Lock()
