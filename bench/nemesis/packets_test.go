@@ -264,4 +264,5 @@ type linksLog struct{ done []string }
 
 func (l *linksLog) Cut(from, to string)                       { l.done = append(l.done, fmt.Sprintf("%s>%s", from, to)) }
 func (l *linksLog) Impair(string, string, nemesis.Impairment) {}
+func (l *linksLog) Mend(string, string)                       {}
 func (l *linksLog) Heal()                                     {}

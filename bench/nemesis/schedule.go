@@ -19,6 +19,7 @@ const (
 	Storm         Kind = "restart-storm"  // one node is killed and started again, over and over
 	PauseLeader   Kind = "pause-leader"   // SIGSTOP, then SIGCONT
 	PauseOne      Kind = "pause-one"      //
+	LongPause     Kind = "long-pause"     // any node, every other time the leader, is paused for six times as long as other faults last
 	IsolateLeader Kind = "isolate-leader" // nothing goes to or from it
 	IsolateOne    Kind = "isolate-one"    //
 	MuteLeader    Kind = "mute-leader"    // it hears the others, they do not hear it
@@ -55,7 +56,7 @@ const (
 
 // ProcessKinds are those that need no network of their own.
 func ProcessKinds() []Kind {
-	return []Kind{KillLeader, KillOne, KillAll, KillMinority, StopLeader, Storm, StormAll, PauseLeader, PauseOne}
+	return []Kind{KillLeader, KillOne, KillAll, KillMinority, StopLeader, Storm, StormAll, PauseLeader, PauseOne, LongPause}
 }
 
 // NetworkKinds are those that need [Links].
