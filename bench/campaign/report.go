@@ -111,8 +111,8 @@ func (r *Report) tooLittle() error {
 	if slices.Contains(r.Scenario.Kinds, nemesis.StrandOne) && r.SentOn == 0 {
 		return fmt.Errorf("%w: no peer has answered for a stranded node", ErrTooLittle)
 	}
-	if r.Scenario.Erasing && r.Erasures < r.Scenario.Nodes {
-		return fmt.Errorf("%w: nodes have erased %d times", ErrTooLittle, r.Erasures)
+	if r.Scenario.Erasing && r.Erasures == 0 {
+		return fmt.Errorf("%w: no node has erased", ErrTooLittle)
 	}
 	if r.Scenario.Packets && r.Lost == 0 {
 		return fmt.Errorf("%w: no packet was lost", ErrTooLittle)

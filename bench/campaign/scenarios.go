@@ -138,7 +138,7 @@ func Scenarios() map[string]Scenario {
 			Kinds: nemesis.OverlapKinds(),
 		},
 		{
-			Name: "overlap-short", Nodes: 3, Workers: 6, Load: 6 * time.Second, Longest: 3 * time.Second, Successes: 30, Revokers: 1, Erasing: true,
+			Name: "overlap-short", Nodes: 3, Workers: 6, Load: 6 * time.Second, Longest: 5 * time.Second, Successes: 30, Revokers: 1, Erasing: true,
 			Kinds: []nemesis.Kind{nemesis.CutPaused, nemesis.PauseCut},
 		},
 	} {

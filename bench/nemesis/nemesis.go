@@ -166,8 +166,6 @@ func (n *Nemesis) index(id string) int {
 }
 
 const (
-	// longer is how much longer than others a long pause is.
-	longer = 6
 	// stopPatience is how long a process may take to end when it is asked to.
 	stopPatience = 30 * time.Second
 	// deafBeforeStop is long enough for a leader that hears nobody to give up.
@@ -230,12 +228,8 @@ func (n *Nemesis) trouble(ctx context.Context, a Action, victims []*Process) err
 	switch a.Kind {
 	case StopLeader:
 		return first.Stop(stopPatience)
-	case PauseLeader, PauseOne:
+	case PauseLeader, PauseOne, LongPause:
 		return first.Pause()
-	case LongPause:
-		err := first.Pause()
-		sleep(ctx, (longer-1)*a.Length)
-		return err
 	case Storm, StormAll:
 		for i := range stormLives * len(victims) {
 			v := victims[i%len(victims)]
