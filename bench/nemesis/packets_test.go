@@ -94,7 +94,7 @@ func TestPacketsAreLostLateAndOvertaken(t *testing.T) {
 	if numbers := got(t, a, many, ever); len(numbers) != many {
 		t.Errorf("%d packets came on the way that is not cut", len(numbers))
 	}
-	n.Heal()
+	n.Mend("a", "b")
 	all("after a cut, which is not to deliver what was lost,")
 
 	n.Cut("a", "c")
