@@ -93,7 +93,7 @@ bench-cluster: build ## what callers notice of fences, dead leaders and hand-ove
 soak-hsm: toolchain test-deps ## a device killed, hung and brought back under load for TIME (10m); prints memory, goroutines and objects, and fails when they grow
 	RAFTKMS_TORTURE=$(TIME) $(GO) test -count=1 -timeout 0 -run '^TestDeviceThatDies$$' -v ./hsm/pkcs11
 
-torture: toolchain test-deps ## kill -9 under load for TIME (10m), an upgrade of three nodes, fault campaigns of every scenario that this machine can play, in turn, for TIME (SEED), a leader paused PAUSES (100) times
+torture: toolchain test-deps ## kill -9 under load for TIME (10m), an upgrade of three nodes, fault campaigns with every kind of fault that this machine can play, in turn, for TIME (SEED), a leader paused PAUSES (100) times
 	RAFTKMS_TORTURE=$(TIME) $(GO) test -count=1 -timeout 0 -run '^(TestKilledNodesLoseNothing|TestRollingUpgrade)$$' -v ./cmd/kmsd
 	RAFTKMS_TORTURE=$(TIME) RAFTKMS_SEED=$(SEED) $(GO) test -count=1 -timeout 0 -run '^TestMixedFaults$$' -v ./bench/campaign
 	RAFTKMS_TORTURE=$(PAUSES) $(GO) test -count=1 -timeout 0 -run '^TestPausedLeader$$' -v ./cluster

@@ -48,6 +48,9 @@ type Scenario struct {
 	// Revokers take rights away; 0: nobody does. Revocations of every kind must
 	// be acknowledged and seen, so many of each.
 	Revokers, Revocations int
+	// Erasing has keys be deleted on every node all the time, so that the nodes
+	// have no log behind their snapshots; each erases again and again.
+	Erasing bool
 	// Module is that of the nodes: soft when empty, or pkcs11, which takes
 	// [Config.Device].
 	Module string
@@ -98,7 +101,7 @@ func Run(ctx context.Context, cfg Config) (report *Report, err error) {
 	h := r.recorder.History()
 	report = &Report{
 		Scenario: cfg.Scenario, Seed: cfg.Seed, Elapsed: r.recorder.Now(),
-		Unknown: c.network.Unknown() - r.strangers, Lost: c.lost(), Led: c.leaders.programs(), SentOn: r.sentOn, Problems: r.problems,
+		Unknown: c.network.Unknown() - r.strangers, Lost: c.lost(), Led: c.leaders.programs(), SentOn: r.sentOn, Erasures: r.erasures, Problems: r.problems,
 	}
 	report.fill(h)
 	for _, crash := range c.crashes() {
@@ -125,6 +128,7 @@ type run struct {
 	granting  *granting
 	strangers int64 // connections of the processes that kmsd dev had started
 	sentOn    int   // calls that a node had no state for, and a peer answered
+	erasures  int   // of nodes' files, as their logs tell
 	problems  []error
 }
 
@@ -208,6 +212,12 @@ func (r *run) drive(ctx context.Context) {
 		workers.Go(func() { v.work(loading) })
 	}
 	workers.Go(func() { r.granting.work(loading) })
+	if r.cfg.Scenario.Erasing {
+		for i, node := range r.granting.grantee {
+			d := &deleter{node: node, prefix: r.prefix(), random: rand.New(rand.NewPCG(r.cfg.Seed, uint64(2000+i)))}
+			workers.Go(func() { d.work(loading) })
+		}
+	}
 	time.Sleep(calm)
 	err := r.breakThings(ctx)
 	time.Sleep(calm)

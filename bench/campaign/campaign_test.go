@@ -94,6 +94,12 @@ func TestRevocations(t *testing.T) {
 	run(t, campaign.Scenarios()["rights"], rand.Uint64N(1_000_000))
 }
 
+// TestOverlappingFaults runs a campaign in which the leader is cut off while it, or
+// another node, is paused or killed, and the nodes erase all the time.
+func TestOverlappingFaults(t *testing.T) {
+	run(t, campaign.Scenarios()["overlap-short"], rand.Uint64N(1_000_000))
+}
+
 // TestStrandedNodes runs a campaign in which a node's way to the leader is cut:
 // others answer for it, and nobody uses there what was taken away.
 func TestStrandedNodes(t *testing.T) {

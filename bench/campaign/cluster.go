@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -249,9 +250,19 @@ func (c *cluster) status(ctx context.Context, i int) (wire.StatusReply, error) {
 
 // leader is the node that leads, by the newest term that any node knows.
 func (c *cluster) leader(ctx context.Context) string {
+	var asking sync.WaitGroup
+	said := make([]wire.StatusReply, len(c.sockets))
+	for i := range c.sockets { // at once: those that are paused do not answer
+		asking.Go(func() {
+			if s, err := c.status(ctx, i); err == nil {
+				said[i] = s
+			}
+		})
+	}
+	asking.Wait()
 	leader, term := "", uint64(0)
-	for i := range c.sockets {
-		if s, err := c.status(ctx, i); err == nil && s.Leader != "" && s.Term >= term {
+	for _, s := range said {
+		if s.Leader != "" && s.Term >= term {
 			leader, term = s.Leader, s.Term
 		}
 	}

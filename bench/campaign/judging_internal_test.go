@@ -111,7 +111,10 @@ func TestACampaignThatDidTooLittle(t *testing.T) {
 	f(Report{Faults: both, Successes: 1, Compared: 1, Granted: 1, Ungranted: 1}, true)
 	f(Report{Faults: both, Successes: 2, Granted: 1, Ungranted: 1}, true)
 	f(Report{Faults: map[string]int{"kill-one": 2}, Successes: 2, Compared: 1, Granted: 1, Ungranted: 1}, true)
-	scenario.Kinds = nil
+	scenario.Erasing = true
+	f(Report{Faults: both, Successes: 2, Compared: 1, Granted: 1, Ungranted: 1, Erasures: 1}, false)
+	f(Report{Faults: both, Successes: 2, Compared: 1, Granted: 1, Ungranted: 1}, true)
+	scenario.Kinds, scenario.Erasing = nil, false
 	f(Report{Successes: 2, Compared: 1, Granted: 1, Ungranted: 1}, true)
 }
 

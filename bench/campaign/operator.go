@@ -239,11 +239,15 @@ func (c *cluster) index(id string) int {
 	panic("there is no node " + id)
 }
 
-// installed is what a node logs when it has taken another's snapshot.
-const installed = `msg="Installed remote snapshot"`
+// installed is what a node logs when it has taken another's snapshot, and erased
+// what it logs when it has erased its files.
+const (
+	installed = `msg="Installed remote snapshot"`
+	erased    = `msg="this node's files hold nothing any more of what was deleted"`
+)
 
-// collectInstalls records which snapshots nodes took from others, from their
-// logs: the nodes have ended.
+// collectInstalls records which snapshots nodes took from others, and counts how
+// often they erased, from their logs: the nodes have ended.
 func (r *run) collectInstalls() error {
 	for _, p := range r.cluster.processes {
 		file, err := os.Open(r.cluster.logFile(p.ID()))
@@ -253,6 +257,9 @@ func (r *run) collectInstalls() error {
 		lines := bufio.NewScanner(file)
 		lines.Buffer(nil, 1<<20)
 		for lines.Scan() {
+			if strings.Contains(lines.Text(), erased) {
+				r.erasures++
+			}
 			text, is := strings.CutPrefix(lines.Text(), "time=")
 			if !is || !strings.Contains(text, installed) {
 				continue

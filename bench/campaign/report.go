@@ -38,6 +38,7 @@ type Report struct {
 	Installs   int   // snapshots that nodes got from others
 	Led        int   // programs that have led
 	SentOn     int   // calls that a node had no state for, and a peer answered
+	Erasures   int   // of a node's files
 	Lost       int64 // packets, where the scenario has some
 	Unknown    int64 // connections between nodes that could not be cut, since nobody knew whose they were
 
@@ -111,6 +112,9 @@ func (r *Report) tooLittle() error {
 	stranded := !slices.ContainsFunc(r.Scenario.Kinds, func(k nemesis.Kind) bool { return k != nemesis.StrandOne })
 	if stranded && r.SentOn == 0 {
 		return fmt.Errorf("%w: no peer has answered for a stranded node", ErrTooLittle)
+	}
+	if r.Scenario.Erasing && r.Erasures == 0 {
+		return fmt.Errorf("%w: no node has erased", ErrTooLittle)
 	}
 	if r.Scenario.Packets && r.Lost == 0 {
 		return fmt.Errorf("%w: no packet was lost", ErrTooLittle)
@@ -196,6 +200,9 @@ func (r *Report) String() string {
 	fmt.Fprintf(&b, "\n%d terms seen; states compared at %d indexes; the traces of %d answers looked for; %d snapshots installed; %d connections of unknown origin\n", r.Terms, r.Compared, r.Traced, r.Installs, r.Unknown)
 	if r.SentOn > 0 {
 		fmt.Fprintf(&b, "%d calls of stranded nodes were answered by peers\n", r.SentOn)
+	}
+	if r.Scenario.Erasing {
+		fmt.Fprintf(&b, "nodes have erased %d times\n", r.Erasures)
 	}
 	if r.Scenario.Packets {
 		fmt.Fprintf(&b, "%d packets were lost\n", r.Lost)

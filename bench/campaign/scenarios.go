@@ -10,7 +10,7 @@ import (
 // Torture returns the names of the scenarios that torture goes through, again
 // and again; together they have every kind of fault that is possible here.
 func Torture() []string {
-	names := []string{"long", "links", "operator", "versions", "hsm", "hsm-moves", "five", "strict"}
+	names := []string{"long", "links", "operator", "versions", "hsm", "hsm-moves", "five", "strict", "rights", "stranded", "overlap", "overlap-five"}
 	if nemesis.DiskTrouble() == nil {
 		names = append(names, "disk")
 	}
@@ -26,8 +26,9 @@ func Torture() []string {
 	return names
 }
 
-// Scenarios are the scenarios by name. "short" is for every test run; those that
-// neither it nor [Torture] names show a bug of TRACK-RECORD.md again.
+// Scenarios are the scenarios by name. "short" and "overlap-short" are for every
+// test run; of the others those that [Torture] does not name show a bug of
+// TRACK-RECORD.md again.
 func Scenarios() map[string]Scenario {
 	all := make(map[string]Scenario)
 	for _, s := range []Scenario{
@@ -40,6 +41,7 @@ func Scenarios() map[string]Scenario {
 			Kinds: []nemesis.Kind{
 				nemesis.KillLeader, nemesis.KillOne, nemesis.KillAll, nemesis.StopLeader, nemesis.Storm, nemesis.PauseLeader, nemesis.PauseOne,
 				nemesis.IsolateLeader, nemesis.IsolateOne, nemesis.MuteLeader, nemesis.DeafenLeader, nemesis.SplitPair, nemesis.StopDeaf,
+				nemesis.LongPause, nemesis.KillMajority,
 			},
 		},
 		{
@@ -53,7 +55,7 @@ func Scenarios() map[string]Scenario {
 			Name: "five", Nodes: 5, Workers: 10, Load: 45 * time.Second, Longest: 5 * time.Second, Successes: 200, Revokers: 1, Revocations: 1,
 			Kinds: []nemesis.Kind{
 				nemesis.KillMinority, nemesis.KillMinority, nemesis.SplitHalves, nemesis.SplitHalves, nemesis.Bridge, nemesis.KillLeader,
-				nemesis.KillAll, nemesis.PauseLeader, nemesis.OneWayRing, nemesis.Shatter,
+				nemesis.KillAll, nemesis.PauseLeader, nemesis.OneWayRing, nemesis.Shatter, nemesis.LongPause, nemesis.KillMajority,
 			},
 		},
 		{
@@ -126,6 +128,18 @@ func Scenarios() map[string]Scenario {
 		{
 			Name: "rights", Nodes: 3, Workers: 2, Load: 20 * time.Second, Longest: 2 * time.Second, Successes: 50, Revokers: 3, Revocations: 2,
 			Kinds: []nemesis.Kind{nemesis.PauseLeader, nemesis.IsolateLeader},
+		},
+		{
+			Name: "overlap", Nodes: 3, Workers: 8, Load: 60 * time.Second, Longest: 6 * time.Second, Successes: 200, Revokers: 2, Erasing: true,
+			Kinds: nemesis.OverlapKinds(),
+		},
+		{
+			Name: "overlap-five", Nodes: 5, Workers: 8, Load: 60 * time.Second, Longest: 6 * time.Second, Successes: 100, Revokers: 1, Erasing: true,
+			Kinds: nemesis.OverlapKinds(),
+		},
+		{
+			Name: "overlap-short", Nodes: 3, Workers: 6, Load: 6 * time.Second, Longest: 5 * time.Second, Successes: 30, Revokers: 1, Erasing: true,
+			Kinds: []nemesis.Kind{nemesis.CutPaused, nemesis.PauseCut},
 		},
 	} {
 		all[s.Name] = s

@@ -194,7 +194,7 @@ type Status struct {
 // end of its healing.
 type Fault struct {
 	Kind   string        `json:"kind"`
-	Nodes  []string      `json:"nodes"`
+	Nodes  []string      `json:"nodes"` // one that was met more than once is named as often
 	Begin  time.Duration `json:"begin"`
 	End    time.Duration `json:"end"`
 	Detail string        `json:"detail,omitempty"`

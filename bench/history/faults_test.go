@@ -36,10 +36,11 @@ func TestOneSnapshotIsEnough(t *testing.T) {
 	at := func(node string, seconds int) history.Install {
 		return history.Install{Node: node, At: time.Duration(seconds) * time.Second}
 	}
+	var met []string
 	f := func(want, terms int, installs ...history.Install) {
 		t.Helper()
 		h := &history.History{
-			Faults:   []history.Fault{{Kind: "leave-behind", Begin: 10 * time.Second, End: 20 * time.Second, Served: 30 * time.Second}},
+			Faults:   []history.Fault{{Kind: "leave-behind", Nodes: met, Begin: 10 * time.Second, End: 20 * time.Second, Served: 30 * time.Second}},
 			Installs: installs,
 		}
 		for i := range terms {
@@ -57,6 +58,10 @@ func TestOneSnapshotIsEnough(t *testing.T) {
 	f(1, 0, at("n1", 11), at("n1", 27))
 	f(0, 2, at("n1", 25), at("n1", 27))
 	f(1, 2, at("n1", 25), at("n1", 27), at("n1", 28))
+	met = []string{"n1", "n2", "n1"} // n1 was away twice
+	f(0, 1, at("n1", 25), at("n1", 27))
+	f(1, 1, at("n1", 25), at("n1", 27), at("n1", 28))
+	f(1, 1, at("n2", 25), at("n2", 27))
 }
 
 func TestATermHasOneLeader(t *testing.T) {

@@ -14,6 +14,8 @@ type Links interface {
 	Cut(from, to string)
 	// Impair makes what goes from one node to another late, and loses some.
 	Impair(from, to string, by Impairment)
+	// Mend takes back what is cut or impaired from one node to another.
+	Mend(from, to string)
 	// Heal takes back every cut and impairment.
 	Heal()
 }
@@ -142,11 +144,8 @@ func (n *Nemesis) swizzle(ctx context.Context, a Action, random *rand.Rand) {
 		sleep(ctx, step)
 	}
 	shuffle()
-	for i := range all {
-		n.Links.Heal()
-		for _, link := range all[i+1:] {
-			n.Links.Cut(link[0], link[1])
-		}
+	for _, link := range all {
+		n.Links.Mend(link[0], link[1])
 		sleep(ctx, step)
 	}
 }

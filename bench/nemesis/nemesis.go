@@ -88,15 +88,16 @@ func (n *Nemesis) Heal() error {
 
 // act injects one fault, waits, heals it, and tells it.
 func (n *Nemesis) act(ctx context.Context, a Action) (history.Fault, error) {
+	if slices.Contains(OverlapKinds(), a.Kind) {
+		return n.lapOver(ctx, a)
+	}
 	victims := n.victims(ctx, a)
 	ids := make([]string, len(victims))
 	for i, v := range victims {
 		ids[i] = v.ID()
 	}
 	fault := history.Fault{Kind: string(a.Kind), Nodes: ids, Begin: n.Recorder.Now()}
-	if n.Say != nil {
-		n.Say("%8s %s of %s for %s", fault.Begin.Round(time.Millisecond), a.Kind, strings.Join(ids, ", "), a.Length.Round(time.Millisecond))
-	}
+	n.say("%8s %s of %s for %s", fault.Begin.Round(time.Millisecond), a.Kind, strings.Join(ids, ", "), a.Length.Round(time.Millisecond))
 	detail, err := n.inject(ctx, a, victims)
 	if err != nil {
 		return fault, err
@@ -106,6 +107,26 @@ func (n *Nemesis) act(ctx context.Context, a Action) (history.Fault, error) {
 	}
 	fault.End, fault.Detail = n.Recorder.Now(), detail
 	return fault, nil
+}
+
+// lapOver does the same with a fault of several, whose victims it finds as they begin.
+func (n *Nemesis) lapOver(ctx context.Context, a Action) (fault history.Fault, err error) {
+	fault = history.Fault{Kind: string(a.Kind), Begin: n.Recorder.Now()}
+	n.say("%8s %s for %s", fault.Begin.Round(time.Millisecond), a.Kind, a.Length.Round(time.Millisecond))
+	if fault.Nodes, fault.Detail, err = n.overlap(ctx, a); err != nil {
+		return fault, err
+	}
+	if err := n.Heal(); err != nil {
+		return fault, err
+	}
+	fault.End = n.Recorder.Now()
+	return fault, nil
+}
+
+func (n *Nemesis) say(format string, args ...any) {
+	if n.Say != nil {
+		n.Say(format, args...)
+	}
 }
 
 // victims are the nodes that a fault meets.
@@ -121,6 +142,10 @@ func (n *Nemesis) victims(ctx context.Context, a Action) []*Process {
 			minority = append(minority, n.Processes[(leads+i)%len(n.Processes)])
 		}
 		return minority
+	case LongPause:
+		if i := n.index(n.Leader(ctx)); i >= 0 && a.Victim%2 == 0 {
+			return n.Processes[i : i+1]
+		}
 	case KillLeader, StopLeader, PauseLeader, IsolateLeader, MuteLeader, DeafenLeader, StopDeaf, Flap, Alone, OtherLeader, ClockLeader, ClockJumps:
 		if i := n.index(n.Leader(ctx)); i >= 0 {
 			return n.Processes[i : i+1]
@@ -203,7 +228,7 @@ func (n *Nemesis) trouble(ctx context.Context, a Action, victims []*Process) err
 	switch a.Kind {
 	case StopLeader:
 		return first.Stop(stopPatience)
-	case PauseLeader, PauseOne:
+	case PauseLeader, PauseOne, LongPause:
 		return first.Pause()
 	case Storm, StormAll:
 		for i := range stormLives * len(victims) {

@@ -242,6 +242,16 @@ func TestACutHoldsBackAndHealingDelivers(t *testing.T) {
 	}
 	f("a", "b")
 	f("b", "a")
+	network.Cut("a", "b")
+	network.Cut("b", "a")
+	network.Mend("a", "b")
+	if says(t, conn, "ping", never) {
+		t.Error("mending one direction has mended the other")
+	}
+	network.Mend("b", "a")
+	if !says(t, conn, "", ever) {
+		t.Error("what was held back never came through mended links")
+	}
 	network.Cut("a", "c")
 	network.Cut("c", "b")
 	if !says(t, conn, "ping", ever) {
@@ -319,7 +329,7 @@ func TestAConnectionIsItsProcesses(t *testing.T) {
 }
 
 func TestASeedGivesOneSchedule(t *testing.T) {
-	kinds := slices.Concat(nemesis.ProcessKinds(), nemesis.NetworkKinds())
+	kinds := slices.Concat(nemesis.ProcessKinds(), nemesis.NetworkKinds(), nemesis.OverlapKinds())
 	draw := func(seed uint64) (actions []nemesis.Action) {
 		s := nemesis.NewSchedule(seed, 5*time.Second, kinds...)
 		for range 3 * s.Round() {
@@ -342,7 +352,11 @@ func TestASeedGivesOneSchedule(t *testing.T) {
 		}
 	}
 	for _, a := range first {
-		if a.Length < 100*time.Millisecond || a.Length > 5*time.Second || a.Gap < 0 || a.Gap > time.Second {
+		most := 5 * time.Second
+		if a.Kind == nemesis.LongPause {
+			most = 30 * time.Second
+		}
+		if a.Length < 100*time.Millisecond || a.Length > most || a.Gap < 0 || a.Gap > time.Second {
 			t.Errorf("%+v is out of bounds", a)
 		}
 	}
@@ -380,26 +394,33 @@ func TestEveryKindIsInjectedRecordedAndHealed(t *testing.T) {
 	n := cluster(t)
 	ended, end := context.WithCancel(context.Background())
 	end() // one round, and no waits between
-	kinds := slices.Concat(nemesis.ProcessKinds(), nemesis.NetworkKinds(), nemesis.OperatorKinds())
+	kinds := slices.Concat(nemesis.ProcessKinds(), nemesis.NetworkKinds(), nemesis.OperatorKinds(), nemesis.OverlapKinds())
 	must(t, n.Run(ended, nemesis.NewSchedule(1, time.Millisecond, kinds...)), n.Recovered(ended))
 	faults := n.Recorder.History().Faults
 	if len(faults) != len(kinds) {
 		t.Errorf("%d faults of %d kinds", len(faults), len(kinds))
 	}
 	for _, f := range faults {
-		want := 1
+		want, most := 1, 0
 		switch nemesis.Kind(f.Kind) {
 		case nemesis.KillAll, nemesis.StormAll, nemesis.Shatter, nemesis.OneWayRing, nemesis.Swizzle, nemesis.SlowNetwork, nemesis.Lossy, nemesis.TransferStorm, nemesis.StrictMode:
 			want = 3
-		case nemesis.SplitPair, nemesis.StrandOne:
+		case nemesis.SplitPair, nemesis.StrandOne, nemesis.PauseCut, nemesis.CutPaused, nemesis.ReturnChange, nemesis.KillMajority, nemesis.TransferCut:
 			want = 2
+		case nemesis.InTurn:
+			want, most = 2, 3
+		case nemesis.Degraded: // one, and two or three others
+			want, most = 3, 4
 		}
 		at := !slices.Contains(nemesis.OperatorKinds(), nemesis.Kind(f.Kind))
-		if len(f.Nodes) != want || at && f.End-f.Begin < 100*time.Millisecond || f.Served < f.End {
+		if len(f.Nodes) < want || len(f.Nodes) > max(want, most) || at && f.End-f.Begin < 100*time.Millisecond || f.Served < f.End {
 			t.Errorf("recorded %+v", f)
 		}
 		if strings.HasSuffix(f.Kind, "-leader") && f.Nodes[0] != "n2" {
 			t.Errorf("%s met %v", f.Kind, f.Nodes)
+		}
+		if slices.Contains(nemesis.OverlapKinds(), nemesis.Kind(f.Kind)) && strings.Count(f.Detail, "no more") != len(f.Nodes) {
+			t.Errorf("%s of %v is told as %s", f.Kind, f.Nodes, f.Detail)
 		}
 	}
 }

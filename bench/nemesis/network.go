@@ -75,6 +75,9 @@ func (n *Network) Cut(from, to string) { n.gate(direction{from, to}).shut() }
 // again, which takes twice as long with every loss in a row.
 func (n *Network) Impair(from, to string, by Impairment) { n.gate(direction{from, to}).impair(by) }
 
+// Mend implements [Links].
+func (n *Network) Mend(from, to string) { n.gate(direction{from, to}).open() }
+
 // Heal implements [Links].
 func (n *Network) Heal() {
 	n.mu.Lock()

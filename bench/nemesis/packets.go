@@ -211,6 +211,9 @@ func (n *Packets) Cut(from, to string) { n.ways[direction{from, to}].cut() }
 // Impair implements [Links]: packets that are late by chance overtake others.
 func (n *Packets) Impair(from, to string, by Impairment) { n.ways[direction{from, to}].impair(by) }
 
+// Mend implements [Links].
+func (n *Packets) Mend(from, to string) { n.ways[direction{from, to}].heal() }
+
 // Heal implements [Links]. What is late arrives at once.
 func (n *Packets) Heal() {
 	for _, w := range n.ways {

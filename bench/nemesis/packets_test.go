@@ -94,7 +94,7 @@ func TestPacketsAreLostLateAndOvertaken(t *testing.T) {
 	if numbers := got(t, a, many, ever); len(numbers) != many {
 		t.Errorf("%d packets came on the way that is not cut", len(numbers))
 	}
-	n.Heal()
+	n.Mend("a", "b")
 	all("after a cut, which is not to deliver what was lost,")
 
 	n.Cut("a", "c")
@@ -264,4 +264,5 @@ type linksLog struct{ done []string }
 
 func (l *linksLog) Cut(from, to string)                       { l.done = append(l.done, fmt.Sprintf("%s>%s", from, to)) }
 func (l *linksLog) Impair(string, string, nemesis.Impairment) {}
+func (l *linksLog) Mend(string, string)                       {}
 func (l *linksLog) Heal()                                     {}

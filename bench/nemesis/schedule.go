@@ -19,6 +19,7 @@ const (
 	Storm         Kind = "restart-storm"  // one node is killed and started again, over and over
 	PauseLeader   Kind = "pause-leader"   // SIGSTOP, then SIGCONT
 	PauseOne      Kind = "pause-one"      //
+	LongPause     Kind = "long-pause"     // any node, every other time the leader, is paused for up to six times as long as other faults last
 	IsolateLeader Kind = "isolate-leader" // nothing goes to or from it
 	IsolateOne    Kind = "isolate-one"    //
 	MuteLeader    Kind = "mute-leader"    // it hears the others, they do not hear it
@@ -55,7 +56,7 @@ const (
 
 // ProcessKinds are those that need no network of their own.
 func ProcessKinds() []Kind {
-	return []Kind{KillLeader, KillOne, KillAll, KillMinority, StopLeader, Storm, StormAll, PauseLeader, PauseOne}
+	return []Kind{KillLeader, KillOne, KillAll, KillMinority, StopLeader, Storm, StormAll, PauseLeader, PauseOne, LongPause}
 }
 
 // NetworkKinds are those that need [Links].
@@ -96,9 +97,11 @@ type Schedule struct {
 const (
 	shortest = 100 * time.Millisecond
 	maxGap   = time.Second
+	longer   = 6 // times as long as other faults a long pause lasts at most
 )
 
-// NewSchedule draws faults of these kinds that last for 0.1 s up to longest.
+// NewSchedule draws faults of these kinds that last for 0.1 s up to longest,
+// but for [LongPause].
 func NewSchedule(seed uint64, longest time.Duration, kinds ...Kind) *Schedule {
 	return &Schedule{
 		random: rand.New(rand.NewPCG(seed, 0x6e656d65736973)), kinds: append([]Kind(nil), kinds...),
@@ -118,8 +121,11 @@ func (s *Schedule) Next() Action {
 	s.dealt++
 	// Short ones come more often than long ones: they cost less of a run, and
 	// much goes wrong at the very edge of a timeout.
-	length := s.longest
-	for range s.random.IntN(4) {
+	length, halvings := s.longest, s.random.IntN(4)
+	if kind == LongPause {
+		length, halvings = longer*length, 0
+	}
+	for range halvings {
 		length /= 2
 	}
 	length = shortest + time.Duration(s.random.Int64N(int64(max(length-shortest, 1))))
