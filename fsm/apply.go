@@ -123,6 +123,8 @@ var ErrUnknownLevel = errors.New("the cluster is at a feature level that this ve
 //  6. the cluster's feature level must have reached the command's
 //  7. the write's own checks, all before its first change; a refusal changes nothing
 //  8. the answer is kept for step 3, and the command as the last one that is fenced
+//  9. whatever the answer is: what the command carries of wrapped material that has
+//     ended before it is noted, for its bytes are in the log now (see eraseLate)
 //
 // An error is fatal: the caller throws the transaction away and stops.
 func apply(x *state.Txn, highest uint32, index uint64, data []byte) (result Result, fence uint64, err error) {
@@ -146,6 +148,17 @@ func apply(x *state.Txn, highest uint32, index uint64, data []byte) (result Resu
 	}
 
 	advanceClock(x, cmd.Time)
+	c := &call{Txn: x, caller: cmd.Caller, index: index, highest: highest}
+	result, fence, err = carryOut(c, cmd, w, p)
+	if err == nil {
+		eraseLate(c, p.body)
+	}
+	return result, fence, err
+}
+
+// carryOut takes the steps 3 to 8 of [apply].
+func carryOut(c *call, cmd command.Command, w write, p prepared) (result Result, fence uint64, err error) {
+	x, index := c.Txn, c.index
 	if reply, answered := x.Reply(cmd.Proposal.ID); answered {
 		result, err := repeat(reply, cmd, index)
 		return result, x.LastFence(), err
@@ -161,14 +174,13 @@ func apply(x *state.Txn, highest uint32, index uint64, data []byte) (result Resu
 			return refused(index, refusal), x.LastFence(), nil
 		}
 	}
-	if c := x.Cluster(); c != nil && cmd.Level > c.FeatureLevel {
+	if cluster := x.Cluster(); cluster != nil && cmd.Level > cluster.FeatureLevel {
 		return refused(index, refuse(CodeFeatureLevel, "the cluster has not reached feature level %d", cmd.Level)), x.LastFence(), nil
 	}
 
-	c := &call{Txn: x, caller: cmd.Caller, index: index, highest: highest}
 	answer, refusal := p.run(c)
-	if reached := x.Cluster(); reached != nil && reached.FeatureLevel > highest {
-		return Result{}, 0, fmt.Errorf("%w (the cluster: %d; known: up to %d)", ErrUnknownLevel, reached.FeatureLevel, highest)
+	if reached := x.Cluster(); reached != nil && reached.FeatureLevel > c.highest {
+		return Result{}, 0, fmt.Errorf("%w (the cluster: %d; known: up to %d)", ErrUnknownLevel, reached.FeatureLevel, c.highest)
 	}
 	result = Result{Index: index, Refusal: refusal}
 	if refusal == nil {

@@ -18,6 +18,10 @@ func discard(c *call, keyID string, blobs ...state.BlobPrint) {
 		return
 	}
 	earlier := c.Discards(keyID)
+	if last := len(earlier) - 1; last >= 0 && earlier[last].Index == c.index { // this entry discards more than one thing
+		blobs = slices.Concat(earlier[last].Blobs, blobs)
+		earlier = earlier[:last]
+	}
 	for len(earlier) >= maxDiscards {
 		c.DeleteDiscard(earlier[0])
 		earlier = earlier[1:]
@@ -56,7 +60,9 @@ func remains(c *call, key *state.Key) (nodes []string, blobs []state.BlobPrint) 
 
 // versionPrint recognises the wrapped material of a version.
 func versionPrint(v *state.Version) state.BlobPrint {
-	return blobPrint(v.Number, v.RootGeneration, v.Blob)
+	p := blobPrint(v.Number, v.RootGeneration, v.Blob)
+	p.FirstGeneration = v.FirstGeneration
+	return p
 }
 
 // pairPrint recognises the wrapped private half of a wrapping pair.

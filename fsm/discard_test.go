@@ -88,6 +88,7 @@ func TestDiscards(t *testing.T) {
 	if code := codeOf(d.Do(fsmtest.ImportMaterial("a", "2", "m", 0))); code != fsm.CodeImportToken {
 		t.Errorf("an import with an ended token: %q", code)
 	}
+	d.want("what a refused import carries", fsmtest.ImportMaterial("a", "2", "m", 0).Version.Blob)
 
 	material := fsmtest.ImportMaterial("a", "3", "m", d.Now+5000)
 	d.Must(material)
@@ -108,7 +109,7 @@ func TestDiscards(t *testing.T) {
 	d.Now += 1000
 	d.Must(command.DeleteDueKey{KeyID: fsmtest.KeyID("a"), Due: d.Now})
 	stone, _ := d.State().Tombstone(fsmtest.KeyID("a"))
-	if left := d.State().Discards(fsmtest.KeyID("a")); len(left) != 0 || len(stone.Blobs) != 8 || !stone.Blobs[0].Is(fsmtest.OpenImport("a", "6", 0).Blob) {
+	if left := d.State().Discards(fsmtest.KeyID("a")); len(left) != 0 || len(stone.Blobs) != 9 || !stone.Blobs[0].Is(fsmtest.OpenImport("a", "6", 0).Blob) {
 		t.Errorf("%d discards are left, the tombstone has %d prints", len(left), len(stone.Blobs))
 	}
 }

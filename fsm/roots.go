@@ -165,6 +165,9 @@ func rewrap(c *call, generation uint32, p command.Rewrapped) bool {
 			return false
 		}
 		version := *old
+		if version.FirstGeneration == 0 && old.RootGeneration != generation {
+			version.FirstGeneration = old.RootGeneration
+		}
 		version.RootGeneration, version.Blob, version.MAC = generation, p.Bytes, p.MAC
 		c.PutVersion(&version)
 	case state.SealedAccessKey:

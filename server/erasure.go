@@ -3,8 +3,11 @@ package server
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"sync"
 	"time"
+
+	"github.com/raftkms/raftkms/fsm/state"
 )
 
 // A deleted key leaves the state at once, and then the files of every node: each
@@ -13,13 +16,30 @@ import (
 // members have reported. So it is with what is discarded of a key that stays:
 // imported material and the private halves of wrapping pairs.
 
-// eraser erases the files of this node.
+// eraser erases the files of a node.
 type eraser struct {
-	server *Server
-	member *member
+	nodeID  string
+	dataDir string
+	pause   time.Duration // from one erasure to the next
+	state   func() *state.Root
+	erase   func(context.Context) error
+	report  func(ctx context.Context, through uint64, took time.Duration) error
+	logger  *slog.Logger
 
-	mu   sync.Mutex
-	last time.Time // when it was last done
+	mu      sync.Mutex
+	last    time.Time     // when it was last done
+	through uint64        // up to which entry
+	took    time.Duration // how long
+}
+
+func (s *Server) newEraser(m *member) *eraser {
+	return &eraser{
+		nodeID: s.cfg.NodeID, dataDir: s.cfg.DataDir, pause: s.cfg.ErasurePause, state: s.machine.State, report: m.service.ReportErasure, logger: s.cfg.Logger,
+		erase: func(ctx context.Context) error {
+			m.service.ForgetDeleted()
+			return m.node.Erase(ctx)
+		},
+	}
 }
 
 // erasureLook is how often a node looks whether there is something to erase.
@@ -27,27 +47,42 @@ const erasureLook = 2 * time.Second
 
 // run erases when something was deleted or discarded since this node has last erased, but not
 // more often than the configuration says: followers that are behind need the
-// whole snapshot after it.
+// whole snapshot after it. What is erased and not reported yet, since there was no
+// leader, say, is only reported.
 func (e *eraser) run(ctx context.Context, _ int64) error {
-	root := e.server.machine.State()
-	through := root.LastDeletion()
-	if done, ok := root.Erasure(e.server.cfg.NodeID); through == 0 || ok && done.Through >= through {
-		return nil
-	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if !e.last.IsZero() && time.Since(e.last) < e.server.cfg.ErasurePause {
+	root := e.state()
+	through, reported := root.LastDeletion(), uint64(0)
+	if done, ok := root.Erasure(e.nodeID); ok {
+		reported = done.Through
+	}
+	if reported >= through {
 		return nil
 	}
-	started := time.Now()
-	e.member.service.ForgetDeleted()
-	if err := e.member.node.Erase(ctx); err != nil {
-		return err
+	if e.through <= reported {
+		if !e.last.IsZero() && time.Since(e.last) < e.pause {
+			return nil
+		}
+		started := time.Now()
+		if err := e.erase(ctx); err != nil {
+			return err
+		}
+		e.last, e.through = time.Now(), through
+		e.took = e.last.Sub(started)
 	}
-	e.last = time.Now()
-	if err := e.member.service.ReportErasure(ctx, through, e.last.Sub(started)); err != nil {
+	if err := e.report(ctx, e.through, e.took); err != nil {
 		return fmt.Errorf("reporting it: %w", err)
 	}
-	e.server.cfg.Logger.Info("this node's files hold nothing any more of what was deleted", "through_index", through, "took", e.last.Sub(started))
+	kept, err := lostDirectories(e.dataDir)
+	switch {
+	case err != nil:
+		return fmt.Errorf("looking for what a recovery has set aside: %w", err)
+	case len(kept) > 0:
+		e.logger.Warn("this node's files hold nothing any more of what was deleted, but for what a recovery has set aside: remove that when the cluster has what it should",
+			"through_index", e.through, "took", e.took, "set_aside", kept)
+	default:
+		e.logger.Info("this node's files hold nothing any more of what was deleted", "through_index", e.through, "took", e.took)
+	}
 	return nil
 }

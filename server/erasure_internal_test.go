@@ -3,12 +3,15 @@ package server
 import (
 	"context"
 	"crypto/sha256"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/uuid"
 
+	"github.com/raftkms/raftkms/fsm/command"
 	"github.com/raftkms/raftkms/fsm/state"
 	"github.com/raftkms/raftkms/server/iam"
 	"github.com/raftkms/raftkms/server/kms"
@@ -66,20 +69,44 @@ func TestDeletedKeysAreErased(t *testing.T) {
 		_, err := m.service.ScheduleDeletion(ctx, c, key.ID, 0)
 		return err
 	})
-	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(100 * time.Millisecond) {
-		reply, err := s.verifyErasure(t.Context(), wire.VerifyErasureRequest{KeyID: key.ID})
-		if err == nil && reply.Erased {
-			if len(reply.Nodes) != 1 || reply.Nodes[0].ID != "n1" || reply.Nodes[0].Scanned == 0 || len(reply.RootGenerations) != 1 || reply.Name != "orders" {
-				t.Errorf("verified: %+v", reply)
+	erased := func() {
+		t.Helper()
+		for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(100 * time.Millisecond) {
+			reply, err := s.verifyErasure(t.Context(), wire.VerifyErasureRequest{KeyID: key.ID})
+			if err == nil && reply.Erased {
+				if len(reply.Nodes) != 1 || reply.Nodes[0].ID != "n1" || reply.Nodes[0].Scanned == 0 || len(reply.RootGenerations) != 1 || reply.Name != "orders" || reply.Blobs != len(prints) {
+					t.Errorf("verified: %+v", reply)
+				}
+				break
 			}
-			break
+			if time.Now().After(deadline) {
+				t.Fatalf("not erased: %+v, %v", reply, err)
+			}
 		}
-		if time.Now().After(deadline) {
-			t.Fatalf("not erased: %+v, %v", reply, err)
+		if files := find(); files != nil {
+			t.Errorf("still in %v", files)
 		}
 	}
-	if files := find(); files != nil {
-		t.Errorf("still in %v", files)
+	erased()
+
+	// A batch of a root rotation that was on its way comes behind the erasure.
+	late := []byte("forty bytes of the key under other roots")
+	_, err := m.service.RewrapRecords(t.Context(), command.RewrapRecords{Generation: 1, Parts: []command.Rewrapped{
+		{What: state.SealedVersion, ID: key.ID, Number: 1, Old: prints[0].Hash, Bytes: late, MAC: make([]byte, 32)},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	prints = append(prints, state.BlobPrint{Size: uint32(len(late)), Hash: sha256.Sum256(late)})
+	erased()
+
+	// What a recovery has set aside is not this node's to erase.
+	aside := filepath.Join(s.cfg.DataDir, raftDir+lostSuffix+time.Now().UTC().Format(lostTime))
+	if err := os.Mkdir(aside, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if reply, err := s.verifyErasure(t.Context(), wire.VerifyErasureRequest{KeyID: key.ID}); err != nil || reply.Erased || !strings.Contains(reply.Nodes[0].Problem, aside) {
+		t.Errorf("with something set aside: %+v, %v", reply, err)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/raftkms/raftkms/cluster"
@@ -30,6 +31,7 @@ import (
 const (
 	recoveryMark = "recovery.json"
 	lostSuffix   = "-lost-"
+	lostTime     = "20060102T150405Z" // when it was decided, behind the suffix
 )
 
 // Recovery is what a stopped node's data directory holds of its cluster.
@@ -113,7 +115,7 @@ func FindRecovery(dataDir string) (*Recovery, error) {
 // Begin has the node found the cluster again at its next start. Nothing is
 // deleted: what it has is set aside then.
 func (r *Recovery) Begin(now time.Time) error {
-	text, err := json.Marshal(recoveryFile{ClusterID: r.ClusterID, Aside: lostSuffix + now.UTC().Format("20060102T150405Z")})
+	text, err := json.Marshal(recoveryFile{ClusterID: r.ClusterID, Aside: lostSuffix + now.UTC().Format(lostTime)})
 	if err != nil {
 		return fmt.Errorf("noting the recovery: %w", err)
 	}
@@ -129,6 +131,19 @@ func setAside(dir, name, aside string) error {
 		return fmt.Errorf("setting %s aside: %w", name, err)
 	}
 	return syncDirectory(dir)
+}
+
+// lostDirectories returns the paths of the logs and snapshots that recoveries
+// have set aside. Nothing erases them: they are the operator's to go back to, and
+// to remove.
+func lostDirectories(dataDir string) (paths []string, err error) {
+	entries, err := os.ReadDir(dataDir)
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), raftDir+lostSuffix) {
+			paths = append(paths, filepath.Join(dataDir, e.Name()))
+		}
+	}
+	return paths, err
 }
 
 // finishRecovery founds the cluster again, where that was decided.

@@ -31,7 +31,7 @@ func (s *Server) jobs(m *member) []job {
 		{name: "expiring imports", leader: true, pause: time.Second, run: m.service.ExpireImports},
 		{name: "putting things under new root keys", leader: true, pause: time.Second, run: m.rewrapper.run},
 		{name: "warning of deletions", leader: true, pause: time.Minute, run: m.service.WarnOfDeletions},
-		{name: "erasing deleted keys", pause: erasureLook, run: (&eraser{server: s, member: m}).run},
+		{name: "erasing deleted keys", pause: erasureLook, run: s.newEraser(m).run},
 		{name: "publishing checkpoints of the traces", pause: s.cfg.CheckpointPause, run: m.publisher.run},
 		{name: "asking for proofs of peers' traces", pause: s.cfg.CheckpointPause, run: m.publisher.proveLate},
 		{name: "reporting uses", pause: time.Minute, run: m.service.ReportUses},

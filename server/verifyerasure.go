@@ -3,7 +3,9 @@ package server
 import (
 	"context"
 	"encoding/json"
+	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -80,8 +82,30 @@ func (s *Server) answerVerify(ctx context.Context, m *member, body []byte) ([]by
 	report.Files, report.Scanned = files, bytes
 	if err != nil {
 		report.Problem = "not all files could be read: " + err.Error()
+	} else if kept, err := mayHold(s.cfg.DataDir, left); err != nil {
+		report.Problem = "what a recovery may have set aside cannot be looked at: " + err.Error()
+	} else if len(kept) > 0 {
+		report.Problem = "a recovery has set aside " + strings.Join(kept, ", ") + ", which may hold the material under older root keys; remove it when the cluster has what it should"
 	}
 	return json.Marshal(report)
+}
+
+// clockSlack is what the clock of who decided on a recovery may differ by from
+// the cluster's time.
+const clockSlack = 24 * time.Hour
+
+// mayHold returns the directories that recoveries have set aside since a key was
+// made. Its material may lie there in another wrapping than those looked for:
+// under roots that it was under before it was put under others.
+func mayHold(dataDir string, left *remains) (kept []string, err error) {
+	paths, err := lostDirectories(dataDir)
+	for _, path := range paths {
+		_, when, _ := strings.Cut(filepath.Base(path), lostSuffix)
+		if at, err := time.Parse(lostTime, when); err != nil || at.Add(clockSlack).After(time.UnixMilli(left.created)) {
+			kept = append(kept, path)
+		}
+	}
+	return kept, err
 }
 
 // verifyErasure has every node that may hold something of a key look into its files.
@@ -103,10 +127,10 @@ func (s *Server) verifyErasure(ctx context.Context, req wire.VerifyErasureReques
 		Live: left.live, Blobs: len(left.blobs), Erased: true,
 	}
 	for _, blob := range left.blobs {
-		if !slices.Contains(reply.RootGenerations, blob.RootGeneration) {
-			reply.RootGenerations = append(reply.RootGenerations, blob.RootGeneration)
-		}
+		reply.RootGenerations = append(reply.RootGenerations, blob.RootGenerations()...)
 	}
+	slices.Sort(reply.RootGenerations)
+	reply.RootGenerations = slices.Compact(reply.RootGenerations)
 	holders := left.allHolders(root)
 	var wg sync.WaitGroup
 	reply.Nodes = make([]wire.ErasureNode, len(holders))

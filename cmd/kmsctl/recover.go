@@ -26,7 +26,10 @@ committed: also the entries shown as unsure, which may be such as nobody was eve
 well has noted what it knew to be committed, another one knows it of its last snapshot only). What only the lost
 nodes had is lost. The node does the rest at its next start, as the only
 member of a new generation: other nodes start empty and join with new tokens. Never start a lost node
-again with its old data: a majority of them would go on as the cluster that they know.`,
+again with its old data: a majority of them would go on as the cluster that they know.
+
+What the node has now is set aside in its data directory, as raft-lost-TIME and identity.json-lost-TIME. Remove both
+as soon as the cluster has what it should: keys that are deleted later can be recovered from there.`,
 		Args: exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if a.config == "" {

@@ -127,8 +127,10 @@ func (x *Txn) DeleteAlias(a *Alias) {
 
 // PutTombstone writes what stays of a deleted key.
 func (x *Txn) PutTombstone(t *Tombstone) {
-	put(x, TableTombstone, &x.tombstones, []byte(t.KeyID), t)
-	x.deletions.insert(binary.BigEndian.AppendUint64(nil, t.Index), t.KeyID)
+	if old, had := put(x, TableTombstone, &x.tombstones, []byte(t.KeyID), t); had {
+		x.deletions.remove(appendDeletionKey(nil, old.Index, old.KeyID))
+	}
+	x.deletions.insert(appendDeletionKey(nil, t.Index, t.KeyID), t.KeyID)
 }
 
 // PutErasure writes how far a node has erased.
@@ -217,14 +219,14 @@ func (v *View) Due(now int64, limit int, filter func(*Key) bool) []*Key {
 // Tombstone returns what stays of the deleted key of that id.
 func (v *View) Tombstone(keyID string) (*Tombstone, bool) { return byID(&v.tombstones, keyID) }
 
-// LastDeletion returns the index of the entry that last deleted a key or
-// discarded material; 0: none did.
+// LastDeletion returns the index of the entry that last deleted a key, discarded
+// material, or came late with what was deleted or discarded before; 0: none did.
 func (v *View) LastDeletion() uint64 {
 	place, _, ok := v.deletions.last()
 	if !ok {
 		return 0
 	}
-	return number(place)
+	return binary.BigEndian.Uint64([]byte(place[:8]))
 }
 
 // Erasure returns how far a node has erased.

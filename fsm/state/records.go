@@ -271,9 +271,11 @@ type Tombstone struct {
 	Spec      string `cbor:"5,keyasint"`
 	Created   int64  `cbor:"6,keyasint"`
 	Deleted   int64  `cbor:"7,keyasint"`
-	Index     uint64 `cbor:"8,keyasint"` // of the entry that deleted it; every node erases what lies before it
+	// Index is that of the entry that deleted it, or of a later one that carried
+	// its material once more; every node erases what lies before it, and it.
+	Index uint64 `cbor:"8,keyasint"`
 	// Holders are the nodes that may hold the wrapped material in their files:
-	// all that were admitted when the key was deleted.
+	// all that were admitted when the key was deleted, or at Index.
 	Holders []string `cbor:"9,keyasint"`
 	// Blobs name the wrapped material, so that what is left of it in a file can be recognised.
 	Blobs []BlobPrint `cbor:"10,keyasint"`
@@ -286,6 +288,24 @@ type BlobPrint struct {
 	RootGeneration uint32   `cbor:"2,keyasint"` // destroying that root set erases every copy, wherever it is
 	Size           uint32   `cbor:"3,keyasint"`
 	Hash           [32]byte `cbor:"4,keyasint"` // SHA-256 of the blob
+	// FirstGeneration is that of [Version]: older copies, in which the material is
+	// wrapped otherwise, are under this generation of the roots or one that came
+	// between. No hash of those is kept: it would be 45 bytes in each of a million
+	// versions, against 3.
+	FirstGeneration uint32 `cbor:"5,keyasint,omitempty"`
+}
+
+// RootGenerations returns all generations of the roots that copies of the
+// material are under, in their order.
+func (p BlobPrint) RootGenerations() (all []uint32) {
+	first := p.FirstGeneration
+	if first == 0 {
+		first = p.RootGeneration
+	}
+	for g := first; g <= p.RootGeneration; g++ {
+		all = append(all, g)
+	}
+	return all
 }
 
 // TraceLog is what the cluster remembers of a node's traces, the oldest first.
@@ -330,6 +350,9 @@ type Version struct {
 	MAC            []byte `cbor:"6,keyasint"` // module-made record MAC over hsm.Binding
 	Created        int64  `cbor:"7,keyasint"`
 	Fence          uint64 `cbor:"8,keyasint"`
+	// FirstGeneration is that of the roots which it was made under, if it was put
+	// under others since, one generation after the other; 0: RootGeneration.
+	FirstGeneration uint32 `cbor:"9,keyasint,omitempty"`
 }
 
 // JoinToken admits one node to replication, once.

@@ -54,7 +54,7 @@ type View struct {
 	listCounts   table[int]       // project, state, spec → keys
 	blockCounts  table[int]       // project, state, spec, block of sequences → keys
 	timers       table[string]    // when, key → key
-	deletions    table[string]    // index of the deleting or discarding entry → key
+	deletions    table[string]    // index of the deleting or discarding entry, key → key
 	tagPlaces    table[listBlock] // see tags.go
 	tagCounts    table[int]
 	nameBlocks   table[*nameBlock] // see names.go

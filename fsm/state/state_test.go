@@ -187,3 +187,30 @@ func TestListsDoNotRunTogether(t *testing.T) {
 		t.Fatalf("after the last place there are %d keys", len(keys))
 	}
 }
+
+// One entry may end something of several keys, and what ends the same again moves.
+func TestLastDeletion(t *testing.T) {
+	x := state.NewRoot().Txn()
+	f := func(what string, want uint64) {
+		t.Helper()
+		if got := x.LastDeletion(); got != want {
+			t.Errorf("%s: the last deletion is at %d, want %d", what, got, want)
+		}
+	}
+	f("nothing deleted", 0)
+	one, two := &state.Discard{KeyID: "1", Index: 7}, &state.Discard{KeyID: "2", Index: 7}
+	x.PutDiscard(one)
+	x.PutDiscard(two)
+	x.DeleteDiscard(one)
+	f("one of two forgotten", 7)
+	x.PutTombstone(&state.Tombstone{KeyID: "3", Index: 9})
+	x.PutTombstone(&state.Tombstone{KeyID: "3", Index: 8})
+	f("a tombstone that moved", 8)
+	x.PutTombstone(&state.Tombstone{KeyID: "4", Index: 8})
+	x.PutTombstone(&state.Tombstone{KeyID: "4", Index: 12})
+	f("one of two that moved", 12)
+	x.PutTombstone(&state.Tombstone{KeyID: "4", Index: 3})
+	f("and back", 8)
+	x.DeleteDiscard(two)
+	f("the other forgotten", 8)
+}

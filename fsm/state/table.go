@@ -175,6 +175,11 @@ func appendTimerKey(dst []byte, at int64, keyID string) []byte {
 	return append(binary.BigEndian.AppendUint64(dst, uint64(at)), keyID...)
 }
 
+// appendDeletionKey orders deletions by their entry, which may have several.
+func appendDeletionKey(dst []byte, index uint64, keyID string) []byte {
+	return append(binary.BigEndian.AppendUint64(dst, index), keyID...)
+}
+
 func appendNameKey(dst []byte, parentID, name string) []byte {
 	return append(append(append(dst, parentID...), 0), name...)
 }
