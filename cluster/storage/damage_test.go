@@ -193,3 +193,27 @@ func TestFlippedBits(t *testing.T) {
 	f("log.db", 61, entries)
 	f("stable.db", 37, vote)
 }
+
+// A node that is killed while an old snapshot is removed starts again, and the
+// rest of that one goes with the next erasure.
+func TestARemovalCutShort(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir)
+	check(t, s.Stable.SetUint64([]byte("CurrentTerm"), 1))
+	snapshot(t, s, 9, []byte("newer"))
+	check(t, s.Close())
+	left := filepath.Join(dir, "snapshots", "1-7-1")
+	check(t, os.Mkdir(left, 0o700))
+	check(t, os.WriteFile(filepath.Join(left, "state.bin"), []byte("deleted since"), 0o600))
+	s = open(t, dir)
+	if err := s.Check(); err != nil {
+		t.Errorf("it does not start: %v", err)
+	}
+	check(t, s.Erase())
+	if _, err := os.Stat(left); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("what is left of the old one stays: %v", err)
+	}
+	if newest, err := storage.NewestSnapshot(dir); err != nil || newest.Index != 9 {
+		t.Errorf("the newest is %+v (%v)", newest, err)
+	}
+}

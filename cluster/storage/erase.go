@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 )
 
 // Erase leaves in the files of the directory only what belongs to the log and
@@ -16,13 +17,27 @@ func (s *Stores) Erase() error {
 	return s.log.rewrite()
 }
 
-// keepNewest removes all snapshots but the newest.
+// keepNewest removes all snapshots but the newest, and what is left of such.
 func (s *snapshotStore) keepNewest() error {
 	all, err := s.List() // newest first
 	if err != nil {
 		return fmt.Errorf("listing the snapshots: %w", err)
 	}
-	for _, old := range all[min(1, len(all)):] {
+	if len(all) == 0 {
+		return nil
+	}
+	entries, err := os.ReadDir(s.dir)
+	if err != nil {
+		return fmt.Errorf("listing the snapshots: %w", err)
+	}
+	for _, entry := range entries {
+		if strings.HasSuffix(entry.Name(), temporarySuffix) {
+			continue // it is being written, or goes at the next start
+		}
+		old, _ := readMeta(filepath.Dir(s.dir), entry.Name()) // its name is enough
+		if !after(old, *all[0]) {
+			continue
+		}
 		if err := os.RemoveAll(filepath.Join(s.dir, old.ID)); err != nil {
 			return fmt.Errorf("removing an old snapshot: %w", err)
 		}

@@ -1,9 +1,11 @@
 package storage
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -65,32 +67,49 @@ func (s *Stores) check() error {
 
 // NewestSnapshot is the last one that was completed in a Raft directory, whether
 // its state can be read or not; a zero one: there is none. It is an error that
-// raft could not see one.
+// raft could not see it. What is left of an older one says nothing: a crash may
+// have cut its removal short.
 func NewestSnapshot(dir string) (newest raft.SnapshotMeta, err error) {
 	entries, err := os.ReadDir(filepath.Join(dir, snapshotsDir))
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return newest, fmt.Errorf("looking for snapshots: %w", err)
 	}
+	err = nil
 	for _, entry := range entries {
 		if !entry.IsDir() || strings.HasSuffix(entry.Name(), temporarySuffix) {
 			continue
 		}
-		var meta raft.SnapshotMeta
-		text, err := os.ReadFile(filepath.Join(dir, snapshotsDir, entry.Name(), "meta.json"))
-		if err == nil {
-			err = json.Unmarshal(text, &meta)
-		}
-		if err == nil && (meta.ID != entry.Name() || meta.Version != raft.SnapshotVersionMax) {
-			err = errAltered
-		}
-		if err != nil {
-			return newest, fmt.Errorf("reading what the snapshot %s is: %w", entry.Name(), err)
-		}
-		if meta.Term > newest.Term || meta.Term == newest.Term && meta.Index > newest.Index {
-			newest = meta
+		meta, unread := readMeta(dir, entry.Name())
+		if after(newest, meta) {
+			newest, err = meta, unread
 		}
 	}
-	return newest, nil
+	return newest, err
+}
+
+// readMeta describes a snapshot; where that cannot be read, as far as its name does.
+func readMeta(dir, name string) (raft.SnapshotMeta, error) {
+	var meta, named raft.SnapshotMeta
+	text, err := os.ReadFile(filepath.Join(dir, snapshotsDir, name, "meta.json"))
+	if err == nil {
+		err = json.Unmarshal(text, &meta)
+	}
+	if err == nil && (meta.ID != name || meta.Version != raft.SnapshotVersionMax) {
+		err = errAltered
+	}
+	if err == nil {
+		return meta, nil
+	}
+	named.ID = name
+	if _, unnamed := fmt.Sscanf(name, "%d-%d-", &named.Term, &named.Index); unnamed != nil { // as raft names them
+		named.Term = math.MaxUint64
+	}
+	return named, fmt.Errorf("reading what the snapshot %s is: %w", name, err)
+}
+
+// after says that b is newer than a, in raft's order.
+func after(a, b raft.SnapshotMeta) bool {
+	return cmp.Or(cmp.Compare(b.Term, a.Term), cmp.Compare(b.Index, a.Index), cmp.Compare(b.ID, a.ID)) > 0
 }
 
 func emptyOrMissing(path string) bool {
