@@ -135,13 +135,16 @@ func (r *Report) tooLittle() error {
 		ErrTooLittle, missing, len(r.Scenario.Kinds), r.Compared, r.Granted, r.Ungranted)
 }
 
-// tooFew returns an error when too few calls have succeeded, or rights were taken
-// away: of both more comes with time.
+// tooFew returns an error when too few calls have succeeded, keys been rotated or
+// rights been taken away: of all that more comes with time.
 func (r *Report) tooFew() error {
 	for _, right := range history.Rights() {
 		if r.Revoked[right] < r.Scenario.Revocations {
 			return fmt.Errorf("%w: of the kind %s %d revocations were seen through, of %d", ErrTooLittle, right, r.Revoked[right], r.Scenario.Revocations)
 		}
+	}
+	if r.Calls[history.Rotate][history.OK] == 0 {
+		return fmt.Errorf("%w: no key was rotated", ErrTooLittle)
 	}
 	if r.Successes < r.Scenario.Successes {
 		return fmt.Errorf("%w: %d of %d calls succeeded", ErrTooLittle, r.Successes, r.Scenario.Successes)
