@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -690,19 +691,80 @@ var switchModel = porcupine.Model{
 	},
 }
 
-// linear has porcupine judge the same calls, knowing nothing of indexes. Calls
-// without an answer can make that long; it gives up after a while.
-func (w *world) linear() porcupine.CheckResult {
+// How long an order of a schedule's calls is looked for. Nearly all take less than
+// a millisecond; calls without an answer can make it long.
+const (
+	judgedSoon = 20 * time.Millisecond
+	judgedLate = 30 * time.Second
+)
+
+// linear has porcupine judge the same calls, knowing nothing of indexes. It gives
+// up after patience.
+func (w *world) linear(patience time.Duration) porcupine.CheckResult {
 	var ops []porcupine.Operation
 	for i, c := range w.calls {
-		end := int64(c.end)
-		switch {
-		case !c.answered && (c.what == "use" || c.phase == 0):
+		if !c.answered && (c.what == "use" || c.phase == 0) {
 			continue
-		case !c.answered:
-			end = math.MaxInt64
 		}
-		ops = append(ops, porcupine.Operation{ClientId: i, Input: c, Call: int64(c.start), Return: end})
+		ops = append(ops, porcupine.Operation{ClientId: i, Input: c, Call: int64(c.start), Return: int64(c.endsBy())})
 	}
-	return porcupine.CheckOperationsTimeout(switchModel, ops, 20*time.Millisecond)
+	return porcupine.CheckOperationsTimeout(switchModel, ops, patience)
+}
+
+// endsBy is when a call has taken effect at the latest, if it ever does.
+func (c *simCall) endsBy() time.Duration {
+	if !c.answered {
+		return math.MaxInt64
+	}
+	return c.end
+}
+
+// explained says whether there is an order of the calls that explains their answers
+// in which the writes come as the log has them. That is soon found out, and proves
+// as much as an order that was searched for. Where there is none, there may be one
+// with the writes in another order.
+func (w *world) explained() bool {
+	var writes, uses []*simCall
+	for _, c := range w.calls {
+		switch {
+		case c.what != "use" && c.phase >= 9:
+			writes = append(writes, c)
+		case c.what == "use" && c.answered:
+			uses = append(uses, c)
+		}
+	}
+	slices.SortFunc(writes, func(a, b *simCall) int { return cmp.Compare(a.index, b.index) })
+	slices.SortStableFunc(uses, func(a, b *simCall) int { return cmp.Compare(a.start, b.start) })
+	for i, c := range writes {
+		for _, before := range writes[:i] {
+			if c.endsBy() < before.start {
+				return false
+			}
+		}
+	}
+	after := make([]int, len(uses)) // so many writes; as few as can be
+	for i, use := range uses {
+		least, most := 0, len(writes)
+		for j, c := range writes {
+			if c.endsBy() < use.start {
+				least = j + 1
+			}
+			if c.start > use.end {
+				most = min(most, j)
+			}
+		}
+		for j, before := range uses[:i] {
+			if before.end < use.start {
+				least = max(least, after[j])
+			}
+		}
+		for least <= most && (least == 0 || writes[least-1].what == "enable") != use.positive {
+			least++
+		}
+		if least > most {
+			return false
+		}
+		after[i] = least
+	}
+	return true
 }

@@ -37,6 +37,8 @@ func (d *direct) ask(ctx context.Context, key string, c *history.Call) verdict {
 		return d.describe(ctx, key, c)
 	case history.Enable, history.Disable:
 		return d.do(ctx, string(c.Op), wire.KeyRequest{KeyID: key}, new(wire.KeyStateReply))
+	case history.Rotate:
+		return d.do(ctx, string(c.Op), wire.KeyRequest{KeyID: key}, new(wire.EmptyReply))
 	case history.MakeKey:
 		var reply wire.CreateDataKeyReply
 		v := d.do(ctx, string(c.Op), wire.CreateDataKeyRequest{KeyID: key}, &reply)
@@ -99,6 +101,27 @@ func (d *direct) list(ctx context.Context) ([]history.Seen, verdict) {
 	}
 }
 
+// countVersions fills in how many versions there are of the keys that are wanted.
+func (d *direct) countVersions(ctx context.Context, keys []history.Seen, wanted map[string]bool) verdict {
+	for i := range keys {
+		request := wire.ListVersionsRequest{KeyID: keys[i].KeyID, Limit: wire.Int(listLimit)}
+		for wanted[keys[i].Name] {
+			var reply wire.ListVersionsReply
+			v := d.do(ctx, "list-key-versions", request, &reply)
+			if v.outcome != history.OK {
+				return v
+			}
+			keys[i].Versions += len(reply.Versions)
+			next, err := strconv.ParseInt(reply.NextMarker, 10, 64)
+			if err != nil {
+				break // there is no other page
+			}
+			request.Marker = wire.Int(next)
+		}
+	}
+	return verdict{outcome: history.OK}
+}
+
 const (
 	dataKeyBytes = 32
 	listLimit    = 1000
@@ -145,6 +168,8 @@ func (r roaming) ask(ctx context.Context, key string, c *history.Call) verdict {
 		err = r.EnableKey(ctx, key)
 	case history.Disable:
 		err = r.DisableKey(ctx, key)
+	case history.Rotate:
+		err = r.RotateKey(ctx, key)
 	case history.MakeKey:
 		var made client.DataKey
 		made, err = r.CreateDataKey(ctx, key, client.DataKeyOptions{})

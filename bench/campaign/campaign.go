@@ -329,10 +329,10 @@ func (r *run) workers() []*worker {
 	b := newBoard(r.prefix())
 	all := make([]*worker, r.cfg.Scenario.Workers)
 	for i := range all {
-		w := &worker{number: i, random: rand.New(rand.NewPCG(r.cfg.Seed, uint64(i))), board: b, recorder: r.recorder}
+		w := &worker{number: i, random: rand.New(rand.NewPCG(r.cfg.Seed, uint64(i))), board: b, recorder: r.recorder, rotates: rotations}
 		switch {
 		case i%4 == 3 && r.roaming.Client != nil:
-			w.askers = []asker{r.roaming}
+			w.askers, w.rotates = []asker{r.roaming}, ownRotations
 		case i%4 == 2:
 			w.askers = askers(r.hasty)
 		default:

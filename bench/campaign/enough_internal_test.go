@@ -20,7 +20,7 @@ func TestALoadGoesOnUntilItIsEnough(t *testing.T) {
 		if ctx.Err() != nil {
 			t.Error("it ended without a success")
 		}
-		r.recorder.Call(history.Call{Op: history.Create, Outcome: history.OK})
+		r.recorder.Call(history.Call{Op: history.Rotate, Outcome: history.OK})
 		time.Sleep(2 * time.Second)
 		if !errors.Is(ctx.Err(), context.Canceled) {
 			t.Errorf("two seconds after enough was done: %v", ctx.Err())

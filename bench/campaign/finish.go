@@ -21,10 +21,16 @@ const (
 // encrypted, on every node.
 func finish(ctx context.Context, rec *history.Recorder, nodes []*direct) error {
 	h := rec.History()
+	rotated := make(map[string]bool)
+	for i := range h.Calls {
+		if c := &h.Calls[i]; c.Op == history.Rotate {
+			rotated[c.Name] = true
+		}
+	}
 	var states map[string]history.Seen // by name, as the last node lists them
 	for _, d := range nodes {
 		var err error
-		if states, err = list(ctx, rec, d); err != nil {
+		if states, err = list(ctx, rec, d, rotated); err != nil {
 			return err
 		}
 	}
@@ -40,12 +46,16 @@ func finish(ctx context.Context, rec *history.Recorder, nodes []*direct) error {
 	return openAll(ctx, rec, nodes, h, states)
 }
 
-// list records a listing of one node and returns it by name.
-func list(ctx context.Context, rec *history.Recorder, d *direct) (map[string]history.Seen, error) {
+// list records a listing of one node, with the versions of the keys that somebody
+// asked to be rotated, and returns it by name.
+func list(ctx context.Context, rec *history.Recorder, d *direct, rotated map[string]bool) (map[string]history.Seen, error) {
 	for deadline := rec.Now() + insistPatience; ; {
 		l := history.Listing{Node: d.node, Begin: rec.Now()}
 		keys, v := d.list(ctx)
 		l.End, l.Keys = rec.Now(), keys
+		if v.outcome == history.OK {
+			v = d.countVersions(ctx, keys, rotated)
+		}
 		if v.outcome == history.OK {
 			rec.Listing(l)
 			states := make(map[string]history.Seen, len(keys))
@@ -54,7 +64,7 @@ func list(ctx context.Context, rec *history.Recorder, d *direct) (map[string]his
 			}
 			return states, nil
 		}
-		if l.End > deadline {
+		if rec.Now() > deadline {
 			return nil, fmt.Errorf("listing the keys of %s: %s %s: %w", d.node, v.outcome, v.code, v.err)
 		}
 		time.Sleep(pollPeriod)

@@ -68,6 +68,7 @@ func TestWhatAnAnswerMeans(t *testing.T) {
 	}
 	status, body = 200, `{"key_info":{"key_id":"id","key_state":"3"}}`
 	f(history.Disable, history.OK, "")
+	f(history.Rotate, history.OK, "")
 	says(400, history.CodeNotEnabled)
 	f(history.Disable, history.Refused, history.CodeNotEnabled)
 	says(401, "APIGW.0301")
@@ -98,9 +99,11 @@ func TestOnlyADialThatFailsSendsNothing(t *testing.T) {
 func TestACampaignThatDidTooLittle(t *testing.T) {
 	scenario := Scenario{Kinds: []nemesis.Kind{nemesis.KillOne, nemesis.PauseOne}, Successes: 2}
 	both := map[string]int{"kill-one": 1, "pause-one": 1}
+	rotated := 1
 	f := func(r Report, fails bool) {
 		t.Helper()
 		r.Scenario = scenario
+		r.Calls = map[history.Op]map[history.Outcome]int{history.Rotate: {history.OK: rotated, history.Unknown: 1}}
 		if err := r.tooLittle(); errors.Is(err, ErrTooLittle) != fails || (err != nil) != fails {
 			t.Errorf("%+v: %v", r, err)
 		}
@@ -111,7 +114,9 @@ func TestACampaignThatDidTooLittle(t *testing.T) {
 	f(Report{Faults: both, Successes: 1, Compared: 1, Granted: 1, Ungranted: 1}, true)
 	f(Report{Faults: both, Successes: 2, Granted: 1, Ungranted: 1}, true)
 	f(Report{Faults: map[string]int{"kill-one": 2}, Successes: 2, Compared: 1, Granted: 1, Ungranted: 1}, true)
-	scenario.Erasing = true
+	rotated = 0
+	f(Report{Faults: both, Successes: 2, Compared: 1, Granted: 1, Ungranted: 1}, true)
+	rotated, scenario.Erasing = 1, true
 	f(Report{Faults: both, Successes: 2, Compared: 1, Granted: 1, Ungranted: 1, Erasures: 1}, false)
 	f(Report{Faults: both, Successes: 2, Compared: 1, Granted: 1, Ungranted: 1}, true)
 	scenario.Kinds, scenario.Erasing = nil, false

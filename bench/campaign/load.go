@@ -61,8 +61,9 @@ func (b *board) fresh() *slot {
 	return &slot{name: fmt.Sprintf("%s/%d", b.prefix, b.named)}
 }
 
-// plan chooses a call, and the key by which it names the key.
-func (b *board) plan(random *rand.Rand) (key string, c history.Call) {
+// plan chooses a call, and the key by which it names the key. Of what is asked of
+// keys that are there so many percent are rotations.
+func (b *board) plan(random *rand.Rand, rotations int) (key string, c history.Call) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	s := b.slots[random.IntN(slots)]
@@ -73,6 +74,10 @@ func (b *board) plan(random *rand.Rand) (key string, c history.Call) {
 	}
 	if random.IntN(3) > 0 {
 		key = s.id
+	}
+	if random.IntN(100) < rotations {
+		c.Op = history.Rotate
+		return key, c
 	}
 	c.Op = pick(random, usual...)
 	if c.Op.Opens() {
@@ -85,6 +90,15 @@ func (b *board) plan(random *rand.Rand) (key string, c history.Call) {
 	}
 	return key, c
 }
+
+// Rotations, in percent of the calls about a key that is there. Our client asks
+// again where it does not know the outcome, which is what could rotate a key twice,
+// so whoever calls through it rotates more. A key has at most callsPerName versions
+// and a few, of the 4000 that it may have.
+const (
+	rotations    = 3
+	ownRotations = 15
+)
 
 // usual is what is asked of a key that is there, as often as it is named.
 var usual = slices.Concat(
@@ -106,7 +120,7 @@ func (b *board) done(c *history.Call) {
 			continue
 		}
 		s.calls++
-		if c.Outcome == history.Unknown && c.Op.Writes() {
+		if c.Outcome == history.Unknown && (c.Op.Writes() || c.Op == history.Rotate) {
 			s.unknown++
 		}
 		if c.Outcome == history.OK && c.KeyID != "" {
@@ -149,6 +163,7 @@ type worker struct {
 	askers   []asker // one is chosen for every call
 	board    *board
 	recorder *history.Recorder
+	rotates  int // percent of its calls
 	made     int
 }
 
@@ -156,7 +171,7 @@ type worker struct {
 func (w *worker) work(ctx context.Context) {
 	whole := context.WithoutCancel(ctx)
 	for ctx.Err() == nil {
-		key, c := w.board.plan(w.random)
+		key, c := w.board.plan(w.random, w.rotates)
 		w.ask(whole, pick(w.random, w.askers...), key, &c)
 		if c.Outcome == history.NotDone {
 			time.Sleep(breath)

@@ -29,8 +29,8 @@ type Report struct {
 	// Granted are the uses of a key by a grant, Ungranted those that were
 	// refused for want of one.
 	Granted, Ungranted int
-	// Recoveries are, fault by fault, from its healing to the first success of
-	// a write that began after it.
+	// Recoveries are the times from the healing of a fault to the first write that
+	// was acknowledged and had begun after it, where that was before the next fault.
 	Recoveries []time.Duration
 	Terms      int   // that were seen: each is an election
 	Compared   int   // indexes at which states of several nodes were compared
@@ -83,11 +83,8 @@ func (r *Report) fill(h *history.History) {
 	r.Faults = make(map[string]int)
 	for _, f := range h.Faults {
 		r.Faults[f.Kind]++
-		if first, ok := firstWrite(h, f.End); ok {
-			r.Recoveries = append(r.Recoveries, first)
-		}
 	}
-	slices.Sort(r.Recoveries)
+	r.Recoveries = h.Recoveries()
 	terms := make(map[uint64]bool)
 	for _, s := range h.Statuses {
 		terms[s.Term] = true
@@ -135,30 +132,21 @@ func (r *Report) tooLittle() error {
 		ErrTooLittle, missing, len(r.Scenario.Kinds), r.Compared, r.Granted, r.Ungranted)
 }
 
-// tooFew returns an error when too few calls have succeeded, or rights were taken
-// away: of both more comes with time.
+// tooFew returns an error when too few calls have succeeded, keys been rotated or
+// rights been taken away: of all that more comes with time.
 func (r *Report) tooFew() error {
 	for _, right := range history.Rights() {
 		if r.Revoked[right] < r.Scenario.Revocations {
 			return fmt.Errorf("%w: of the kind %s %d revocations were seen through, of %d", ErrTooLittle, right, r.Revoked[right], r.Scenario.Revocations)
 		}
 	}
+	if r.Calls[history.Rotate][history.OK] == 0 {
+		return fmt.Errorf("%w: no key was rotated", ErrTooLittle)
+	}
 	if r.Successes < r.Scenario.Successes {
 		return fmt.Errorf("%w: %d of %d calls succeeded", ErrTooLittle, r.Successes, r.Scenario.Successes)
 	}
 	return nil
-}
-
-// firstWrite is how long after a time the first write succeeded that began
-// after it.
-func firstWrite(h *history.History, from time.Duration) (after time.Duration, ok bool) {
-	for i := range h.Calls {
-		c := &h.Calls[i]
-		if c.Begin >= from && c.Op.Writes() && c.Outcome == history.OK && (!ok || c.End-from < after) {
-			after, ok = c.End-from, true
-		}
-	}
-	return after, ok
 }
 
 // Err is why the campaign failed, or nil.

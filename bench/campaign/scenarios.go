@@ -7,25 +7,6 @@ import (
 	"github.com/raftkms/raftkms/bench/nemesis"
 )
 
-// Torture returns the names of the scenarios that torture goes through, again
-// and again; together they have every kind of fault that is possible here.
-func Torture() []string {
-	names := []string{"long", "links", "operator", "versions", "hsm", "hsm-moves", "five", "strict", "rights", "stranded", "overlap", "overlap-five"}
-	if nemesis.DiskTrouble() == nil {
-		names = append(names, "disk")
-	}
-	if nemesis.VolumeTrouble() == nil {
-		names = append(names, "full", "hang")
-	}
-	if nemesis.ClockTrouble() == nil {
-		names = append(names, "clocks")
-	}
-	if nemesis.PacketTrouble() == nil {
-		names = append(names, "packets", "apart")
-	}
-	return names
-}
-
 // Scenarios are the scenarios by name. "short" and "overlap-short" are for every
 // test run; of the others those that [Torture] does not name show a bug of
 // TRACK-RECORD.md again.

@@ -23,9 +23,11 @@ const (
 	OpenKey  Op = "decrypt-datakey"
 	Encrypt  Op = "encrypt-data"
 	Decrypt  Op = "decrypt-data"
+	Rotate   Op = "rotate-on-demand"
 )
 
-// Writes says whether the operation changes the state.
+// Writes says whether the operation changes the state of a key. Rotations do not:
+// they are counted; see rotations.go.
 func (o Op) Writes() bool { return o == Create || o == Enable || o == Disable }
 
 // Seals says whether the operation makes a ciphertext.
@@ -36,6 +38,10 @@ func (o Op) Opens() bool { return o == OpenKey || o == Decrypt }
 
 // Uses says whether the operation uses the key's material.
 func (o Op) Uses() bool { return o.Seals() || o.Opens() }
+
+// needsEnabled says whether only an Enabled key lets the operation succeed, and
+// stays as it is.
+func (o Op) needsEnabled() bool { return o.Uses() || o == Rotate }
 
 // Outcome is what the caller knows after a call.
 type Outcome string
@@ -58,7 +64,7 @@ const (
 // a refusal is one that no state explains.
 const (
 	CodeNotFound    = "KMS.0207" // there is no such key
-	CodeKeyDisabled = "KMS.0209" // a use of a Disabled key
+	CodeKeyDisabled = "KMS.0209" // a use, or a rotation, of a Disabled key
 	CodeNameTaken   = "KMS.1104" // create-key: the name is another key's
 	CodeNotDisabled = "KMS.1201" // enable-key: the key is Enabled
 	CodeNotEnabled  = "KMS.1301" // disable-key: the key is Disabled
@@ -165,6 +171,9 @@ type Seen struct {
 	Name  string `json:"name"`
 	Tag   string `json:"tag"`
 	State State  `json:"state"`
+	// Versions is how many versions of the key the same node listed right after;
+	// 0: it was not asked.
+	Versions int `json:"versions,omitempty"`
 }
 
 // Listing is all keys of the project as one node listed them after the last

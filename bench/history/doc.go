@@ -20,6 +20,9 @@
 // create-key carries a tag of its own in the key's description; whoever sees a
 // key sees which call made it.
 //
+// Rotations leave a key's state as it is. They are judged by how many versions
+// the key has at the end.
+//
 // Calls about grants are a list of their own, partitioned by the key that one
 // grantee uses by grants alone: one small history of the grants that there are.
 package history

@@ -11,9 +11,10 @@ import (
 // latest. It bounds a hang, not a performance: the machine may be slow and busy.
 const returnsWithin = 90 * time.Second
 
-// notServing is P11: after every fault, once it was healed, all nodes served.
+// notServing is P11: after every fault, once it was healed, all nodes served, and
+// a write was acknowledged.
 func notServing(h *History) []*Violation {
-	var found []*Violation
+	found := writingLate(h)
 	for i := range h.Faults {
 		f := &h.Faults[i]
 		switch {

@@ -66,7 +66,7 @@ func step(k key, c *Call) (bool, key) {
 		return same && k.state != Absent && k.state == c.State && k.tag == c.Tag, next
 	case c.Op == Enable || c.Op == Disable:
 		return takes(k.state, c.Op), effect(k, c)
-	default: // a use
+	default: // a use or a rotation
 		same, next := k.is(c.KeyID)
 		return same && k.state == Enabled, next
 	}
@@ -111,13 +111,13 @@ func toldBy(c *Call) (State, bool) {
 	switch {
 	case c.Outcome == OK && c.Op == Describe:
 		return c.State, true
-	case c.Outcome == OK && c.Op.Uses():
+	case c.Outcome == OK && c.Op.needsEnabled():
 		return Enabled, true
 	case c.Outcome != Refused:
 		return Absent, false
 	case c.Code == CodeNotFound && c.Op != Create:
 		return Absent, true
-	case c.Code == CodeKeyDisabled && c.Op.Uses(), c.Code == CodeNotEnabled && c.Op == Disable:
+	case c.Code == CodeKeyDisabled && c.Op.needsEnabled(), c.Code == CodeNotEnabled && c.Op == Disable:
 		return Disabled, true
 	case c.Code == CodeNotDisabled && c.Op == Enable:
 		return Enabled, true

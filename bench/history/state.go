@@ -30,9 +30,10 @@ func notLinearizable(h *History) []*Violation {
 }
 
 // lost is P1: every key whose creation was acknowledged is listed on every
-// node, in a state that the acknowledged writes explain.
+// node, in a state that the acknowledged writes explain, and with a version for
+// every rotation.
 func lost(h *History) []*Violation {
-	var found []*Violation
+	found := rotationsLost(h)
 	names, calls := h.byName()
 	for _, name := range names {
 		for _, l := range h.listed(name) {
@@ -76,9 +77,11 @@ func outlived(calls []*Call, look *Call) *Call {
 	return newest
 }
 
-// twice is P3: one key per name, one key per tag.
+// twice is P3: one version per rotation, one key per name, one key per tag. A
+// name is taken once anyway, so that only rotations show a request that was
+// carried out again.
 func twice(h *History) []*Violation {
-	var found []*Violation
+	found := rotatedTwice(h)
 	firstByName, firstByTag := make(map[string]string), make(map[string]string)
 	see := func(id, name, tag, where string) {
 		if id == "" {

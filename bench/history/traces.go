@@ -27,7 +27,7 @@ type Leak struct {
 var traceNames = map[Op]string{
 	Create: "createKey", Describe: "describeKey", Enable: "enableKey", Disable: "disableKey",
 	Grant: "createGrant", Revoke: "revokeGrant",
-	MakeKey: "createDataKey", OpenKey: "decryptDatakey", Encrypt: "encryptData", Decrypt: "decryptData",
+	Rotate: "rotateOnDemand", MakeKey: "createDataKey", OpenKey: "decryptDatakey", Encrypt: "encryptData", Decrypt: "decryptData",
 }
 
 // traceSlack is by how much the clocks of traces and of the recorder may

@@ -74,11 +74,12 @@ func (s *Service) RotateKey(ctx context.Context, c *Call, ref string) (uint32, e
 	}
 }
 
-// nextVersion has the module make the next version of a key. What the state
-// of the key does not allow is for apply to refuse: then the module is not bothered.
+// nextVersion has the module make the next version of a key. What can never be
+// rotated is for apply to refuse: then the module is not bothered. A key that is
+// Disabled may be Enabled by the time that the command is applied.
 func (s *Service) nextVersion(ctx context.Context, key *state.Key) (command.NewVersion, error) {
 	number := key.Versions + 1
-	if key.State != state.Enabled || key.Origin != OriginKMS || key.Default {
+	if key.Origin != OriginKMS || key.Default {
 		return command.NewVersion{Number: number}, nil
 	}
 	about, err := bindingOf(key, &state.Version{KeyID: key.ID, Number: number})

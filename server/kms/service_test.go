@@ -38,6 +38,8 @@ type single struct {
 	// cutOff makes every proposal fail without being carried out; thenCutOff
 	// begins that after the next unknown outcome.
 	cutOff, thenCutOff bool
+	// meanwhile is done once, before the next proposal gets there.
+	meanwhile func()
 
 	// What consistency_test.go changes: whether there is a lease, an old state
 	// that lasts until a barrier, contact to a leader, and release.
@@ -97,6 +99,10 @@ func (r *single) Root() *state.Root {
 }
 
 func (r *single) Propose(_ context.Context, data []byte) (fsm.Result, error) {
+	if first := r.meanwhile; first != nil {
+		r.meanwhile = nil
+		first()
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.cutOff {
