@@ -205,7 +205,7 @@ func (s *Server) refound(ctx context.Context, op kms.Operation, old, newer *stat
 		return nil, err
 	}
 	defer clear(caKey)
-	with := fsm.Foundation{CACertificate: f.credentials.authorities[0], KeepEnabled: keepEnabled}
+	with := fsm.Foundation{CACertificate: f.credentials.authorities[0], LineageID: randomHex(), KeepEnabled: keepEnabled}
 	seal := &sealer{module: s.cfg.Module}
 	generation := hsm.RootGeneration(c.RootGeneration)
 	if with.SealedCAKey, err = seal.seal(ctx, generation, sealCAKey, c.ID, caKey); err != nil {
