@@ -57,12 +57,13 @@ func TestOnlyWhatCameAfterIsCompared(t *testing.T) {
 
 	unnamed := fsmtest.Bootstrapped(t).State() // of a version whose foundings had no ids
 	named := refounded(t, gone(unnamed, 100), "named", 200)
-	alsoUnnamed := gone(unnamed, 500)
-	txn := alsoUnnamed.Txn()
-	generation := *alsoUnnamed.Cluster()
-	generation.Generation = 3
-	txn.PutCluster(&generation)
-	later := txn.Commit()
+	ofGeneration := func(generation uint32, index uint64) *state.Root {
+		cluster := *unnamed.Cluster()
+		cluster.Generation = generation
+		txn := gone(unnamed, index).Txn()
+		txn.PutCluster(&cluster)
+		return txn.Commit()
+	}
 
 	for _, c := range []struct {
 		what          string
@@ -77,11 +78,12 @@ func TestOnlyWhatCameAfterIsCompared(t *testing.T) {
 		{"what was founded from another one", blue, refounded(t, red, "grey", 400), "was not founded from the one of the backup"},
 		{"what it was founded from, which has gone on", blue, gone(first, 400), "is older than the backup"},
 		{"what was founded from it, but earlier", gone(first, 101), blue, "from index 100, before the backup"},
-		{"one of which that is not known", blue, later, "was not founded from the one of the backup"},
+		{"one of which that is not known", blue, ofGeneration(3, 500), "was not founded from the one of the backup"},
 
-		{"both without ids", unnamed, alsoUnnamed, ""},
-		{"both without ids, of another generation", unnamed, later, ""},
+		{"both without ids", unnamed, gone(unnamed, 500), ""},
+		{"both without ids, of another generation", unnamed, ofGeneration(3, 500), ""},
 		{"without an id, what was founded from it", gone(unnamed, 100), named, ""},
+		{"without an id, another of the same generation", ofGeneration(2, 90), named, "was not founded from the one of the backup"},
 		{"without an id, what was founded from it, but earlier", gone(unnamed, 101), named, "from index 100, before the backup"},
 	} {
 		root, _, err := fsm.Refound(c.backup, c.newer, foundation("next"))

@@ -112,11 +112,11 @@ func wentOn(backup, newer *state.Root) error {
 	if now == nil || now.ID != old.ID {
 		return fmt.Errorf("the state to compare with is not of the cluster %s", old.ID)
 	}
-	if now.Generation < old.Generation || newer.Applied() < backup.Applied() {
+	since, ok := now.FoundedSince(old)
+	if now.Generation < old.Generation || ok && newer.Applied() < backup.Applied() {
 		return fmt.Errorf("the state to compare with (generation %d, index %d) is older than the backup (generation %d, index %d) and knows of nothing that happened since: name the directory of a node that went on longest",
 			now.Generation, newer.Applied(), old.Generation, backup.Applied())
 	}
-	since, ok := now.FoundedSince(old)
 	if !ok {
 		return fmt.Errorf("the state to compare with is of a generation %d (lineage %q) that was not founded from the one of the backup (generation %d, lineage %q): what was done there says nothing of what was done here; "+
 			"name the directory of a node that went on from the backup, or restore without one", now.Generation, now.LineageID(), old.Generation, old.LineageID())

@@ -129,8 +129,13 @@ func (s *Server) readBackup(ctx context.Context, r io.Reader) (*state.Root, *wir
 		return nil, nil, err
 	}
 	reply := &wire.BackupReply{
-		ClusterID: h.ClusterID, Generation: h.Generation, RootGeneration: h.RootGeneration, Index: h.Index,
+		ClusterID: h.ClusterID, Generation: h.Generation, LineageID: h.LineageID, RootGeneration: h.RootGeneration, Index: h.Index,
 		StateHash: h.StateHash, NodeID: h.NodeID, Version: h.Version, Created: h.Created.Format(time.RFC3339),
+	}
+	if c != nil {
+		if reply.Older, err = olderThan(c, root.Cluster(), h.Index); err != nil {
+			return nil, nil, err
+		}
 	}
 	for range root.AllKeys() {
 		reply.Keys++

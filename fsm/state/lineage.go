@@ -27,7 +27,10 @@ func (c *Cluster) LineageID() string {
 // founding with one.
 func (c *Cluster) FoundedSince(older *Cluster) (since []Founding, ok bool) {
 	n := len(older.Lineage)
-	if n > len(c.Lineage) || n > 0 && c.Lineage[n-1].ID != older.Lineage[n-1].ID {
+	switch {
+	case n > len(c.Lineage) || n > 0 && c.Lineage[n-1].ID != older.Lineage[n-1].ID:
+		return nil, false
+	case n == 0 && len(c.Lineage) > 0 && older.Generation >= c.Lineage[0].Generation:
 		return nil, false
 	}
 	return c.Lineage[n:], true
