@@ -20,7 +20,7 @@ func bootstrap(c *call, b command.Bootstrap) (any, *Refusal) {
 		return nil, refusal
 	}
 	now := c.Now()
-	c.PutCluster(&state.Cluster{
+	cluster := state.Cluster{
 		ID:             b.ClusterID,
 		FeatureLevel:   b.FeatureLevel,
 		Generation:     1,
@@ -32,7 +32,11 @@ func bootstrap(c *call, b command.Bootstrap) (any, *Refusal) {
 		SealedCAKey:    b.SealedCAKey,
 		SealedGossip:   b.SealedGossip,
 		Created:        now,
-	})
+	}
+	if b.LineageID != "" {
+		cluster.Lineage = []state.Founding{{ID: b.LineageID, Generation: cluster.Generation}}
+	}
+	c.PutCluster(&cluster)
 	c.PutDomain(&state.Domain{ID: b.DomainID, Name: b.DomainName, Enabled: true, Created: now, System: true})
 	c.PutProject(&state.Project{
 		ID: b.ProjectID, Name: b.Region, DomainID: b.DomainID, Enabled: true,
@@ -72,6 +76,7 @@ func checkBootstrap(b command.Bootstrap, highest uint32) *Refusal {
 		{isLabel(b.Region), "the region is not a name"},
 		{isLabel(b.ModuleKind), "the module kind is not a name"},
 		{b.RootGeneration >= 1, "there is no root generation 0"},
+		{b.LineageID == "" || isHex(b.LineageID, 32), "the lineage id is not 32 digits of lower-case hex"},
 		{isBlob(b.Canary) && isBlob(b.CACertificate) && isBlob(b.SealedCAKey) && isBlob(b.SealedGossip) && isBlob(b.SealedSecret),
 			"the canary, the certificate or a sealed secret is missing or too large"},
 		{isHex(b.DomainID, 32) && isHex(b.ProjectID, 32) && isHex(b.UserID, 32), "an id is not 32 digits of lower-case hex"},

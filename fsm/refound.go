@@ -3,6 +3,7 @@ package fsm
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/raftkms/raftkms/fsm/command"
 	"github.com/raftkms/raftkms/fsm/state"
@@ -15,6 +16,7 @@ type Foundation struct {
 	CACertificate []byte           // DER; the only one that is trusted
 	SealedCAKey   []byte
 	SealedGossip  []byte
+	LineageID     string // drawn at random: 32 lower-case hex digits
 	// KeepEnabled leaves keys as the backup has them. Else all are Disabled,
 	// until somebody has looked at what the backup does not know of.
 	KeepEnabled bool
@@ -57,18 +59,19 @@ var ErrNoCluster = errors.New("the state holds no cluster")
 // Refound makes the state of a new generation of a cluster from a backup. newer
 // may be a later state of the same cluster, of which every deletion, of keys and
 // of imported material, every disable and every revocation is done again, and which says who may do what; nil when there is none. An earlier one is
-// refused: what it does not know yet would count as taken away since. The result begins after both.
+// refused: what it does not know yet would count as taken away since. So is one that did not come from the backup's. The result begins after both.
 func Refound(backup, newer *state.Root, with Foundation) (*state.Root, *Undone, error) {
 	old := backup.Cluster()
 	if old == nil {
 		return nil, nil, ErrNoCluster
 	}
-	if newer != nil && (newer.Cluster() == nil || newer.Cluster().ID != old.ID) {
-		return nil, nil, fmt.Errorf("the state to compare with is not of the cluster %s", old.ID)
+	if newer != nil {
+		if err := wentOn(backup, newer); err != nil {
+			return nil, nil, err
+		}
 	}
-	if newer != nil && (newer.Cluster().Generation < old.Generation || newer.Applied() < backup.Applied()) {
-		return nil, nil, fmt.Errorf("the state to compare with (generation %d, index %d) is older than the backup (generation %d, index %d) and knows of nothing that happened since: name the directory of a node that went on longest",
-			newer.Cluster().Generation, newer.Applied(), old.Generation, backup.Applied())
+	if !isHex(with.LineageID, 32) {
+		return nil, nil, errors.New("the lineage id is not 32 digits of lower-case hex")
 	}
 	if refusal := checkNode(with.Node); refusal != nil {
 		return nil, nil, refusal
@@ -101,6 +104,30 @@ func Refound(backup, newer *state.Root, with Foundation) (*state.Root, *Undone, 
 	return r.Commit(), r.undone, nil
 }
 
+// wentOn says why a state is no later one of the cluster of a backup. Numbers do
+// not prove that it is: two that were founded from one backup have the same
+// generation. Everything in a log counts as committed here, as in a recovery.
+func wentOn(backup, newer *state.Root) error {
+	old, now := backup.Cluster(), newer.Cluster()
+	if now == nil || now.ID != old.ID {
+		return fmt.Errorf("the state to compare with is not of the cluster %s", old.ID)
+	}
+	since, ok := now.FoundedSince(old)
+	if now.Generation < old.Generation || ok && newer.Applied() < backup.Applied() {
+		return fmt.Errorf("the state to compare with (generation %d, index %d) is older than the backup (generation %d, index %d) and knows of nothing that happened since: name the directory of a node that went on longest",
+			now.Generation, newer.Applied(), old.Generation, backup.Applied())
+	}
+	if !ok {
+		return fmt.Errorf("the state to compare with is of a generation %d (lineage %q) that was not founded from the one of the backup (generation %d, lineage %q): what was done there says nothing of what was done here; "+
+			"name the directory of a node that went on from the backup, or restore without one", now.Generation, now.LineageID(), old.Generation, old.LineageID())
+	}
+	if len(since) > 0 && since[0].From < backup.Applied() {
+		return fmt.Errorf("the state to compare with is of a generation that was founded from index %d, before the backup (generation %d, index %d), and lacks what was done in between: "+
+			"name the directory of a node that went on from the backup, or restore without one", since[0].From, old.Generation, backup.Applied())
+	}
+	return nil
+}
+
 // refounding is one run of Refound.
 type refounding struct {
 	*state.Txn
@@ -113,6 +140,7 @@ type refounding struct {
 // beginAgain replaces whatever the old nodes know one another by.
 func (r *refounding) beginAgain(cluster state.Cluster) {
 	cluster.Generation = r.undone.Generation
+	cluster.Lineage = append(slices.Clip(cluster.Lineage), state.Founding{ID: r.with.LineageID, Generation: cluster.Generation, From: r.backup.Applied()})
 	cluster.CACertificates, cluster.SealedCAKey, cluster.SealedGossip = [][]byte{r.with.CACertificate}, r.with.SealedCAKey, r.with.SealedGossip
 	cluster.SealedGossipOther, cluster.GossipStaged, cluster.SealedCAKeyNext = nil, false, nil
 	cluster.RootNext, cluster.RootNextCanary = 0, nil // nothing is under these roots, and who holds them is not known

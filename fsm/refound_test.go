@@ -35,9 +35,8 @@ func TestRefound(t *testing.T) {
 	m.Must(command.DeleteDueKey{KeyID: fsmtest.KeyID("deleted"), Due: m.Now})
 	newer := m.State()
 
-	with := fsm.Foundation{
-		Node: fsmtest.Node("n7"), CACertificate: []byte("another CA"), SealedCAKey: []byte("its key"), SealedGossip: []byte("gossip"), KeepEnabled: true,
-	}
+	with := foundation("next")
+	with.KeepEnabled = true
 	root, undone, err := fsm.Refound(backup, newer, with)
 	if err != nil {
 		t.Fatal(err)

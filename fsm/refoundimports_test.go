@@ -59,9 +59,8 @@ func TestRefoundImports(t *testing.T) {
 	m.Must(fsmtest.ImportMaterial("waiting", "third", "material of waiting", 0))
 	newer := m.State()
 
-	with := fsm.Foundation{
-		Node: fsmtest.Node("n7"), CACertificate: []byte("another CA"), SealedCAKey: []byte("its key"), SealedGossip: []byte("gossip"), KeepEnabled: true,
-	}
+	with := foundation("next")
+	with.KeepEnabled = true
 	refound := func(newer *state.Root) (*state.Root, *fsm.Undone) {
 		t.Helper()
 		root, undone, err := fsm.Refound(backup, newer, with)

@@ -129,8 +129,13 @@ func (s *Server) readBackup(ctx context.Context, r io.Reader) (*state.Root, *wir
 		return nil, nil, err
 	}
 	reply := &wire.BackupReply{
-		ClusterID: h.ClusterID, Generation: h.Generation, RootGeneration: h.RootGeneration, Index: h.Index,
+		ClusterID: h.ClusterID, Generation: h.Generation, LineageID: h.LineageID, RootGeneration: h.RootGeneration, Index: h.Index,
 		StateHash: h.StateHash, NodeID: h.NodeID, Version: h.Version, Created: h.Created.Format(time.RFC3339),
+	}
+	if c != nil {
+		if reply.Older, err = olderThan(c, root.Cluster(), h.Index); err != nil {
+			return nil, nil, err
+		}
 	}
 	for range root.AllKeys() {
 		reply.Keys++
@@ -205,7 +210,7 @@ func (s *Server) refound(ctx context.Context, op kms.Operation, old, newer *stat
 		return nil, err
 	}
 	defer clear(caKey)
-	with := fsm.Foundation{CACertificate: f.credentials.authorities[0], KeepEnabled: keepEnabled}
+	with := fsm.Foundation{CACertificate: f.credentials.authorities[0], LineageID: randomHex(), KeepEnabled: keepEnabled}
 	seal := &sealer{module: s.cfg.Module}
 	generation := hsm.RootGeneration(c.RootGeneration)
 	if with.SealedCAKey, err = seal.seal(ctx, generation, sealCAKey, c.ID, caKey); err != nil {

@@ -197,6 +197,7 @@ func (s *Server) layFoundation(ctx context.Context, req wire.InitRequest) (*foun
 		AccessKeyID:    f.reply.AccessKey,
 		SealedSecret:   sealedSecret,
 		Node:           info,
+		LineageID:      randomHex(),
 	}
 	if err := writeFile(filepath.Join(s.cfg.DataDir, foundingMark), nil); err != nil {
 		return nil, err

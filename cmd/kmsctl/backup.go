@@ -78,9 +78,10 @@ func checkFile(cmd *cobra.Command, s *admin.Socket, name string) (wire.BackupRep
 }
 
 func backupRows(b wire.BackupReply) [][]string {
-	return [][]string{
+	rows := [][]string{
 		{"CLUSTER", b.ClusterID},
 		{"GENERATION", strconv.FormatUint(uint64(b.Generation), 10)},
+		{"LINEAGE", b.LineageID},
 		{"ROOT KEYS", strconv.FormatUint(uint64(b.RootGeneration), 10)},
 		{"INDEX", strconv.FormatUint(b.Index, 10)},
 		{"STATE HASH", b.StateHash},
@@ -88,6 +89,10 @@ func backupRows(b wire.BackupReply) [][]string {
 		{"WRITTEN BY", b.NodeID, b.Version},
 		{"CREATED", b.Created},
 	}
+	if b.Older != "" {
+		rows = append(rows, []string{"OLDER", b.Older})
+	}
+	return rows
 }
 
 func (a *app) restoreCommand() *cobra.Command {
@@ -99,8 +104,9 @@ func (a *app) restoreCommand() *cobra.Command {
 cluster's root keys. First it says what would be lost and what is revoked once more; then it asks for the
 cluster's id. No old node is part of the new generation: each starts empty and joins with a new token.
 Every key is left Disabled unless --keep-enabled says otherwise. With --against, the data directory of a
-stopped old node, every deletion, disable and revocation in it is done again, and who may do what (groups,
-policies, passwords, second factors, who outside is believed) is as it says. Tokens of users have all ended.`,
+stopped old node that went on from the backup, every deletion, disable and revocation in it is done again, and
+who may do what (groups, policies, passwords, second factors, who outside is believed) is as it says. Tokens of
+users have all ended.`,
 		Args: exactly("FILE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			s, err := a.admin()
@@ -159,6 +165,7 @@ func restoreRows(r wire.RestoreReply) [][]string {
 	rows := [][]string{
 		{"CLUSTER", r.Backup.ClusterID},
 		{"BACKUP OF", r.Backup.Created, "index " + strconv.FormatUint(r.Backup.Index, 10)},
+		{"OF GENERATION", strconv.FormatUint(uint64(r.Backup.Generation), 10), r.Backup.LineageID},
 		{"DONE", strconv.FormatBool(r.Done)},
 	}
 	undone, _ := r.Undone.(map[string]any)

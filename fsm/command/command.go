@@ -88,6 +88,7 @@ type Bootstrap struct {
 	AccessKeyID    string   `cbor:"16,keyasint"`
 	SealedSecret   []byte   `cbor:"17,keyasint"`
 	Node           NodeInfo `cbor:"18,keyasint"`
+	LineageID      string   `cbor:"19,keyasint,omitempty"` // 32 lower-case hex digits, drawn at random
 }
 
 // NodeInfo is what a node says of itself when it is admitted.

@@ -159,6 +159,10 @@ func TestGolden(t *testing.T) {
 // Fields that came in later have golden bytes of their own, beside those of
 // commands without them.
 func TestGoldenLaterFields(t *testing.T) {
+	bootstrap := fsmtest.Bootstrap()
+	bootstrap.LineageID = fsmtest.ID("golden")
+	t.Run("a founding with an id", func(t *testing.T) { golden(t, "bootstrap-with-lineage", full(t, bootstrap)) })
+
 	provider := everyProvider()
 	provider.GroupsClaim = "groups"
 	t.Run("a provider of groups", func(t *testing.T) { golden(t, "add-provider-of-groups", full(t, provider)) })

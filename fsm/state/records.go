@@ -61,6 +61,11 @@ type Cluster struct {
 	RootOld        uint32 `cbor:"27,keyasint,omitempty"`
 	RootOldCanary  []byte `cbor:"28,keyasint,omitempty"`
 	RootUsed       int64  `cbor:"29,keyasint,omitempty"` // since when RootGeneration is in use; 0: from the beginning
+
+	// Lineage holds every founding that the state goes back to, its own last: one
+	// more with each restore and recovery, which a person confirms, so no bound is
+	// set to it. Empty if the cluster was founded before foundings had ids.
+	Lineage []Founding `cbor:"30,keyasint,omitempty"`
 }
 
 // Consistency is what uses of keys are answered from. Management is linearizable

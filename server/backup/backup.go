@@ -39,7 +39,8 @@ const (
 // Header is what a backup says of itself.
 type Header struct {
 	ClusterID      string    `json:"cluster_id"`
-	Generation     uint32    `json:"generation"`      // of the cluster
+	Generation     uint32    `json:"generation"` // of the cluster
+	LineageID      string    `json:"lineage_id,omitempty"`
 	RootGeneration uint32    `json:"root_generation"` // of the root set that opens it
 	FeatureLevel   uint32    `json:"feature_level"`
 	Index          uint64    `json:"index"`      // log index of the newest entry in it
@@ -61,7 +62,7 @@ func Write(ctx context.Context, w io.Writer, module hsm.Module, root *state.Root
 	}
 	hash := root.Hash()
 	h := &Header{
-		ClusterID: c.ID, Generation: c.Generation, RootGeneration: c.RootGeneration, FeatureLevel: c.FeatureLevel,
+		ClusterID: c.ID, Generation: c.Generation, LineageID: c.LineageID(), RootGeneration: c.RootGeneration, FeatureLevel: c.FeatureLevel,
 		Index: root.Applied(), StateHash: fmt.Sprintf("%x", hash[:]), NodeID: nodeID, Version: version, Created: time.Now().UTC().Truncate(time.Second),
 	}
 	dataKey := make([]byte, dataKeySize)
@@ -189,8 +190,8 @@ func Read(ctx context.Context, r io.Reader, h *Header, front []byte, module hsm.
 		return nil, fmt.Errorf("%w: %d bytes behind its end (%v)", ErrMalformed, n, err)
 	}
 	hash := root.Hash()
-	if c := root.Cluster(); c == nil || c.ID != h.ClusterID || c.Generation != h.Generation || c.RootGeneration != h.RootGeneration ||
-		root.Applied() != h.Index || fmt.Sprintf("%x", hash[:]) != h.StateHash {
+	if c := root.Cluster(); c == nil || c.ID != h.ClusterID || c.Generation != h.Generation || c.LineageID() != h.LineageID ||
+		c.RootGeneration != h.RootGeneration || root.Applied() != h.Index || fmt.Sprintf("%x", hash[:]) != h.StateHash {
 		return nil, fmt.Errorf("%w: its header is that of another state", ErrMalformed)
 	}
 	return root, nil

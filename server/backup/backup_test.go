@@ -48,7 +48,10 @@ func read(module hsm.Module, file []byte) (*state.Root, error) {
 func TestBackup(t *testing.T) {
 	ctx := context.Background()
 	module := openModule(t)
-	m := fsmtest.Bootstrapped(t)
+	m := fsmtest.New(t)
+	bootstrap := fsmtest.Bootstrap()
+	bootstrap.LineageID = fsmtest.ID("lineage")
+	m.Must(bootstrap)
 	for _, name := range []string{"one", "two", "three"} {
 		m.Must(fsmtest.CreateKey(name))
 	}
@@ -62,7 +65,7 @@ func TestBackup(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if root.Hash() != m.State().Hash() || root.Applied() != h.Index || h.NodeID != "n1" {
+	if root.Hash() != m.State().Hash() || root.Applied() != h.Index || h.NodeID != "n1" || h.LineageID != bootstrap.LineageID {
 		t.Fatalf("read another state: %+v", h)
 	}
 	for _, plain := range []string{"three", fsmtest.UserName, fsmtest.AccessKeyID} {

@@ -166,13 +166,17 @@ type ErasureNode struct {
 type BackupReply struct {
 	ClusterID      string `json:"cluster_id"`
 	Generation     uint32 `json:"generation"`
-	RootGeneration uint32 `json:"root_generation"` // of the root keys that open it
+	LineageID      string `json:"lineage_id,omitempty"` // of the founding that the generation began with
+	RootGeneration uint32 `json:"root_generation"`      // of the root keys that open it
 	Index          uint64 `json:"index"`
 	StateHash      string `json:"state_hash"`
 	NodeID         string `json:"node_id"` // that wrote it
 	Version        string `json:"version"`
 	Created        string `json:"created"` // RFC 3339
 	Keys           int    `json:"keys"`
+	// Older says how the backup is older than the cluster of the node that has
+	// verified it, if it is of an earlier generation.
+	Older string `json:"older,omitempty"`
 }
 
 // The members of a restore's URL query.
