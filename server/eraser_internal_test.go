@@ -55,6 +55,10 @@ func TestErasureIsReportedLater(t *testing.T) {
 			if (err != nil) != (noLeader != nil) || erased != wantErased || !slices.Equal(reports, wantReports) {
 				t.Errorf("%s: erased %d times, reported %v, %v; want %d and %v", what, erased, reports, err, wantErased, wantReports)
 			}
+			last := m.State().LastDeletion()
+			if through, reported := toErase(m.State(), fsmtest.NodeID); through != last || (reported == last) != (last == 0 || slices.Contains(wantReports, last)) {
+				t.Errorf("%s: %d is to be erased and %d reported", what, through, reported)
+			}
 		}
 		f("nothing to erase", 0)
 		first := gone("a")

@@ -59,11 +59,7 @@ const erasureHold = 10 * time.Minute
 func (e *eraser) run(ctx context.Context, _ int64) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	root := e.state()
-	through, reported := root.LastDeletion(), uint64(0)
-	if done, ok := root.Erasure(e.nodeID); ok {
-		reported = done.Through
-	}
+	through, reported := toErase(e.state(), e.nodeID)
 	if reported >= through {
 		return nil
 	}
@@ -109,4 +105,13 @@ func (e *eraser) hold(now time.Time) bool {
 		e.held = now
 	}
 	return now.Sub(e.held) < erasureHold
+}
+
+// toErase is the entry up to which a node's files are to forget what was deleted,
+// and the one up to which it has reported that they have.
+func toErase(root *state.Root, nodeID string) (through, reported uint64) {
+	if done, ok := root.Erasure(nodeID); ok {
+		reported = done.Through
+	}
+	return root.LastDeletion(), reported
 }
