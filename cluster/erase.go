@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/hashicorp/raft"
 )
@@ -46,3 +47,12 @@ func (n *Node) Erase(ctx context.Context) error {
 	}
 	return nil
 }
+
+// feedingPause is how long after a snapshot a follower has to fetch what was
+// written while it was sent.
+const feedingPause = 2 * time.Second
+
+// Feeding tells whether this node is sending a follower a snapshot, or has just
+// done so. [Node.Erase] would have that follower begin with another one: it is
+// better called later.
+func (n *Node) Feeding() bool { return n.trans.Feeding(feedingPause) }

@@ -32,10 +32,12 @@ func TestErasureIsReportedLater(t *testing.T) {
 		var log bytes.Buffer
 		var noLeader error
 		var erased int
+		var feeding bool
 		var reports []uint64
 		e := &eraser{
 			nodeID: fsmtest.NodeID, dataDir: t.TempDir(), pause: time.Hour, state: m.State, logger: slog.New(slog.NewTextHandler(&log, nil)),
-			erase: func(context.Context) error { erased++; time.Sleep(time.Second); return nil },
+			erase:   func(context.Context) error { erased++; time.Sleep(time.Second); return nil },
+			feeding: func() bool { return feeding },
 			report: func(_ context.Context, through uint64, took time.Duration) error {
 				if took != time.Second {
 					t.Errorf("it took %v", took)
@@ -52,6 +54,10 @@ func TestErasureIsReportedLater(t *testing.T) {
 			err := e.run(t.Context(), 0)
 			if (err != nil) != (noLeader != nil) || erased != wantErased || !slices.Equal(reports, wantReports) {
 				t.Errorf("%s: erased %d times, reported %v, %v; want %d and %v", what, erased, reports, err, wantErased, wantReports)
+			}
+			last := m.State().LastDeletion()
+			if through, reported := toErase(m.State(), fsmtest.NodeID); through != last || (reported == last) != (last == 0 || slices.Contains(wantReports, last)) {
+				t.Errorf("%s: %d is to be erased and %d reported", what, through, reported)
 			}
 		}
 		f("nothing to erase", 0)
@@ -73,6 +79,23 @@ func TestErasureIsReportedLater(t *testing.T) {
 			t.Errorf("said: %s", &log)
 		}
 
+		// A follower that is being sent a snapshot needs the log behind it.
+		while := gone("d")
+		feeding = true
+		time.Sleep(time.Hour)
+		f("a snapshot is being sent", 2, first, second)
+		time.Sleep(erasureHold - time.Second)
+		f("still", 2, first, second)
+		feeding = false
+		f("it was sent", 3, first, second, while)
+		stuck := gone("e")
+		feeding = true
+		time.Sleep(time.Hour)
+		f("another is being sent", 3, first, second, while)
+		time.Sleep(erasureHold)
+		f("too long", 4, first, second, while, stuck)
+		feeding = false
+
 		// What a recovery has set aside is no file of those.
 		aside := filepath.Join(e.dataDir, "raft-lost-20261128T080000Z")
 		if err := os.Mkdir(aside, 0o700); err != nil {
@@ -81,7 +104,7 @@ func TestErasureIsReportedLater(t *testing.T) {
 		time.Sleep(time.Hour)
 		log.Reset()
 		third := gone("c")
-		f("with something set aside", 3, first, second, third)
+		f("with something set aside", 5, first, second, while, stuck, third)
 		if said := log.String(); !strings.Contains(said, "level=WARN") || !strings.Contains(said, aside) {
 			t.Errorf("said: %s", said)
 		}

@@ -23,6 +23,7 @@ type eraser struct {
 	pause   time.Duration // from one erasure to the next
 	state   func() *state.Root
 	erase   func(context.Context) error
+	feeding func() bool // whether a follower is being sent a snapshot
 	report  func(ctx context.Context, through uint64, took time.Duration) error
 	logger  *slog.Logger
 
@@ -30,6 +31,7 @@ type eraser struct {
 	last    time.Time     // when it was last done
 	through uint64        // up to which entry
 	took    time.Duration // how long
+	held    time.Time     // since when it waits for a follower that is being sent a snapshot
 }
 
 func (s *Server) newEraser(m *member) *eraser {
@@ -39,11 +41,16 @@ func (s *Server) newEraser(m *member) *eraser {
 			m.service.ForgetDeleted()
 			return m.node.Erase(ctx)
 		},
+		feeding: m.node.Feeding,
 	}
 }
 
 // erasureLook is how often a node looks whether there is something to erase.
 const erasureLook = 2 * time.Second
+
+// erasureHold is how long at most an erasure waits for a follower that is being
+// sent a snapshot.
+const erasureHold = 10 * time.Minute
 
 // run erases when something was deleted or discarded since this node has last erased, but not
 // more often than the configuration says: followers that are behind need the
@@ -52,11 +59,7 @@ const erasureLook = 2 * time.Second
 func (e *eraser) run(ctx context.Context, _ int64) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	root := e.state()
-	through, reported := root.LastDeletion(), uint64(0)
-	if done, ok := root.Erasure(e.nodeID); ok {
-		reported = done.Through
-	}
+	through, reported := toErase(e.state(), e.nodeID)
 	if reported >= through {
 		return nil
 	}
@@ -64,11 +67,14 @@ func (e *eraser) run(ctx context.Context, _ int64) error {
 		if !e.last.IsZero() && time.Since(e.last) < e.pause {
 			return nil
 		}
+		if e.hold(time.Now()) {
+			return nil
+		}
 		started := time.Now()
 		if err := e.erase(ctx); err != nil {
 			return err
 		}
-		e.last, e.through = time.Now(), through
+		e.last, e.through, e.held = time.Now(), through, time.Time{}
 		e.took = e.last.Sub(started)
 	}
 	if err := e.report(ctx, e.through, e.took); err != nil {
@@ -85,4 +91,27 @@ func (e *eraser) run(ctx context.Context, _ int64) error {
 		e.logger.Info("this node's files hold nothing any more of what was deleted", "through_index", e.through, "took", e.took)
 	}
 	return nil
+}
+
+// hold tells whether an erasure has to wait: it takes the log away that a follower
+// needs behind the snapshot that it is being sent, so that it would begin with
+// another one, and under enough deletions never end.
+func (e *eraser) hold(now time.Time) bool {
+	if !e.feeding() {
+		e.held = time.Time{}
+		return false
+	}
+	if e.held.IsZero() {
+		e.held = now
+	}
+	return now.Sub(e.held) < erasureHold
+}
+
+// toErase is the entry up to which a node's files are to forget what was deleted,
+// and the one up to which it has reported that they have.
+func toErase(root *state.Root, nodeID string) (through, reported uint64) {
+	if done, ok := root.Erasure(nodeID); ok {
+		reported = done.Through
+	}
+	return root.LastDeletion(), reported
 }

@@ -74,6 +74,10 @@ func (m *nodeMetrics) watch(s *Server, member *member) {
 	gauge(`kmsd_certificate_expiry_timestamp_seconds{port="cluster"}`, func() float64 { return float64(member.identity.Expires().Unix()) })
 	gauge(`kmsd_certificate_expiry_timestamp_seconds{port="api"}`, func() float64 { return float64(member.apiExpires().Unix()) })
 	gauge("kmsd_ca_expiry_timestamp_seconds", s.caExpiry)
+	gauge("kmsd_erasure_pending", func() float64 {
+		through, reported := toErase(s.machine.State(), s.cfg.NodeID)
+		return truth(reported < through)
+	})
 	m.watchLeases(s, member)
 	m.watchRefusals(member.service)
 	gauge("kmsd_hsm_calls_total", func() float64 { return float64(member.service.Batches().Calls) })

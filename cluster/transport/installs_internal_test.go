@@ -24,3 +24,24 @@ func TestInstalls(t *testing.T) {
 	f("a", 7, 4*time.Second, false)
 	f("b", 7, time.Second+installAgain, false)
 }
+
+// TestInstallsUnderWay: from the beginning of the first to a while after the end
+// of the last.
+func TestInstallsUnderWay(t *testing.T) {
+	var i installs
+	start := time.Now()
+	f := func(after time.Duration, want bool) {
+		t.Helper()
+		if got := i.since(start.Add(after), time.Second); got != want {
+			t.Errorf("after %s: %t", after, got)
+		}
+	}
+	f(0, false)
+	first, second := i.begin(), i.begin()
+	f(time.Hour, true)
+	first(start.Add(time.Minute))
+	f(time.Hour, true)
+	second(start.Add(time.Hour))
+	f(time.Hour+time.Second-1, true)
+	f(time.Hour+time.Second, false)
+}

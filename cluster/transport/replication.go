@@ -145,6 +145,8 @@ func (t *Replication) AppendEntriesPipeline(id raft.ServerID, target raft.Server
 
 // InstallSnapshot sends a snapshot.
 func (t *Replication) InstallSnapshot(id raft.ServerID, target raft.ServerAddress, req *raft.InstallSnapshotRequest, resp *raft.InstallSnapshotResponse, data io.Reader) error {
+	end := t.installs.begin()
+	defer func() { end(time.Now()) }()
 	err := t.NetworkTransport.InstallSnapshot(id, pinned(id, target), req, resp, data)
 	if err == nil && resp.Success {
 		if t.installs.took(id, req.LastLogIndex, time.Now()) {
@@ -154,6 +156,12 @@ func (t *Replication) InstallSnapshot(id raft.ServerID, target raft.ServerAddres
 		t.acked(id, target, req.Term, req.LastLogIndex, 0)
 	}
 	return err
+}
+
+// Feeding tells whether a follower is being sent a snapshot, or was within that
+// time and may not have the entries behind it yet.
+func (t *Replication) Feeding(within time.Duration) bool {
+	return t.installs.since(time.Now(), within)
 }
 
 // RequestVote asks for a vote.

@@ -61,7 +61,7 @@ func (a *app) checkFlags() error {
 // admin is the admin socket that the flags name.
 func (a *app) admin() (*admin.Socket, error) {
 	if a.config != "" {
-		c, err := config.Load(a.config, nil, nil)
+		c, err := config.Load(a.config, os.Environ(), nil)
 		if err != nil {
 			return nil, err
 		}
@@ -114,8 +114,19 @@ func (a *app) client() (*client.Client, error) {
 
 // reach is where the flags say that the cluster is, without who is calling.
 func (a *app) reach() (client.Config, error) {
+	if a.dev != "" {
+		dev, err := devfile.Read(a.dev)
+		if err != nil {
+			return client.Config{}, err
+		}
+		pool, err := client.ReadCA(dev.CAFile)
+		if err != nil {
+			return client.Config{}, err
+		}
+		return client.Config{Endpoints: dev.URLs(), ProjectID: dev.ProjectID, CA: pool}, nil
+	}
 	if len(a.urls) == 0 || a.project == "" {
-		return client.Config{}, misuse("which cluster? Give --url and --project")
+		return client.Config{}, misuse("which cluster? Give --dev, or --url and --project")
 	}
 	cfg := client.Config{Endpoints: a.urls, ProjectID: a.project}
 	if a.ca != "" {

@@ -77,7 +77,11 @@ func (a *app) examine(ctx context.Context) (*doctor.Report, error) {
 		socket = c.Node.AdminSocket
 	}
 	if socket == "" {
-		return nil, misuse("which node? Give --config, --socket or RAFTKMS_SOCKET")
+		node, err := a.admin()
+		if err != nil {
+			return nil, err
+		}
+		return readDoctor(ctx, node)
 	}
 	conn, err := net.Dial("unix", socket)
 	if err != nil && c != nil {
@@ -86,7 +90,12 @@ func (a *app) examine(ctx context.Context) (*doctor.Report, error) {
 	if err == nil {
 		conn.Close()
 	}
-	raw, err := admin.Open(socket).Doctor(ctx)
+	return readDoctor(ctx, admin.Open(socket))
+}
+
+// readDoctor has a running node examine its device.
+func readDoctor(ctx context.Context, node *admin.Socket) (*doctor.Report, error) {
+	raw, err := node.Doctor(ctx)
 	if err != nil {
 		return nil, err
 	}

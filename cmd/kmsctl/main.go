@@ -32,10 +32,12 @@ const (
 
 const manual = `kmsctl sets up raftkms clusters and uses their keys.
 
-Commands of the cluster, of root keys and of who vouches for users speak to a node's admin socket (--socket, or --config with the
-node's kmsd.yaml, or RAFTKMS_SOCKET, or --dev: a node of kmsd dev). All others speak to the API with an access key: --dev with the
-dev.json of kmsd dev, or --url, --ca-file, --access-key, --secret-key-file and --project; each has an
-environment variable (RAFTKMS_DEV, RAFTKMS_URL, RAFTKMS_CA_FILE, ...).
+Commands that look after nodes speak to a node's admin socket, as the user that kmsd runs as: cluster (but endpoints), root, hsm,
+iam client-ca, iam oidc, audit verify, audit keys and key verify-erasure. Name it by --socket, or by --config with the node's
+kmsd.yaml, or by RAFTKMS_SOCKET, or by --dev: a node of kmsd dev.
+
+All others speak to the API with an access key: --dev with the dev.json of kmsd dev, or --url, --ca-file, --access-key,
+--secret-key-file and --project; each has an environment variable (RAFTKMS_DEV, RAFTKMS_URL, RAFTKMS_CA_FILE, ...).
 
 Exit status: 0 done, 1 refused or failed, 2 wrong usage, 3 no node could serve, 4 outcome unknown.`
 

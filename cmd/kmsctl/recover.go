@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"maps"
+	"os"
 	"slices"
 	"strconv"
 	"time"
@@ -35,7 +36,7 @@ as soon as the cluster has what it should: keys that are deleted later can be re
 			if a.config == "" {
 				return misuse("which node? Give --config with the stopped node's kmsd.yaml")
 			}
-			c, err := config.Load(a.config, nil, nil)
+			c, err := config.Load(a.config, os.Environ(), nil)
 			if err != nil {
 				return err
 			}

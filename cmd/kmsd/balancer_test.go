@@ -99,7 +99,7 @@ func startHAProxy(t *testing.T, c *cluster, mode string) (address string, ca *x5
 		if err != nil {
 			t.Fatal(err)
 		}
-		environment = append(environment, fmt.Sprintf("RAFTKMS_NODE_%d=%s", i+1, u.Host))
+		environment = append(environment, fmt.Sprintf("KMS_NODE_%d=%s", i+1, u.Host))
 	}
 	if mode == "http" {
 		var file string

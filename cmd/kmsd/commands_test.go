@@ -15,11 +15,17 @@ import (
 // on standard error, one sentence that says all of want.
 func wantOneSentence(t *testing.T, want []string, args ...string) {
 	t.Helper()
+	wantRefusal(t, 1, want, args...)
+}
+
+// wantRefusal is wantOneSentence with another exit status.
+func wantRefusal(t *testing.T, status int, want []string, args ...string) {
+	t.Helper()
 	p := start(t, args...)
 	err := p.wait()
 	exit, ok := err.(*exec.ExitError)
-	if !ok || exit.ExitCode() != 1 {
-		t.Errorf("kmsd %v: %v, want exit status 1; it said:\n%s", args, err, p.out)
+	if !ok || exit.ExitCode() != status {
+		t.Errorf("kmsd %v: %v, want exit status %d; it said:\n%s", args, err, status, p.out)
 		return
 	}
 	lines := strings.Split(strings.TrimSpace(p.out.String()), "\n")

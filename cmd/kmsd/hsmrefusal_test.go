@@ -41,7 +41,8 @@ func TestStartsThatAnHSMRefuses(t *testing.T) {
 	}
 	f([]string{"--module-pkcs11-token-label", "theirs"}, "module belongs to another cluster")
 	f([]string{"--module-pkcs11-token-label", "nobody's"}, `finding the token "nobody's": there are "`, `"node"`)
-	f([]string{"--module-pkcs11-pin-file", secretFile(t, "wrong-9999")}, "the module refused the PIN", "tries are left")
+	const refusedPIN = 78 // at which scripts/raftkms.service does not start it again
+	wantRefusal(t, refusedPIN, []string{"the module refused the PIN", "tries are left"}, "serve", "--config", file, "--module-pkcs11-pin-file", secretFile(t, "wrong-9999"))
 	absent := filepath.Join(t.TempDir(), "absent.so")
 	f([]string{"--module-pkcs11-library", absent}, absent, "is the path right?")
 	text := secretFile(t, "no library")

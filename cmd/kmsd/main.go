@@ -1,11 +1,13 @@
 // Command kmsd is one node of a raftkms cluster (kmsd serve), and a whole
 // cluster of processes on one machine for trying things out (kmsd dev).
 //
-// Every failure ends as one sentence on standard error and exit status 1.
+// Every failure ends as one sentence on standard error and exit status 1, or 78
+// (EX_CONFIG of sysexits.h) when the HSM refused the PIN.
 package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -15,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/raftkms/raftkms/cmd/kmsd/timerslack"
+	"github.com/raftkms/raftkms/hsm"
 )
 
 // version is set by the linker (-X main.version=...).
@@ -24,6 +27,13 @@ var version = "0.1.0-dev"
 // empty: that of its source. A test of rolling upgrades has the linker set it
 // (-X main.featureLevel=2) to have two programs that differ in nothing else.
 var featureLevel string
+
+// Exit statuses. A refused PIN has one of its own, so that a service manager does
+// not start the node again with the same PIN until the token locks.
+const (
+	exitFailed = 1
+	exitPIN    = 78
+)
 
 func main() {
 	if len(os.Args) > 1 && os.Args[1] == "serve" {
@@ -35,7 +45,7 @@ func main() {
 func run(args []string) int {
 	if err := harden(); err != nil {
 		fmt.Fprintf(os.Stderr, "kmsd: %s\n", oneLine(err))
-		return 1
+		return exitFailed
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
@@ -46,7 +56,10 @@ func run(args []string) int {
 	root.SetArgs(args)
 	if err := root.ExecuteContext(ctx); err != nil {
 		fmt.Fprintf(os.Stderr, "kmsd: %s\n", oneLine(err))
-		return 1
+		if errors.Is(err, hsm.ErrPIN) {
+			return exitPIN
+		}
+		return exitFailed
 	}
 	return 0
 }

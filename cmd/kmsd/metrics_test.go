@@ -22,6 +22,9 @@ func TestMetricsOfReplication(t *testing.T) {
 	if got := n.metric(ctx, t, "raft_boltdb_storeLogs_count"); got < 1 {
 		t.Errorf("%v writes of its log were measured", got)
 	}
+	if got := n.metric(ctx, t, "kmsd_erasure_pending"); got != 0 {
+		t.Errorf("%v erasures are pending where nothing was deleted", got)
+	}
 	if years := time.Until(time.Unix(int64(n.metric(ctx, t, "kmsd_ca_expiry_timestamp_seconds")), 0)).Hours() / 24 / 365; years < 9 || years > 11 {
 		t.Errorf("the CA lives %.1f years", years)
 	}

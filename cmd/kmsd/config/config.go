@@ -68,8 +68,8 @@ type Cluster struct {
 
 // Gossip is the port over which nodes find one another.
 type Gossip struct {
-	Listen    string `yaml:"listen,omitempty" help:"Address and port of gossip (TCP and UDP, encrypted); 127.0.0.1:8442 when absent."`
-	Advertise string `yaml:"advertise,omitempty" help:"Host and port by which other nodes reach gossip; the listen address when absent."`
+	Listen    string `yaml:"listen,omitempty" help:"IP address and port of gossip (TCP and UDP, encrypted); 127.0.0.1:8442 when absent."`
+	Advertise string `yaml:"advertise,omitempty" help:"IP address and port by which other nodes reach gossip; the listen address when absent."`
 }
 
 // Module chooses the HSM.

@@ -65,7 +65,7 @@ shutdown_timeout: 5s
 	}
 	environ := []string{
 		"RAFTKMS_NODE_DATA_DIR=/environment", "RAFTKMS_API_LISTEN=127.0.0.1:2",
-		"RAFTKMS_SHUTDOWN_TIMEOUT=7s", "RAFTKMS_URL=not for kmsd", "OTHER=1",
+		"RAFTKMS_SHUTDOWN_TIMEOUT=7s", "RAFTKMS_AUDIT_RETENTION_SIZE=3221225472", "RAFTKMS_URL=not for kmsd", "OTHER=1",
 	}
 	c, err := config.Load(file, environ, flags)
 	if err != nil {
@@ -84,6 +84,7 @@ shutdown_timeout: 5s
 	f("api.min_tls", c.API.MinTLSVersion(), uint16(tls.VersionTLS13))
 	f("module.pkcs11.environment", c.Module.PKCS11.Environment, map[string]string{"B": "flag", "C": "x=y"})
 	f("shutdown_timeout", c.ShutdownTimeout, 7*time.Second)
+	f("audit.retention_size", c.Audit.RetentionSize, int64(3<<30))
 }
 
 func TestTheEffectiveConfigurationReadsBackAsItself(t *testing.T) {
@@ -156,6 +157,8 @@ func TestRefusals(t *testing.T) {
 	f("api: {key_file: /k}", "go together")
 	f("cluster: {listen: ':8441'}", "cluster.advertise \":8441\" names no host")
 	f("gossip: {listen: '[::]:8442'}", "gossip.advertise")
+	f("gossip: {advertise: 'kms-1:8442'}", "gossip.advertise \"kms-1:8442\" must have an IP address")
+	f("gossip: {listen: 'kms-1:8442', advertise: '192.0.2.1:8442'}", "gossip.listen \"kms-1:8442\" must have an IP address")
 	f("gossip: {listen: '127.0.0.1:8440'}", "api.listen and gossip.listen are both 127.0.0.1:8440")
 	f("module: {kind: hard}", "module.kind \"hard\" must be soft or pkcs11")
 	f("module: {kind: pkcs11}", "module.pkcs11.library is needed")
@@ -205,6 +208,7 @@ func TestTheEnvironmentIsChecked(t *testing.T) {
 	f("RAFTKMS_API_LISTN=x", "RAFTKMS_API_LISTN is no setting of kmsd")
 	f("RAFTKMS_SHUTDOWN_TIMEOUT=x", "RAFTKMS_SHUTDOWN_TIMEOUT: \"x\" is no duration")
 	f("RAFTKMS_MODULE_PKCS11_ENVIRONMENT=x", "NAME=VALUE")
+	f("RAFTKMS_AUDIT_RETENTION_SIZE=1G", "\"1G\" is no whole number")
 }
 
 // TestEveryFieldIsDocumented holds the promise of the help tags: a sentence

@@ -66,6 +66,12 @@ func (f field) set(text string) error {
 			return fmt.Errorf("%q is no whole number", text)
 		}
 		f.value.SetInt(int64(n))
+	case int64:
+		n, err := strconv.ParseInt(text, 10, 64)
+		if err != nil {
+			return fmt.Errorf("%q is no whole number", text)
+		}
+		f.value.SetInt(n)
 	case bool:
 		yes, err := strconv.ParseBool(text)
 		if err != nil {

@@ -166,7 +166,28 @@ func checkPorts(c *Config) error {
 	if err := checkDialable("cluster.advertise", c.Cluster.Advertise); err != nil {
 		return err
 	}
-	return checkDialable("gossip.advertise", c.Gossip.Advertise)
+	if err := checkDialable("gossip.advertise", c.Gossip.Advertise); err != nil {
+		return err
+	}
+	for _, g := range []struct{ name, address string }{{"gossip.listen", c.Gossip.Listen}, {"gossip.advertise", c.Gossip.Advertise}} {
+		if err := checkNumeric(g.name, g.address); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkNumeric refuses a name: memberlist takes none, and listens on every
+// address where it is given one.
+func checkNumeric(name, address string) error {
+	host, _, _ := net.SplitHostPort(address)
+	if host == "" {
+		return nil
+	}
+	if _, err := netip.ParseAddr(host); err != nil {
+		return fmt.Errorf("%s %q must have an IP address and no name", name, address)
+	}
+	return nil
 }
 
 // checkAddress wants host:port with a port from 1 to 65535.

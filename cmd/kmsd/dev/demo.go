@@ -52,7 +52,7 @@ func (c *cluster) demo(ctx context.Context, path string) error {
 	c.say.plain("  %-12s %s (region %s)", "project", file.ProjectID, file.Region)
 	c.say.plain("  %-12s %s", "access key", file.AccessKey)
 	c.say.plain("  %-12s %s", "secret key", file.SecretKey)
-	c.say.plain("  %-12s %s / %s / %s", "console", file.DomainName, file.UserName, file.Password)
+	c.say.plain("  %-12s %s / %s / %s", "login", file.DomainName, file.UserName, file.Password)
 	c.say.plain("")
 	return c.demoRate(ctx, file, keyID)
 }
