@@ -127,6 +127,24 @@ func TestDamage(t *testing.T) {
 	f("the snapshot is another one's", edit(t, name, func(text []byte) []byte { return bytes.Replace(text, []byte(`"ID":"1`), []byte(`"ID":"2`), 1) }))
 }
 
+// TestAnAlteredVoteStaysRefused: a start that refuses it changes nothing of it that
+// has the next one take it for what was written.
+func TestAnAlteredVoteStaysRefused(t *testing.T) {
+	dir := used(t).dir
+	edit(t, "stable.db", func(text []byte) []byte {
+		return bytes.ReplaceAll(text, []byte("candidate-b"), []byte("candidate-c"))
+	})(dir)
+	for start := range 3 {
+		s, err := storage.Open(config(dir))
+		if err == nil {
+			check(t, s.Close())
+		}
+		if !errors.Is(err, storage.ErrDamaged) {
+			t.Errorf("start %d: %v", start+1, err)
+		}
+	}
+}
+
 // TestFlippedBits: wherever a bit is flipped at the beginning of a page, all that
 // was acknowledged is read, or an error; never something else, or a panic.
 func TestFlippedBits(t *testing.T) {

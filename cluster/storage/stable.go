@@ -49,7 +49,11 @@ func openStable(path string) (*stableStore, error) {
 		return nil, err
 	}
 	s := &stableStore{db: db}
-	if err := errors.Join(db.View(checkSum), s.update(func(*bbolt.Bucket) error { return nil })); err != nil {
+	err = db.View(checkSum)
+	if err == nil { // else a new sum would have the next start take them as they are
+		err = s.update(func(*bbolt.Bucket) error { return nil })
+	}
+	if err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
 	return s, nil
