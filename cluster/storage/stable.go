@@ -170,3 +170,12 @@ func (s *stableStore) GetUint64(key []byte) (uint64, error) {
 	}
 	return binary.BigEndian.Uint64(value), nil
 }
+
+// term is raft's current one; zero: none was written yet.
+func (s *stableStore) term() (uint64, error) {
+	term, err := s.GetUint64([]byte("CurrentTerm")) // the name is raft's
+	if err != nil && !errors.Is(err, errNotFound) {
+		return 0, err
+	}
+	return term, nil
+}
