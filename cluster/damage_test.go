@@ -1,6 +1,7 @@
 package cluster_test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -17,6 +18,15 @@ import (
 	"github.com/raftkms/raftkms/cluster/membership"
 	"github.com/raftkms/raftkms/cluster/storage"
 )
+
+// replace puts one text in a file in the place of another.
+func replace(path, old, other string) error {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(path, bytes.ReplaceAll(text, []byte(old), []byte(other)), 0o600)
+}
 
 // TestADamagedDirectoryIsRefused: a node does not start without what it has
 // acknowledged, nor is its directory replayed; it says what to do.
@@ -87,6 +97,12 @@ func TestADamagedDirectoryIsRefused(t *testing.T) {
 	f("nothing", "", true, func(string) error { return nil })
 	f("a log that is gone", "is missing", false, func(dir string) error { return os.Remove(filepath.Join(dir, "log.db")) })
 	f("a vote that is gone", "of term 0 or missing", true, func(dir string) error { return os.Remove(filepath.Join(dir, "stable.db")) })
+	f("a vote that is cut short", "it is cut short", true, func(dir string) error {
+		return os.Truncate(filepath.Join(dir, "stable.db"), int64(os.Getpagesize()*3))
+	})
+	f("a vote under another name", "it holds the buckets", true, func(dir string) error {
+		return replace(filepath.Join(dir, "stable.db"), "stable", "stabld")
+	})
 	f("a log that is cut short", "it is cut short", false, func(dir string) error {
 		return os.Truncate(filepath.Join(dir, "log.db"), int64(os.Getpagesize()*3))
 	})

@@ -1,6 +1,7 @@
 package cluster_test
 
 import (
+	"encoding/binary"
 	"errors"
 	"os"
 	"path/filepath"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
+	"go.etcd.io/bbolt"
 
 	"github.com/raftkms/raftkms/cluster"
 	"github.com/raftkms/raftkms/cluster/clustertest"
@@ -87,17 +89,38 @@ func TestReplayRefusesWhatIsIncomplete(t *testing.T) {
 		case want != "" && (err == nil || !strings.Contains(err.Error(), want)):
 			t.Errorf("%v, want %s", err, want)
 		}
-		// A directory whose note is lost is read all the same.
-		if err := os.WriteFile(filepath.Join(dir, "stable.db"), []byte("damaged"), 0o600); err != nil {
-			t.Fatal(err)
+		// A directory whose note is lost, or not as it was written, is read all the same.
+		stable := filepath.Join(dir, "stable.db")
+		note := func(index uint64) string {
+			return string(binary.BigEndian.AppendUint64([]byte("KnownCommitted"), index))
 		}
-		if found, err := cluster.Replay(dir, clustertest.NewMachine(), nil); indexes[0] == 1 && (err != nil || found.Committed != 0) {
-			t.Errorf("without a note: %+v, %v", found, err)
+		for _, damage := range []func() error{
+			func() error { return replace(stable, note(committed), note(1)) },
+			func() error { return os.Truncate(stable, int64(os.Getpagesize()*3)) },
+			func() error { return os.WriteFile(stable, []byte("damaged"), 0o600) },
+			func() error { return os.Remove(stable) },
+			func() error { return newFile(stable) },
+		} {
+			if err := damage(); err != nil {
+				t.Fatal(err)
+			}
+			if found, err := cluster.Replay(dir, clustertest.NewMachine(), nil); indexes[0] == 1 && (err != nil || found.Committed != 0) {
+				t.Errorf("without a note: %+v, %v", found, err)
+			}
 		}
 	}
 	f("", 2, 1, 2, 3)
 	f("up to entry 4 can be read up to entry 3", 4, 1, 2, 3)
 	f("entries 1 to 4 are missing", 1, 5, 6)
+}
+
+// newFile makes a file of bbolt's with nothing in it, as a first start begins one.
+func newFile(path string) error {
+	db, err := bbolt.Open(path, 0o600, nil)
+	if err != nil {
+		return err
+	}
+	return db.Close()
 }
 
 // TestReplayTakesWhatContinuesTheSnapshot: entries that stood in the log before a

@@ -142,7 +142,9 @@ func (s *stableStore) Set(key, value []byte) error {
 func (s *stableStore) Get(key []byte) ([]byte, error) {
 	var value []byte
 	err := s.db.View(func(tx *bbolt.Tx) error {
-		value = slices.Clone(tx.Bucket(stableBucket).Get(key))
+		if bucket := tx.Bucket(stableBucket); bucket != nil { // a first start that was cut short has made none
+			value = slices.Clone(bucket.Get(key))
+		}
 		return nil
 	})
 	switch {
