@@ -258,7 +258,7 @@ func TestARemovalCutShort(t *testing.T) {
 	if err := s.Check(); err != nil {
 		t.Errorf("it does not start: %v", err)
 	}
-	check(t, s.Erase())
+	check(t, s.Erase(9))
 	if _, err := os.Stat(left); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("what is left of the old one stays: %v", err)
 	}
