@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/raft"
 
 	"github.com/raftkms/raftkms/cluster"
 	"github.com/raftkms/raftkms/cluster/clustertest"
@@ -83,6 +84,15 @@ func TestADamagedDirectoryIsRefused(t *testing.T) {
 			}
 		})
 	}
+	rewrite := func(dir string, entries []*raft.Log) error {
+		stores, err := storage.Open(storage.Config{
+			Dir: dir, ClusterID: c.CA.ClusterID, NodeID: m.ID, SlowWrite: clustertest.Patience, Fatal: func(error) {}, Logger: hclog.NewNullLogger(),
+		})
+		if err != nil {
+			return err
+		}
+		return errors.Join(stores.Log.DeleteRange(1, 1<<20), stores.Log.StoreLogs(entries), stores.Close())
+	}
 	newest := func(dir string) string {
 		all, err := filepath.Glob(filepath.Join(dir, "snapshots", "*"))
 		if err != nil || len(all) == 0 {
@@ -123,13 +133,27 @@ func TestADamagedDirectoryIsRefused(t *testing.T) {
 		if err := errors.Join(os.Truncate(filepath.Join(newest(dir), "state.bin"), 10), os.CopyFS(filepath.Join(dir, "snapshots"), os.DirFS(older))); err != nil {
 			return err
 		}
-		stores, err := storage.Open(storage.Config{
-			Dir: dir, ClusterID: c.CA.ClusterID, NodeID: m.ID, SlowWrite: clustertest.Patience, Fatal: func(error) {}, Logger: hclog.NewNullLogger(),
-		})
-		if err != nil {
-			return err
-		}
-		return errors.Join(stores.Log.DeleteRange(1, 1<<20), stores.Close()) // as behind a snapshot of all
+		return rewrite(dir, nil) // as behind a snapshot of all
 	})
+	// unread has an older snapshot and a log that begins behind it, up to after the
+	// newest one, which cannot be read; its entries are of so many terms before.
+	unread := func(termsBefore uint64) func(string) error {
+		return func(dir string) error {
+			was, err := storage.NewestSnapshot(dir)
+			if err != nil || was.Term <= termsBefore {
+				return fmt.Errorf("%+v: %w", was, err)
+			}
+			if err := errors.Join(os.Truncate(filepath.Join(newest(dir), "state.bin"), 10), os.CopyFS(filepath.Join(dir, "snapshots"), os.DirFS(older))); err != nil {
+				return err
+			}
+			var entries []*raft.Log
+			for i := uint64(1); i <= was.Index+20; i++ {
+				entries = append(entries, &raft.Log{Index: i, Term: was.Term - termsBefore, Data: []byte("k=v")})
+			}
+			return rewrite(dir, entries)
+		}
+	}
+	f("an older snapshot from which the log goes on", "", true, unread(0))
+	f("an older snapshot from which entries go on that nobody else had", "failed to load any existing snapshots", false, unread(1))
 	f("a snapshot that is gone", "the log does not continue the newest snapshot", false, func(dir string) error { return os.RemoveAll(newest(dir)) })
 }

@@ -247,7 +247,8 @@ func (n *Node) openRaft() (err error) {
 // startRaft is raft.NewRaft, which panics when an entry of the log is missing or
 // damaged; it has started nothing by then. Raft takes an older snapshot when it
 // cannot read the newest one, also where the log does not go on from there to
-// where that one ended: then what is missing was acknowledged.
+// the very entry that one ended with: then what is missing was acknowledged, and
+// entries in its place may be a cut off leader's own.
 func startRaft(config *raft.Config, dir string, f *fsm, stores *storage.Stores, trans raft.Transport) (r *raft.Raft, failed error) {
 	defer func() {
 		if problem := recover(); problem != nil {
@@ -265,12 +266,8 @@ func startRaft(config *raft.Config, dir string, f *fsm, stores *storage.Stores, 
 	if err != nil {
 		return nil, storage.Damaged(dir, err)
 	}
-	last, err := stores.Log.LastIndex()
-	if err != nil {
-		return nil, fmt.Errorf("starting Raft: %w", err)
-	}
 	snapshots := stores.Snapshots
-	if last < newest.Index {
+	if !stores.Reaches(newest.Index, newest.Term) {
 		snapshots = newestOnly{snapshots}
 	}
 	r, err = raft.NewRaft(config, f, stores.Log, stores.Stable, snapshots, trans)

@@ -175,6 +175,52 @@ func TestReplayTakesWhatContinuesTheSnapshot(t *testing.T) {
 	f("an entry is missing", cluster.Position{}, "entries 8 to 8 are missing", entries{9, 12, 3})
 }
 
+// TestReplayFromAnOlderSnapshot: where the newest one cannot be read, entries that
+// only this node ever had do not take the place of what it held.
+func TestReplayFromAnOlderSnapshot(t *testing.T) {
+	t.Parallel()
+	f := func(term uint64, refused string) {
+		t.Helper()
+		dir := filepath.Join(t.TempDir(), "raft")
+		stores, err := storage.Open(storage.Config{
+			Dir: dir, ClusterID: "c", NodeID: "n", SlowWrite: time.Minute, Fatal: func(error) {}, Logger: hclog.NewNullLogger(),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		snapshotAt(t, stores, 5, 1)
+		snapshotAt(t, stores, 7, 3)
+		for i := uint64(4); i <= 12; i++ {
+			entry := &raft.Log{Index: i, Term: 1, Data: []byte("k=v")}
+			if i > 5 {
+				entry.Term = term
+			}
+			if err := stores.Log.StoreLog(entry); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := stores.Close(); err != nil {
+			t.Fatal(err)
+		}
+		newest, err := storage.NewestSnapshot(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Truncate(filepath.Join(dir, "snapshots", newest.ID, "state.bin"), 0); err != nil {
+			t.Fatal(err)
+		}
+		found, err := cluster.Replay(dir, clustertest.NewMachine(), nil)
+		switch {
+		case refused == "" && (err != nil || found.Last.Index != 12):
+			t.Errorf("%+v, %v", found, err)
+		case refused != "" && (err == nil || !strings.Contains(err.Error(), refused)):
+			t.Errorf("%+v, %v, want a refusal that says %q", found, err, refused)
+		}
+	}
+	f(3, "")
+	f(2, "of entry 7, cannot be read")
+}
+
 // snapshotAt keeps an empty state as of an entry.
 func snapshotAt(t *testing.T, stores *storage.Stores, index, term uint64) {
 	t.Helper()

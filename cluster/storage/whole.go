@@ -101,6 +101,14 @@ func NewestSnapshot(dir string) (newest raft.SnapshotMeta, err error) {
 	return newest, err
 }
 
+// Reaches says whether the log holds the entry of an index, and of that term. Then
+// it holds no other one before it than was committed there.
+func (s *Stores) Reaches(index, term uint64) bool {
+	var entry raft.Log
+	err := s.log.checked(s.log.bolt).GetLog(index, &entry) // outside the watchdog, see check
+	return err == nil && entry.Term == term
+}
+
 // readMeta describes a snapshot; where that cannot be read, as far as its name does.
 func readMeta(dir, name string) (raft.SnapshotMeta, error) {
 	var meta, named raft.SnapshotMeta
