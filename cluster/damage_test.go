@@ -29,6 +29,26 @@ func replace(path, old, other string) error {
 	return os.WriteFile(path, bytes.ReplaceAll(text, []byte(old), []byte(other)), 0o600)
 }
 
+// newestCanBeRead makes sure that the newest snapshot is one that a leader can send.
+func newestCanBeRead(t *testing.T, dir string) {
+	t.Helper()
+	stopped, err := storage.OpenStopped(dir, hclog.NewNullLogger())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stopped.Close()
+	all, err := stopped.Snapshots.List()
+	if err != nil || len(all) == 0 {
+		t.Fatalf("snapshots %v, %v", all, err)
+	}
+	_, r, err := stopped.Snapshots.Open(all[0].ID)
+	if err != nil {
+		t.Errorf("it runs, and its newest snapshot is none: %v", err)
+		return
+	}
+	r.Close()
+}
+
 // TestADamagedDirectoryIsRefused: a node does not start without what it has
 // acknowledged, nor is its directory replayed; it says what to do.
 func TestADamagedDirectoryIsRefused(t *testing.T) {
@@ -77,6 +97,7 @@ func TestADamagedDirectoryIsRefused(t *testing.T) {
 				if want != "" {
 					t.Error("it starts")
 				}
+				newestCanBeRead(t, filepath.Join(dir, "raft"))
 				return
 			}
 			if want == "" || !errors.Is(err, storage.ErrDamaged) || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {

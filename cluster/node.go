@@ -221,6 +221,10 @@ func (n *Node) openRaft() (err error) {
 			return 0
 		},
 	}, newRaftLogger(n.log, "transport"))
+	snapshots, err := n.stores.Snapshots.List()
+	if err != nil {
+		return fmt.Errorf("starting Raft: %w", err)
+	}
 	notify := make(chan bool, 16)
 	if n.raft, err = startRaft(n.cfg.raftConfig(notify), n.cfg.raftDir(), n.fsm, n.stores, n.trans); err != nil {
 		return err
@@ -241,7 +245,7 @@ func (n *Node) openRaft() (err error) {
 		}
 		return fmt.Errorf("starting Raft: %w", ErrStopped)
 	}
-	return nil
+	return n.removeUnread(snapshots)
 }
 
 // startRaft is raft.NewRaft, which panics when an entry of the log is missing or

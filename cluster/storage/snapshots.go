@@ -73,6 +73,26 @@ func (s *snapshotStore) newest(index uint64) (*raft.SnapshotMeta, error) {
 	return all[0], nil
 }
 
+// RemoveSnapshot removes a snapshot, unless Raft has done so meanwhile. It becomes
+// an unfinished one first: what a crash leaves of it must not be taken for the newest.
+func (s *Stores) RemoveSnapshot(id string) error {
+	path := filepath.Join(s.snapshots.dir, id)
+	err := os.Rename(path, path+temporarySuffix)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err == nil {
+		err = syncDir(s.snapshots.dir)
+	}
+	if err == nil {
+		err = os.RemoveAll(path + temporarySuffix)
+	}
+	if err != nil {
+		return fmt.Errorf("removing a snapshot: %w", err)
+	}
+	return syncDir(s.snapshots.dir)
+}
+
 // Open reads a snapshot; [SnapshotMeta] knows what it is.
 func (s *snapshotStore) Open(id string) (*raft.SnapshotMeta, io.ReadCloser, error) {
 	meta, r, err := s.FileSnapshotStore.Open(id)
