@@ -32,15 +32,11 @@ func (n *Node) Erase(ctx context.Context) error {
 				err = restored
 			}
 		}()
-		err = n.raft.Snapshot().Error()
-		if errors.Is(err, raft.ErrNothingNewToSnapshot) {
-			// Nothing was applied since the start: the newest snapshot is the state.
-			err = n.stores.Compact(n.applied.load())
-		}
+		index, err := n.snapshot()
 		if err != nil {
 			return err
 		}
-		return n.stores.Erase()
+		return n.stores.Erase(index)
 	})
 	if err != nil {
 		return fmt.Errorf("erasing what the state no longer holds: %w", err)
@@ -56,3 +52,24 @@ const feedingPause = 2 * time.Second
 // done so. [Node.Erase] would have that follower begin with another one: it is
 // better called later.
 func (n *Node) Feeding() bool { return n.trans.Feeding(feedingPause) }
+
+// snapshot takes a snapshot and leaves no log before it. It returns the entry that
+// the state is of, once it could be read back: with the older ones gone, nothing
+// else has it.
+func (n *Node) snapshot() (index uint64, err error) {
+	taken := n.raft.Snapshot()
+	err = taken.Error()
+	if errors.Is(err, raft.ErrNothingNewToSnapshot) {
+		// Nothing was applied since the start: the newest snapshot is the state.
+		index = n.applied.load()
+		return index, n.stores.Compact(index)
+	}
+	if err != nil {
+		return 0, err
+	}
+	meta, r, err := taken.Open()
+	if err != nil {
+		return 0, err
+	}
+	return meta.Index, r.Close()
+}

@@ -24,11 +24,12 @@ type fsm struct {
 	applied func(index, term uint64) // after each batch and restore; term zero: not known
 	members func([]raft.Server)      // a configuration is applied; before applied says so
 	fatal   func(error)
-	settle  func(index, term uint64) error // the log forgets what a snapshot takes the place of
-	hashed  func(at hashed, step bool)     // the state after an entry, if the machine can hash it
-	running atomic.Bool                    // raft is started: from now on an unreadable snapshot is fatal
-	unread  error                          // of a snapshot that could not be restored before raft is started
-	failed  atomic.Pointer[error]          // Apply's or Restore's error; nothing is applied after it
+	settle  func(index, term uint64) error    // the log forgets what a snapshot takes the place of
+	hashed  func(at hashed, step bool)        // the state after an entry, if the machine can hash it
+	running atomic.Bool                       // raft is started: from now on an unreadable snapshot is fatal
+	unread  error                             // of a snapshot that could not be restored before raft is started
+	began   atomic.Pointer[raft.SnapshotMeta] // the first snapshot that was restored
+	failed  atomic.Pointer[error]             // Apply's or Restore's error; nothing is applied after it
 
 	handed   uint64        // up to where Raft takes the state to be; of Raft's goroutine for the state
 	restores atomic.Uint64 // snapshots that were to take the state's place
@@ -181,6 +182,7 @@ func (f *fsm) Restore(r io.ReadCloser) error {
 		return err
 	}
 	if known {
+		f.began.CompareAndSwap(nil, meta)
 		f.members(meta.Configuration.Servers)
 	}
 	f.applied(f.sm.AppliedIndex(), 0)

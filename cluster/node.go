@@ -221,6 +221,10 @@ func (n *Node) openRaft() (err error) {
 			return 0
 		},
 	}, newRaftLogger(n.log, "transport"))
+	snapshots, err := n.stores.Snapshots.List()
+	if err != nil {
+		return fmt.Errorf("starting Raft: %w", err)
+	}
 	notify := make(chan bool, 16)
 	if n.raft, err = startRaft(n.cfg.raftConfig(notify), n.cfg.raftDir(), n.fsm, n.stores, n.trans); err != nil {
 		return err
@@ -241,13 +245,14 @@ func (n *Node) openRaft() (err error) {
 		}
 		return fmt.Errorf("starting Raft: %w", ErrStopped)
 	}
-	return nil
+	return n.removeUnread(snapshots)
 }
 
 // startRaft is raft.NewRaft, which panics when an entry of the log is missing or
 // damaged; it has started nothing by then. Raft takes an older snapshot when it
 // cannot read the newest one, also where the log does not go on from there to
-// where that one ended: then what is missing was acknowledged.
+// the very entry that one ended with: then what is missing was acknowledged, and
+// entries in its place may be a cut off leader's own.
 func startRaft(config *raft.Config, dir string, f *fsm, stores *storage.Stores, trans raft.Transport) (r *raft.Raft, failed error) {
 	defer func() {
 		if problem := recover(); problem != nil {
@@ -265,12 +270,8 @@ func startRaft(config *raft.Config, dir string, f *fsm, stores *storage.Stores, 
 	if err != nil {
 		return nil, storage.Damaged(dir, err)
 	}
-	last, err := stores.Log.LastIndex()
-	if err != nil {
-		return nil, fmt.Errorf("starting Raft: %w", err)
-	}
 	snapshots := stores.Snapshots
-	if last < newest.Index {
+	if !stores.Reaches(newest.Index, newest.Term) {
 		snapshots = newestOnly{snapshots}
 	}
 	r, err = raft.NewRaft(config, f, stores.Log, stores.Stable, snapshots, trans)

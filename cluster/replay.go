@@ -60,6 +60,12 @@ func Replay(dir string, sm StateMachine, unsure func(Entry)) (found Replayed, er
 	if behind := found.Last.Index; end > behind && first > behind+1 {
 		return found, fmt.Errorf("entries %d to %d are missing: its log does not continue the newest snapshot that can be read; take another member's directory, or a backup", behind+1, first-1)
 	}
+	if found.Last.Index < newest.Index {
+		var last raft.Log
+		if err := stores.Log.GetLog(newest.Index, &last); err != nil || last.Term != newest.Term {
+			return found, fmt.Errorf("the newest snapshot, of entry %d, cannot be read, and its log does not hold that entry; take another member's directory, or a backup", newest.Index)
+		}
+	}
 	var ends raft.Log // where the snapshot does
 	if err := stores.Log.GetLog(found.Last.Index, &ends); err == nil && ends.Term != found.Last.Term {
 		end = 0 // the log is of before the snapshot came

@@ -1,6 +1,7 @@
 package cluster_test
 
 import (
+	"encoding/binary"
 	"errors"
 	"os"
 	"path/filepath"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
+	"go.etcd.io/bbolt"
 
 	"github.com/raftkms/raftkms/cluster"
 	"github.com/raftkms/raftkms/cluster/clustertest"
@@ -87,17 +89,38 @@ func TestReplayRefusesWhatIsIncomplete(t *testing.T) {
 		case want != "" && (err == nil || !strings.Contains(err.Error(), want)):
 			t.Errorf("%v, want %s", err, want)
 		}
-		// A directory whose note is lost is read all the same.
-		if err := os.WriteFile(filepath.Join(dir, "stable.db"), []byte("damaged"), 0o600); err != nil {
-			t.Fatal(err)
+		// A directory whose note is lost, or not as it was written, is read all the same.
+		stable := filepath.Join(dir, "stable.db")
+		note := func(index uint64) string {
+			return string(binary.BigEndian.AppendUint64([]byte("KnownCommitted"), index))
 		}
-		if found, err := cluster.Replay(dir, clustertest.NewMachine(), nil); indexes[0] == 1 && (err != nil || found.Committed != 0) {
-			t.Errorf("without a note: %+v, %v", found, err)
+		for _, damage := range []func() error{
+			func() error { return replace(stable, note(committed), note(1)) },
+			func() error { return os.Truncate(stable, int64(os.Getpagesize()*3)) },
+			func() error { return os.WriteFile(stable, []byte("damaged"), 0o600) },
+			func() error { return os.Remove(stable) },
+			func() error { return newFile(stable) },
+		} {
+			if err := damage(); err != nil {
+				t.Fatal(err)
+			}
+			if found, err := cluster.Replay(dir, clustertest.NewMachine(), nil); indexes[0] == 1 && (err != nil || found.Committed != 0) {
+				t.Errorf("without a note: %+v, %v", found, err)
+			}
 		}
 	}
 	f("", 2, 1, 2, 3)
 	f("up to entry 4 can be read up to entry 3", 4, 1, 2, 3)
 	f("entries 1 to 4 are missing", 1, 5, 6)
+}
+
+// newFile makes a file of bbolt's with nothing in it, as a first start begins one.
+func newFile(path string) error {
+	db, err := bbolt.Open(path, 0o600, nil)
+	if err != nil {
+		return err
+	}
+	return db.Close()
 }
 
 // TestReplayTakesWhatContinuesTheSnapshot: entries that stood in the log before a
@@ -150,6 +173,52 @@ func TestReplayTakesWhatContinuesTheSnapshot(t *testing.T) {
 	f("another's entries in its place", cluster.Position{Term: 3, Index: 7}, "", entries{5, 12, 2})
 	f("another's entries behind it", cluster.Position{Term: 3, Index: 7}, "", entries{8, 12, 2})
 	f("an entry is missing", cluster.Position{}, "entries 8 to 8 are missing", entries{9, 12, 3})
+}
+
+// TestReplayFromAnOlderSnapshot: where the newest one cannot be read, entries that
+// only this node ever had do not take the place of what it held.
+func TestReplayFromAnOlderSnapshot(t *testing.T) {
+	t.Parallel()
+	f := func(term uint64, refused string) {
+		t.Helper()
+		dir := filepath.Join(t.TempDir(), "raft")
+		stores, err := storage.Open(storage.Config{
+			Dir: dir, ClusterID: "c", NodeID: "n", SlowWrite: time.Minute, Fatal: func(error) {}, Logger: hclog.NewNullLogger(),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		snapshotAt(t, stores, 5, 1)
+		snapshotAt(t, stores, 7, 3)
+		for i := uint64(4); i <= 12; i++ {
+			entry := &raft.Log{Index: i, Term: 1, Data: []byte("k=v")}
+			if i > 5 {
+				entry.Term = term
+			}
+			if err := stores.Log.StoreLog(entry); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := stores.Close(); err != nil {
+			t.Fatal(err)
+		}
+		newest, err := storage.NewestSnapshot(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Truncate(filepath.Join(dir, "snapshots", newest.ID, "state.bin"), 0); err != nil {
+			t.Fatal(err)
+		}
+		found, err := cluster.Replay(dir, clustertest.NewMachine(), nil)
+		switch {
+		case refused == "" && (err != nil || found.Last.Index != 12):
+			t.Errorf("%+v, %v", found, err)
+		case refused != "" && (err == nil || !strings.Contains(err.Error(), refused)):
+			t.Errorf("%+v, %v, want a refusal that says %q", found, err, refused)
+		}
+	}
+	f(3, "")
+	f(2, "of entry 7, cannot be read")
 }
 
 // snapshotAt keeps an empty state as of an entry.

@@ -26,19 +26,28 @@ func (s *Stores) NoteCommitted(index uint64) error {
 	return nil
 }
 
-// readCommitted reads the note in a directory that is not in use; 0 where there is none.
-func readCommitted(dir string) (uint64, error) {
+// readCommitted reads the note in a directory that is not in use; 0 where there is
+// none, or none that can be relied on: what is looked for in such a directory must
+// be found in one that is damaged, too.
+func readCommitted(dir string) uint64 {
+	path := filepath.Join(dir, stableFile)
+	if checkPages(path, string(stableBucket)) != nil {
+		return 0
+	}
 	options := boltOptions(0)
 	options.ReadOnly = true
-	db, err := bbolt.Open(filepath.Join(dir, stableFile), 0o600, options)
+	db, err := bbolt.Open(path, 0o600, options)
 	if err != nil {
-		return 0, err
+		return 0
 	}
 	stable := &stableStore{db: db}
 	defer stable.Close()
-	index, err := stable.GetUint64(keyCommitted)
-	if errors.Is(err, errNotFound) {
-		return 0, nil
+	if db.View(checkSum) != nil {
+		return 0
 	}
-	return index, err
+	index, err := stable.GetUint64(keyCommitted)
+	if err != nil {
+		return 0
+	}
+	return index
 }

@@ -2,10 +2,13 @@ package storage_test
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -34,12 +37,24 @@ func used(t *testing.T) *onDisk {
 	return d
 }
 
-// read opens a copy of the directory that was damaged, and reads all of it.
+// read opens a copy of the directory that was damaged, and reads all of it. What
+// is refused must be so the next time.
 func (d *onDisk) read(t *testing.T, damage func(dir string)) error {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "raft")
 	check(t, os.CopyFS(dir, os.DirFS(d.dir)))
 	damage(dir)
+	err := d.readAt(t, dir)
+	if err != nil {
+		if again := d.readAt(t, dir); !errors.Is(again, storage.ErrDamaged) {
+			return fmt.Errorf("it says %q, and at the next start %w", err, cmp.Or(again, errors.New("nothing")))
+		}
+	}
+	return err
+}
+
+func (d *onDisk) readAt(t *testing.T, dir string) error {
+	t.Helper()
 	s, err := storage.Open(config(dir))
 	if err != nil {
 		return err
@@ -127,6 +142,40 @@ func TestDamage(t *testing.T) {
 	f("the snapshot is another one's", edit(t, name, func(text []byte) []byte { return bytes.Replace(text, []byte(`"ID":"1`), []byte(`"ID":"2`), 1) }))
 }
 
+// TestAStartCutShort: a directory in which a first start, or the founding of a
+// cluster, was cut short has lost nothing, and is taken.
+func TestAStartCutShort(t *testing.T) {
+	begun := filepath.Join(t.TempDir(), "raft")
+	check(t, open(t, begun).Close())
+	f := func(name string, kept ...string) {
+		for _, left := range []string{"gone", "empty"} {
+			t.Run(name+", the rest is "+left, func(t *testing.T) {
+				dir := filepath.Join(t.TempDir(), "raft")
+				check(t, os.CopyFS(dir, os.DirFS(begun)))
+				for _, file := range []string{"log.db", "stable.db"} {
+					if slices.Contains(kept, file) {
+						continue
+					}
+					if left == "gone" {
+						check(t, os.Remove(filepath.Join(dir, file)))
+					} else {
+						check(t, os.Truncate(filepath.Join(dir, file), 0))
+					}
+				}
+				s := open(t, dir)
+				check(t, s.Check())
+				check(t, s.Stable.SetUint64([]byte("CurrentTerm"), 1)) // before the first entry
+				check(t, s.Close())
+				check(t, open(t, dir).Check())
+			})
+		}
+	}
+	f("neither file is made")
+	f("the votes have a file", "stable.db")
+	f("the log has a file", "log.db")
+	f("both have", "log.db", "stable.db")
+}
+
 // TestFlippedBits: wherever a bit is flipped at the beginning of a page, all that
 // was acknowledged is read, or an error; never something else, or a panic.
 func TestFlippedBits(t *testing.T) {
@@ -209,7 +258,7 @@ func TestARemovalCutShort(t *testing.T) {
 	if err := s.Check(); err != nil {
 		t.Errorf("it does not start: %v", err)
 	}
-	check(t, s.Erase())
+	check(t, s.Erase(9))
 	if _, err := os.Stat(left); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("what is left of the old one stays: %v", err)
 	}

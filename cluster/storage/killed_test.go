@@ -20,7 +20,7 @@ func writeAndErase(t *testing.T, dir string) {
 	failed := make(chan error, 1)
 	go func() {
 		for {
-			if err := s.Erase(); err != nil {
+			if err := s.Erase(0); err != nil {
 				failed <- err
 				return
 			}
@@ -118,7 +118,7 @@ func benchmarkErase(b *testing.B, entries int) {
 	for b.Loop() {
 		ended := make(chan error)
 		began := time.Now()
-		go func() { ended <- s.Erase() }()
+		go func() { ended <- s.Erase(0) }()
 		wrote := func() time.Duration {
 			at := time.Now()
 			write(1)

@@ -176,7 +176,7 @@ func TestPowerCut(t *testing.T) {
 	d.cut(t, "a deletion at its end")
 	snap(80)
 	d.erased = d.deletedStill(t)
-	check(t, s.Erase())
+	check(t, s.Erase(80))
 	delete(d.state, 60)
 	d.cut(t, "an erasure")
 	write(91, 95)

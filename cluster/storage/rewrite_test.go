@@ -64,7 +64,7 @@ func TestErase(t *testing.T) {
 	if found := holding(t, dir); len(found) != 2 {
 		t.Fatalf("to be erased from two files, it stands in %v: this test tests nothing", found)
 	}
-	check(t, s.Erase())
+	check(t, s.Erase(150))
 	if found := holding(t, dir); found != nil {
 		t.Errorf("still in %v", found)
 	}
@@ -90,7 +90,24 @@ func TestErase(t *testing.T) {
 		s = open(t, dir)
 	}
 	check(t, s.Log.StoreLog(entry(201, []byte("more"))))
-	check(t, s.Erase()) // nothing to do is nothing to fail at
+	check(t, s.Erase(150)) // nothing to do is nothing to fail at
+}
+
+// Where the newest snapshot is not that of the state, the others may be all that
+// can be read: they stay.
+func TestEraseBeforeTheNewestSnapshot(t *testing.T) {
+	s := open(t, t.TempDir())
+	for _, index := range []uint64{200, 150} {
+		snapshot(t, s, index, []byte("a state"))
+	}
+	for _, index := range []uint64{0, 150, 201} {
+		if err := s.Erase(index); err == nil {
+			t.Errorf("erased, with the state of entry %d", index)
+		}
+	}
+	if snapshots, err := s.Snapshots.List(); err != nil || len(snapshots) != 2 {
+		t.Errorf("snapshots %v, %v", snapshots, err)
+	}
 }
 
 // Readers and writers notice nothing but a wait.
@@ -130,7 +147,7 @@ func TestEraseUnderUse(t *testing.T) {
 		}
 	})
 	for range 10 {
-		check(t, s.Erase())
+		check(t, s.Erase(0))
 	}
 	close(stop)
 	wg.Wait()
@@ -162,7 +179,7 @@ func TestEraseThatFails(t *testing.T) {
 	s := open(t, dir)
 	check(t, s.Log.StoreLog(entry(1, []byte("x"))))
 	check(t, os.MkdirAll(filepath.Join(dir, "log.db.new", "in the way"), 0o700)) // where the new file should go
-	if err := s.Erase(); err == nil {
+	if err := s.Erase(0); err == nil {
 		t.Fatal("it did not fail")
 	}
 	check(t, s.Log.StoreLog(entry(2, []byte("y"))))

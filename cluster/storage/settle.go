@@ -23,18 +23,10 @@ func (s *Stores) Settle(index, term uint64) error {
 }
 
 // Compact forgets the entries that the newest snapshot takes the place of, which
-// is to be that of index: where Raft could not read it, and began with an older
-// one, they are needed.
+// is to be that of index.
 func (s *Stores) Compact(index uint64) error {
-	all, err := s.snapshots.List() // newest first
-	if err != nil {
-		return fmt.Errorf("listing the snapshots: %w", err)
-	}
-	switch {
-	case len(all) == 0 && index == 0:
-		return nil
-	case len(all) == 0 || all[0].Index != index:
-		return fmt.Errorf("the newest snapshot is not that of the state, which is of entry %d", index)
+	if newest, err := s.snapshots.newest(index); newest == nil {
+		return err
 	}
 	return s.forget(index)
 }

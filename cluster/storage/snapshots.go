@@ -57,6 +57,42 @@ func (s *snapshotStore) Create(version raft.SnapshotVersion, index, term uint64,
 	return sink, nil
 }
 
+// newest is the newest snapshot, which is to be that of index; nil: there is none,
+// and none is to be. Where Raft could not read the newest one, and began with an
+// older one, that and the entries behind it are needed.
+func (s *snapshotStore) newest(index uint64) (*raft.SnapshotMeta, error) {
+	all, err := s.List() // newest first
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("listing the snapshots: %w", err)
+	case len(all) == 0 && index == 0:
+		return nil, nil
+	case len(all) == 0 || all[0].Index != index:
+		return nil, fmt.Errorf("the newest snapshot is not that of the state, which is of entry %d", index)
+	}
+	return all[0], nil
+}
+
+// RemoveSnapshot removes a snapshot, unless Raft has done so meanwhile. It becomes
+// an unfinished one first: what a crash leaves of it must not be taken for the newest.
+func (s *Stores) RemoveSnapshot(id string) error {
+	path := filepath.Join(s.snapshots.dir, id)
+	err := os.Rename(path, path+temporarySuffix)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err == nil {
+		err = syncDir(s.snapshots.dir)
+	}
+	if err == nil {
+		err = os.RemoveAll(path + temporarySuffix)
+	}
+	if err != nil {
+		return fmt.Errorf("removing a snapshot: %w", err)
+	}
+	return syncDir(s.snapshots.dir)
+}
+
 // Open reads a snapshot; [SnapshotMeta] knows what it is.
 func (s *snapshotStore) Open(id string) (*raft.SnapshotMeta, io.ReadCloser, error) {
 	meta, r, err := s.FileSnapshotStore.Open(id)

@@ -49,7 +49,11 @@ func openStable(path string) (*stableStore, error) {
 		return nil, err
 	}
 	s := &stableStore{db: db}
-	if err := errors.Join(db.View(checkSum), s.update(func(*bbolt.Bucket) error { return nil })); err != nil {
+	err = db.View(checkSum)
+	if err == nil { // else a new sum would have the next start take them as they are
+		err = s.update(func(*bbolt.Bucket) error { return nil })
+	}
+	if err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
 	return s, nil
@@ -138,7 +142,9 @@ func (s *stableStore) Set(key, value []byte) error {
 func (s *stableStore) Get(key []byte) ([]byte, error) {
 	var value []byte
 	err := s.db.View(func(tx *bbolt.Tx) error {
-		value = slices.Clone(tx.Bucket(stableBucket).Get(key))
+		if bucket := tx.Bucket(stableBucket); bucket != nil { // a first start that was cut short has made none
+			value = slices.Clone(bucket.Get(key))
+		}
 		return nil
 	})
 	switch {
@@ -165,4 +171,13 @@ func (s *stableStore) GetUint64(key []byte) (uint64, error) {
 		return 0, fmt.Errorf("reading %s: %d bytes instead of 8", key, len(value))
 	}
 	return binary.BigEndian.Uint64(value), nil
+}
+
+// term is raft's current one; zero: none was written yet.
+func (s *stableStore) term() (uint64, error) {
+	term, err := s.GetUint64([]byte("CurrentTerm")) // the name is raft's
+	if err != nil && !errors.Is(err, errNotFound) {
+		return 0, err
+	}
+	return term, nil
 }

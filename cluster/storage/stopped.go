@@ -41,11 +41,7 @@ func OpenStopped(dir string, log hclog.Logger) (*Stopped, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("opening the snapshots: %w", err), bolt.Close())
 	}
-	s := &Stopped{Log: checkedLog{bolt, dir}, Snapshots: snapshots, bolt: bolt}
-	// A note that cannot be read is none: what is looked for here must be found in
-	// a directory that is damaged, too.
-	s.Committed, _ = readCommitted(dir)
-	return s, nil
+	return &Stopped{Log: checkedLog{bolt, dir}, Snapshots: snapshots, Committed: readCommitted(dir), bolt: bolt}, nil
 }
 
 // Close closes the files.

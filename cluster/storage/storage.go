@@ -62,7 +62,6 @@ type Stores struct {
 	stable    *stableStore
 	snapshots *snapshotStore
 	dir       string
-	newLog    bool // Open has made the log's file
 }
 
 // Open opens the directory, or makes it. A directory that another process has
@@ -77,20 +76,24 @@ func Open(cfg Config) (_ *Stores, err error) {
 	if err := claim(cfg.Dir, cfg.ClusterID, cfg.NodeID); err != nil {
 		return nil, err
 	}
-	s := &Stores{dir: cfg.Dir, newLog: emptyOrMissing(filepath.Join(cfg.Dir, logFile))}
+	s := &Stores{dir: cfg.Dir}
 	defer func() {
 		if err != nil {
 			s.Close()
 		}
 	}()
+	s.stable, err = openStable(filepath.Join(cfg.Dir, stableFile))
+	if err != nil {
+		return nil, openingError("vote", cfg.Dir, err)
+	}
+	// Before the file is made: the next start would not know that it is new.
+	if err := s.checkLog(); err != nil {
+		return nil, openingError("log", cfg.Dir, err)
+	}
 	dog := NewWatchdog(cfg.SlowWrite, cfg.Fatal)
 	s.log, err = openLog(cfg.Dir, dog)
 	if err != nil {
 		return nil, openingError("log", cfg.Dir, err)
-	}
-	s.stable, err = openStable(filepath.Join(cfg.Dir, stableFile))
-	if err != nil {
-		return nil, openingError("vote", cfg.Dir, err)
 	}
 	s.snapshots, err = openSnapshots(cfg.Dir, cfg.Logger)
 	if err != nil {

@@ -131,8 +131,8 @@ func TestRefusesOthersDirectory(t *testing.T) {
 	f(func(*storage.Config) {}, "owner.json")
 }
 
-// TestVoteSurvivesCrashInWhole copies the file of term and vote at the points
-// at which a process may die, and looks at the copy.
+// TestVoteSurvivesCrashInWhole copies the directory at the points at which a
+// process may die, and looks at the copy.
 func TestVoteSurvivesCrashInWhole(t *testing.T) {
 	term, candidate := []byte("LastVoteTerm"), []byte("LastVoteCand")
 	dir := filepath.Join(t.TempDir(), "raft")
@@ -140,10 +140,7 @@ func TestVoteSurvivesCrashInWhole(t *testing.T) {
 	f := func(wantTerm uint64, wantFor string) {
 		t.Helper()
 		crashed := filepath.Join(t.TempDir(), "raft")
-		check(t, os.Mkdir(crashed, 0o700))
-		content, err := os.ReadFile(filepath.Join(dir, "stable.db"))
-		check(t, err)
-		check(t, os.WriteFile(filepath.Join(crashed, "stable.db"), content, 0o600))
+		check(t, os.CopyFS(crashed, os.DirFS(dir)))
 		after := open(t, crashed)
 		defer after.Close()
 		gotTerm, err := after.Stable.GetUint64(term)

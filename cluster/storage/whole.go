@@ -26,9 +26,26 @@ func Damaged(dir string, err error) error {
 	return fmt.Errorf("%w: %w: remove it from its cluster, empty %s and join it again under another id; if it was alone, restore a backup", err, ErrDamaged, filepath.Dir(dir))
 }
 
-// Check finds out whether something of the directory is gone altogether: a file
-// of the log or of term and vote that raft would begin anew, or a snapshot that
-// it would not see. Raft itself checks the rest when it starts.
+// checkLog finds out whether the log's file is gone. Raft writes a term before the
+// first entry, and no term before Open has made both files.
+func (s *Stores) checkLog() error {
+	info, err := os.Stat(filepath.Join(s.dir, logFile))
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	if err == nil && info.Size() > 0 {
+		return nil
+	}
+	term, err := s.stable.term()
+	if err == nil && term > 0 {
+		err = errors.New("it is missing")
+	}
+	return err
+}
+
+// Check finds out whether something of the directory is gone altogether: term and
+// vote, which raft would begin anew, or a snapshot that it would not see. Open has
+// refused one whose log is gone, and raft itself checks the rest when it starts.
 func (s *Stores) Check() error {
 	if err := s.check(); err != nil {
 		return Damaged(s.dir, err)
@@ -37,12 +54,9 @@ func (s *Stores) Check() error {
 }
 
 func (s *Stores) check() error {
-	term, err := s.stable.GetUint64([]byte("CurrentTerm")) // the name is raft's
-	if err != nil && !errors.Is(err, errNotFound) {
-		return fmt.Errorf("reading the term: %w", err)
-	}
-	if s.newLog && term > 0 {
-		return fmt.Errorf("the log file %s is missing", filepath.Join(s.dir, logFile))
+	term, err := s.stable.term()
+	if err != nil {
+		return err
 	}
 	newest, err := NewestSnapshot(s.dir)
 	if err != nil {
@@ -87,6 +101,14 @@ func NewestSnapshot(dir string) (newest raft.SnapshotMeta, err error) {
 	return newest, err
 }
 
+// Reaches says whether the log holds the entry of an index, and of that term. Then
+// it holds no other one before it than was committed there.
+func (s *Stores) Reaches(index, term uint64) bool {
+	var entry raft.Log
+	err := s.log.checked(s.log.bolt).GetLog(index, &entry) // outside the watchdog, see check
+	return err == nil && entry.Term == term
+}
+
 // readMeta describes a snapshot; where that cannot be read, as far as its name does.
 func readMeta(dir, name string) (raft.SnapshotMeta, error) {
 	var meta, named raft.SnapshotMeta
@@ -110,9 +132,4 @@ func readMeta(dir, name string) (raft.SnapshotMeta, error) {
 // after says that b is newer than a, in raft's order.
 func after(a, b raft.SnapshotMeta) bool {
 	return cmp.Or(cmp.Compare(b.Term, a.Term), cmp.Compare(b.Index, a.Index), cmp.Compare(b.ID, a.ID)) > 0
-}
-
-func emptyOrMissing(path string) bool {
-	info, err := os.Stat(path)
-	return errors.Is(err, os.ErrNotExist) || err == nil && info.Size() == 0
 }

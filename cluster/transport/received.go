@@ -86,11 +86,12 @@ func (r *received) answered(rpc raft.RPC) bool {
 // It was sent again then, and came late; Raft would go back to it, and to entries
 // that its log may no longer hold. Raft's paper says so, too: the log stays.
 func (r *received) has(req *raft.InstallSnapshotRequest) bool {
-	if req.LastLogIndex <= r.local.Applied() {
+	// The log first: what goes from it meanwhile is applied by then.
+	var last raft.Log
+	if err := r.local.Log.GetLog(req.LastLogIndex, &last); err == nil && last.Term == req.LastLogTerm {
 		return true
 	}
-	var last raft.Log
-	return r.local.Log.GetLog(req.LastLogIndex, &last) == nil && last.Term == req.LastLogTerm
+	return req.LastLogIndex <= r.local.Applied()
 }
 
 // ground takes from a request what is applied here, where Raft could not check

@@ -90,3 +90,37 @@ func TestSnapshotThatComesLate(t *testing.T) {
 	f("of a leader that is none any more", 7, 7, 4, 5, false)
 	f("before Raft has started", 7, 7, 5, 0, false)
 }
+
+// compactedLog is a log of which all is applied, and taken into a snapshot, when
+// it, or what is applied, has been looked at once.
+type compactedLog struct {
+	raft.LogStore
+	applied, last uint64
+}
+
+func (l *compactedLog) GetLog(index uint64, entry *raft.Log) error {
+	defer l.compact()
+	if index <= l.applied {
+		return raft.ErrLogNotFound
+	}
+	return l.LogStore.GetLog(index, entry)
+}
+
+func (l *compactedLog) appliedIndex() uint64 {
+	defer l.compact()
+	return l.applied
+}
+
+func (l *compactedLog) compact() { l.applied = l.last }
+
+// TestHasWhileTheLogIsCompacted: an entry that goes from the log into a snapshot of
+// this node's between two looks is here all the same.
+func TestHasWhileTheLogIsCompacted(t *testing.T) {
+	local := localAt(t, 7, 8, 9)
+	log := &compactedLog{LogStore: local.Log, applied: 7, last: 9}
+	local.Log, local.Applied = log, log.appliedIndex
+	r := &received{local: local}
+	if !r.has(&raft.InstallSnapshotRequest{LastLogIndex: 8, LastLogTerm: 2}) {
+		t.Error("Raft goes back to the snapshot")
+	}
+}

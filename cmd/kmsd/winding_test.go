@@ -3,6 +3,7 @@ package main_test
 import (
 	"io"
 	"log/slog"
+	"math"
 	"os"
 	"path/filepath"
 	"testing"
@@ -55,10 +56,8 @@ func stoppedState(t *testing.T, dir string) (root *state.Root, index, term uint6
 // plant replaces a node's log and snapshots by one snapshot.
 func (c *cluster) plant(t *testing.T, id, dir string, root *state.Root, index, term uint64) {
 	t.Helper()
-	for _, old := range []string{"log.db", "snapshots"} {
-		if err := os.RemoveAll(filepath.Join(dir, old)); err != nil {
-			t.Fatal(err)
-		}
+	if err := os.RemoveAll(filepath.Join(dir, "snapshots")); err != nil {
+		t.Fatal(err)
 	}
 	stores, err := storage.Open(storage.Config{
 		Dir: dir, ClusterID: root.Cluster().ID, NodeID: id, SlowWrite: startTimeout, Logger: hclog.NewNullLogger(),
@@ -72,6 +71,9 @@ func (c *cluster) plant(t *testing.T, id, dir string, root *state.Root, index, t
 			t.Fatal(err)
 		}
 	}()
+	if err := stores.Log.DeleteRange(0, math.MaxUint64); err != nil {
+		t.Fatal(err)
+	}
 	var members raft.Configuration
 	for _, n := range c.file.Nodes {
 		members.Servers = append(members.Servers, raft.Server{ID: raft.ServerID(n.ID), Address: raft.ServerAddress(n.ClusterAddress)})
