@@ -114,6 +114,20 @@ func TestReplayRefusesWhatIsIncomplete(t *testing.T) {
 	f("entries 1 to 4 are missing", 1, 5, 6)
 }
 
+// TestReplayOfAFirstStart: a log without anything in it, which a first start that
+// was cut short leaves, is said to be none.
+func TestReplayOfAFirstStart(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	if err := newFile(filepath.Join(dir, "log.db")); err != nil {
+		t.Fatal(err)
+	}
+	_, err := cluster.Replay(dir, clustertest.NewMachine(), nil)
+	if err == nil || errors.Is(err, storage.ErrDamaged) || !strings.Contains(err.Error(), "holds no log") {
+		t.Errorf("got %v", err)
+	}
+}
+
 // newFile makes a file of bbolt's with nothing in it, as a first start begins one.
 func newFile(path string) error {
 	db, err := bbolt.Open(path, 0o600, nil)

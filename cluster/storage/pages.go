@@ -34,32 +34,39 @@ const (
 // or not. A file that another process has open is not looked at: bbolt says so.
 // buckets are those that a file has from its second transaction on, in order.
 func checkPages(path string, buckets ...string) error {
+	_, err := checkBegun(path, buckets...)
+	return err
+}
+
+// checkBegun is checkPages, and says whether the file has got its buckets yet: a
+// first start may have been cut short before.
+func checkBegun(path string, buckets ...string) (begun bool, err error) {
 	f, err := os.Open(path)
 	if errors.Is(err, os.ErrNotExist) {
-		return nil
+		return false, nil
 	}
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer f.Close()
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB); err != nil {
-		return nil
+		return true, nil
 	}
 	info, err := f.Stat()
 	if err != nil || info.Size() == 0 { // bbolt begins an empty file anew
-		return err
+		return false, err
 	}
 	pages, err := readHeads(f, info.Size())
 	if err != nil {
-		return err
+		return false, err
 	}
 	if err := pages.walk(pages.root, nil, nil); err != nil {
-		return err
+		return false, err
 	}
 	if pages.tx > 1 && !slices.Equal(pages.buckets, buckets) {
-		return fmt.Errorf("it holds the buckets %q instead of %q", pages.buckets, buckets)
+		return false, fmt.Errorf("it holds the buckets %q instead of %q", pages.buckets, buckets)
 	}
-	return nil
+	return pages.tx > 1, nil
 }
 
 // head is one of the two pages that say where everything is.

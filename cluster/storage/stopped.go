@@ -28,8 +28,12 @@ func OpenStopped(dir string, log hclog.Logger) (*Stopped, error) {
 	options := boltOptions(0)
 	options.ReadOnly = true
 	path := filepath.Join(dir, logFile)
-	if err := checkPages(path, logBuckets()...); err != nil {
+	begun, err := checkBegun(path, logBuckets()...)
+	if err != nil {
 		return nil, openingError("log", dir, err)
+	}
+	if !begun {
+		return nil, fmt.Errorf("the log file in %s is missing, or holds no log yet", dir)
 	}
 	bolt, err := raftboltdb.New(raftboltdb.Options{
 		Path: path, BoltOptions: options, MsgpackUseNewTimeFormat: true,
