@@ -108,7 +108,8 @@ type DeleteProject struct {
 	ID string `cbor:"1,keyasint"`
 }
 
-// CreateUser makes a user in the caller's account.
+// CreateUser makes a user in the caller's account. Fenced: a certificate that
+// names another user, too, is believed no more.
 type CreateUser struct {
 	ID           string `cbor:"1,keyasint"`
 	Name         string `cbor:"2,keyasint"`
@@ -138,14 +139,15 @@ type SetPassword struct {
 	Hash   string `cbor:"2,keyasint"`
 }
 
-// CreateGroup makes a group without members or bindings.
+// CreateGroup makes a group without members or bindings. Fenced: a token that
+// names it may name too many now.
 type CreateGroup struct {
 	ID          string `cbor:"1,keyasint"`
 	Name        string `cbor:"2,keyasint"`
 	Description string `cbor:"3,keyasint"`
 }
 
-// UpdateGroup sets what can be changed of a group.
+// UpdateGroup sets what can be changed of a group. Fenced: tokens name groups.
 type UpdateGroup struct {
 	ID          string `cbor:"1,keyasint"`
 	Name        string `cbor:"2,keyasint"`
