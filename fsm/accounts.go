@@ -47,8 +47,10 @@ func createAccount(c *call, b command.CreateAccount) (any, *Refusal) {
 
 func updateAccount(c *call, b command.UpdateAccount) (any, *Refusal) {
 	old, ok := c.Domain(b.DomainID)
-	if ok && b.KeepEnabled {
-		b.Enabled = old.Enabled
+	if ok {
+		keep(b.KeepEnabled, &b.Enabled, old.Enabled)
+		keep(b.KeepName, &b.Name, old.Name)
+		keep(b.KeepDescription, &b.Description, old.Description)
 	}
 	switch {
 	case !ok:
@@ -127,14 +129,15 @@ func createProject(c *call, b command.CreateProject) (any, *Refusal) {
 
 func updateProject(c *call, b command.UpdateProject) (any, *Refusal) {
 	old, refusal := c.findProject(b.ID)
+	if refusal == nil {
+		keep(b.KeepEnabled, &b.Enabled, old.Enabled)
+		keep(b.KeepDescription, &b.Description, old.Description)
+	}
 	switch {
 	case refusal != nil:
 		return nil, refusal
 	case len(b.Description) > maxText:
 		return nil, refuse(CodeInvalid, "the description is too large")
-	}
-	if b.KeepEnabled {
-		b.Enabled = old.Enabled
 	}
 	project := *old
 	project.Description, project.Enabled, project.Fence = b.Description, b.Enabled, c.index

@@ -22,6 +22,9 @@ func setConsistency(c *call, b command.SetConsistency) (any, *Refusal) {
 		return nil, refuse(CodeInvalid, "only in the available mode a state may be old")
 	}
 	cluster := *c.Cluster()
+	if cluster.Consistency == state.ConsistencyAvailable {
+		cluster.StaleUntil = max(cluster.StaleUntil, c.Now()+cluster.MaxAge)
+	}
 	cluster.Consistency, cluster.MaxAge, cluster.Fence = b.Mode, b.MaxAge, c.index
 	c.PutCluster(&cluster)
 	return struct{}{}, nil

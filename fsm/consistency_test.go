@@ -36,6 +36,27 @@ func TestSetConsistency(t *testing.T) {
 	f(state.ConsistencyLease, 0, "")
 }
 
+// The record says until when nodes without contact may go by what was allowed
+// before, however often the mode is changed meanwhile.
+func TestEarlierModesAreRemembered(t *testing.T) {
+	m := fsmtest.Bootstrapped(t)
+	f := func(mode state.Consistency, maxAge, want int64) {
+		t.Helper()
+		m.Must(command.SetConsistency{Mode: mode, MaxAge: maxAge})
+		if got := m.State().Cluster().StaleUntil; got != want {
+			t.Errorf("old states answer until %d, want %d", got, want)
+		}
+	}
+	f(state.ConsistencyAvailable, 60_000, 0)
+	long := m.Now + 60_000
+	f(state.ConsistencyAvailable, 5000, long)
+	f(state.ConsistencyStrict, 0, long)
+	f(state.ConsistencyStrict, 0, long)
+	m.Now = long
+	f(state.ConsistencyAvailable, 5000, long)
+	f(state.ConsistencyLease, 0, long+5000)
+}
+
 // What a command leaves to be released concerns what it says that it does.
 func TestScopesOfFences(t *testing.T) {
 	m := fsmtest.Bootstrapped(t)

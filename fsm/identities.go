@@ -55,8 +55,10 @@ func createUser(c *call, b command.CreateUser) (any, *Refusal) {
 
 func updateUser(c *call, b command.UpdateUser) (any, *Refusal) {
 	old, refusal := c.findUser(b.ID)
-	if refusal == nil && b.KeepEnabled {
-		b.Enabled = old.Enabled
+	if refusal == nil {
+		keep(b.KeepEnabled, &b.Enabled, old.Enabled)
+		keep(b.KeepName, &b.Name, old.Name)
+		keep(b.KeepDescription, &b.Description, old.Description)
 	}
 	switch {
 	case refusal != nil:
@@ -128,6 +130,10 @@ func createGroup(c *call, b command.CreateGroup) (any, *Refusal) {
 
 func updateGroup(c *call, b command.UpdateGroup) (any, *Refusal) {
 	old, refusal := c.findGroup(b.ID)
+	if refusal == nil {
+		keep(b.KeepName, &b.Name, old.Name)
+		keep(b.KeepDescription, &b.Description, old.Description)
+	}
 	switch {
 	case refusal != nil:
 		return nil, refusal
@@ -230,14 +236,15 @@ func createAccessKey(c *call, b command.CreateAccessKey) (any, *Refusal) {
 
 func updateAccessKey(c *call, b command.UpdateAccessKey) (any, *Refusal) {
 	old, refusal := c.findAccessKey(b.ID)
+	if refusal == nil {
+		keep(b.KeepEnabled, &b.Enabled, old.Enabled)
+		keep(b.KeepDescription, &b.Description, old.Description)
+	}
 	switch {
 	case refusal != nil:
 		return nil, refusal
 	case len(b.Description) > maxText:
 		return nil, refuse(CodeInvalid, "the description is too large")
-	}
-	if b.KeepEnabled {
-		b.Enabled = old.Enabled
 	}
 	key := *old
 	key.Description, key.Enabled, key.Fence = b.Description, b.Enabled, c.index
@@ -256,6 +263,13 @@ func deleteAccessKey(c *call, b command.DeleteAccessKey) (any, *Refusal) {
 	c.DeleteAccessKey(key)
 	c.PutUser(&user)
 	return IdentityResult{b.ID}, nil
+}
+
+// keep has a change leave something as it is.
+func keep[T any](stays bool, to *T, as T) {
+	if stays {
+		*to = as
+	}
 }
 
 // domain is the account of the caller, whom authorisation has found.

@@ -244,6 +244,45 @@ func TestUpdatesKeepWhatIsDisabled(t *testing.T) {
 	}
 }
 
+// Nor does it take back what was said meanwhile in a change that it says nothing of.
+func TestUpdatesKeepNamesAndDescriptions(t *testing.T) {
+	m := fsmtest.Bootstrapped(t)
+	m.Must(fsmtest.CreateAccount("other"))
+	m.Must(fsmtest.CreateUser("ada"))
+	m.Must(fsmtest.CreateAccessKey("ada"))
+	m.Must(fsmtest.CreateGroup("g"))
+	m.Must(command.CreateProject{ID: fsmtest.ID("p"), Name: "p"})
+	said := func(want string) {
+		t.Helper()
+		root := m.State()
+		account, _ := root.Domain(fsmtest.ID("other"))
+		user, _ := root.User(fsmtest.ID("ada"))
+		key, _ := root.AccessKey(fsmtest.AccessKey("ada"))
+		group, _ := root.Group(fsmtest.ID("g"))
+		project, _ := root.Project(fsmtest.ID("p"))
+		for what, got := range map[string]string{
+			"account": account.Name + ", " + account.Description, "user": user.Name + ", " + user.Description, "group": group.Name + ", " + group.Description,
+			"access key": "renamed, " + key.Description, "project": "renamed, " + project.Description,
+		} {
+			if got != want {
+				t.Errorf("the %s says %q, want %q", what, got, want)
+			}
+		}
+	}
+	update := func(name, description string, keepName, keepDescription bool) {
+		m.Must(command.UpdateAccount{DomainID: fsmtest.ID("other"), Name: name, Description: description, KeepEnabled: true, KeepName: keepName, KeepDescription: keepDescription})
+		m.Must(command.UpdateUser{ID: fsmtest.ID("ada"), Name: name, Description: description, KeepEnabled: true, KeepName: keepName, KeepDescription: keepDescription})
+		m.Must(command.UpdateGroup{ID: fsmtest.ID("g"), Name: name, Description: description, KeepName: keepName, KeepDescription: keepDescription})
+		m.Must(command.UpdateAccessKey{ID: fsmtest.AccessKey("ada"), Description: description, KeepEnabled: true, KeepDescription: keepDescription})
+		m.Must(command.UpdateProject{ID: fsmtest.ID("p"), Description: description, KeepEnabled: true, KeepDescription: keepDescription})
+	}
+	update("renamed", "described", false, false)
+	update("other", "another", true, false)
+	said("renamed, another")
+	update("renamed", "described", false, true)
+	said("renamed, another")
+}
+
 // Whatever takes a permission from somebody is fenced: acknowledged when no
 // node answers from a state before it.
 func TestLossesAreFenced(t *testing.T) {

@@ -92,7 +92,7 @@ func drawRest(t *rapid.T, m *fsmtest.Machine) command.Body {
 		command.DeleteAccount{DomainID: fsmtest.ID("other")},
 		command.UpdateProject{ID: fsmtest.ID(project), Enabled: rapid.Bool().Draw(t, "open"), Description: key},
 		command.DeleteProject{ID: fsmtest.ID(project)},
-		command.UpdateGroup{ID: fsmtest.ID(group), Name: group, Description: key},
+		command.UpdateGroup{ID: fsmtest.ID(group), Name: rapid.SampledFrom([]string{group, "g1", "renamed"}).Draw(t, "called"), Description: key},
 	}).Draw(t, "rest")
 }
 

@@ -160,6 +160,9 @@ func TestAdditiveCommandsTakeNothingAway(t *testing.T) {
 		m := fsmtest.New(t)
 		if rapid.IntRange(0, 9).Draw(rt, "unborn") > 0 {
 			m.Must(fsmtest.Bootstrap())
+			if rapid.Bool().Draw(rt, "vouched") {
+				vouch(m)
+			}
 		}
 		for range rapid.IntRange(1, 40).Draw(rt, "entries") {
 			cmd := drawCommand(rt, m)
@@ -193,6 +196,30 @@ func TestProbesSeeADisable(t *testing.T) {
 	t.Fatal("no probe saw the disable")
 }
 
+// So does a name: whom an issuer puts into a group, and whom a client CA calls
+// by one name of two, is decided by what is called so.
+func TestProbesSeeNames(t *testing.T) {
+	f := func(body command.Body) {
+		t.Helper()
+		m := fsmtest.Bootstrapped(t)
+		vouch(m)
+		before := m.State()
+		m.Must(body)
+		for _, p := range probes() {
+			if was := p.answer(before); was != "" && p.answer(m.State()) != was {
+				if !body.Type().Fenced() {
+					t.Errorf("%v turned %+v into a no, and is not fenced", body.Type(), p)
+				}
+				return
+			}
+		}
+		t.Errorf("no probe saw %+v", body)
+	}
+	f(command.UpdateGroup{ID: fsmtest.ID("g1"), Name: "renamed"})
+	f(fsmtest.CreateGroup("g2"))
+	f(fsmtest.CreateUser("bob"))
+}
+
 // And so does a revocation of a grant.
 func TestProbesSeeARevocation(t *testing.T) {
 	m := fsmtest.Bootstrapped(t)
@@ -210,10 +237,25 @@ func TestProbesSeeARevocation(t *testing.T) {
 	t.Fatal("no probe saw the revocation")
 }
 
+// vouch has an issuer believed that goes by names, and says in which groups a
+// user is: as one of g1 the user ada may do everything with the key a.
+func vouch(m *fsmtest.Machine) {
+	m.Must(fsmtest.AddIssuer("issuer"))
+	m.Must(fsmtest.CreateKey("a"))
+	m.Must(fsmtest.CreateUser("ada"))
+	m.Must(fsmtest.CreateGroup("g1"))
+	m.Must(fsmtest.CreatePolicy("p1", fsmtest.Allow("kms:*")))
+	m.Must(command.AttachPolicy{Binding: command.Binding{GroupID: fsmtest.ID("g1"), Policy: fsmtest.ID("p1")}})
+}
+
 // probe is a crypto call: by whom, for what, on which key, named how.
 type probe struct {
 	credential, action, operation, name string
 	byName                              bool
+
+	// What an issuer has written into its word about somebody, if that is the
+	// credential.
+	users, groups []string
 }
 
 func probes() []probe {
@@ -223,11 +265,52 @@ func probes() []probe {
 			policy.ActionCreateDEK: "createDataKey", policy.ActionCryptoDEK: "decryptDatakey", policy.ActionCryptoData: "decryptData",
 		} {
 			for _, name := range []string{"a", "b", "c", "e", "f"} {
-				all = append(all, probe{credential, action, operation, name, false}, probe{credential, action, operation, name, true})
+				p := probe{credential: credential, action: action, operation: operation, name: name}
+				named := p
+				named.byName = true
+				all = append(all, p, named)
 			}
 		}
 	}
+	for _, users := range [][]string{{"ada"}, {"bob"}, {"ada", "bob"}} {
+		for _, groups := range [][]string{nil, {"g1"}, {"g2"}, {"g1", "g2"}} {
+			all = append(all, probe{
+				credential: "issuer", action: policy.ActionCryptoData, operation: "decryptData", name: "a", users: users, groups: groups,
+			})
+		}
+	}
 	return all
+}
+
+// mostNamed is how many groups a probe's word may name, and be believed: few, so
+// that one more group is soon one too many.
+const mostNamed = 1
+
+// vouched is whom the names of an issuer's word lead to, as package iam goes by
+// them: one user, and no more groups than are looked at.
+func (p probe) vouched(root *state.Root, caller command.Caller) (command.Caller, bool) {
+	caller.Via, caller.CredentialID, caller.UserID = command.ViaProvider, p.credential, ""
+	provider, ok := root.Provider(p.credential)
+	if !ok {
+		return caller, false
+	}
+	for _, name := range p.users {
+		user, ok := root.UserByName(provider.DomainID, name)
+		switch {
+		case ok && caller.UserID != "":
+			return caller, false
+		case ok:
+			caller.UserID = user.ID
+		}
+	}
+	groups := 0
+	for _, name := range p.groups {
+		if group, ok := root.GroupByName(provider.DomainID, name); ok {
+			caller.Groups += group.ID
+			groups++
+		}
+	}
+	return caller, caller.UserID != "" && groups <= mostNamed
 }
 
 // answer is what an allowed call would compute with, and empty for a no.
@@ -237,6 +320,12 @@ func (p probe) answer(root *state.Root) string {
 	for _, user := range []string{"ada", "bob"} {
 		if p.credential == fsmtest.AccessKey(user) {
 			caller.UserID = fsmtest.ID(user)
+		}
+	}
+	if p.users != nil {
+		var ok bool
+		if caller, ok = p.vouched(root, caller); !ok {
+			return ""
 		}
 	}
 	key, ok := root.Key(fsmtest.KeyID(p.name))

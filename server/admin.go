@@ -206,6 +206,9 @@ func (s *Server) createJoinToken(ctx context.Context, req wire.JoinTokenRequest)
 	if lifetime < time.Minute || lifetime > 24*time.Hour {
 		return nil, errors.New("a join token lives for 60 to 86400 seconds")
 	}
+	if err := m.service.Current(ctx); err != nil {
+		return nil, err // the token says by which CA the joiner is to know the cluster
+	}
 	root := s.machine.State()
 	authority, err := x509.ParseCertificate(root.Cluster().CACertificates[0])
 	if err != nil {

@@ -130,17 +130,24 @@ func (s *Server) peers(ctx context.Context, m *member) ([]string, error) {
 // trusted says whether an operator has let the root keys go to a node. It is
 // then believed about who asks for what, as it could do anything by itself. A
 // join token alone admits a node to replication, and to nothing else.
-func (s *Server) trusted(nodeID string) bool {
-	root := s.machine.State()
+func (s *Server) trusted(nodeID string) bool { return trustedIn(s.machine.State(), nodeID) }
+
+func trustedIn(root *state.Root, nodeID string) bool {
 	node, ok := root.Node(nodeID)
 	return ok && node.RootsApproved != 0
 }
 
-// answerForwarded does a request that a member sent on.
+func errNotTrusted(nodeID string) error {
+	return refuseRemote("node %s was not given the root keys", nodeID)
+}
+
+// answerForwarded does a request that a member sent on. Whether the member is
+// believed is asked once more of the state that the request is answered from: this
+// node's own may not know yet that the member was removed.
 func (s *Server) answerForwarded(ctx context.Context, m *member, peer string, body []byte) ([]byte, error) {
 	if !s.trusted(peer) {
 		clear(body)
-		return nil, refuseRemote("node %s was not given the root keys", peer)
+		return nil, errNotTrusted(peer)
 	}
 	var f huawei.Forwarded
 	err := cbor.Unmarshal(body, &f)
@@ -164,8 +171,16 @@ func (s *Server) answerForwarded(ctx context.Context, m *member, peer string, bo
 		return nil, refuseRemote("this node does not know the forwarded request's endpoint")
 	}
 	var out huawei.Outcome
-	r.handler(ctx, incoming{rc: new(fasthttp.RequestCtx), requestID: f.RequestID, path: values, forwarded: &f, outcome: &out})
+	refused := false
+	believed := func(root *state.Root) bool {
+		refused = !trustedIn(root, peer)
+		return !refused
+	}
+	r.handler(ctx, incoming{rc: new(fasthttp.RequestCtx), requestID: f.RequestID, path: values, forwarded: &f, believed: believed, outcome: &out})
 	defer clear(out.Body)
+	if refused {
+		return nil, errNotTrusted(peer)
+	}
 	return cbor.Marshal(out)
 }
 
@@ -195,7 +210,7 @@ func (s *Server) answerOpenSecret(ctx context.Context, m *member, peer string, b
 		return nil, err
 	}
 	if !s.trusted(peer) {
-		return nil, refuseRemote("node %s was not given the root keys", peer)
+		return nil, errNotTrusted(peer)
 	}
 	ak, ok := s.machine.State().AccessKey(string(body))
 	if !ok {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"github.com/raftkms/raftkms/fsm/state"
 	"github.com/raftkms/raftkms/server/huawei"
 	"github.com/raftkms/raftkms/server/keystone"
 	"github.com/raftkms/raftkms/server/wire"
@@ -23,6 +24,7 @@ type incoming struct {
 	// A request that another node sent on, and what it came to. Only dialects
 	// answer it; rc is there for the others.
 	forwarded *huawei.Forwarded
+	believed  func(root *state.Root) bool // whether the other node is, by a state
 	outcome   *huawei.Outcome
 	path      pathValues
 }
@@ -141,7 +143,7 @@ func (s *Server) dialect(m *member, e huawei.Endpoint) handler {
 			Project: in.path.get("project_id"), Key: in.path.get("key_id"), Tag: in.path.get("tag_key"), Tracker: in.path.get("tracker_name"),
 		}
 		if in.forwarded != nil {
-			*in.outcome = e.Answer(ctx, m.dialect, in.forwarded, path)
+			*in.outcome = e.Answer(ctx, m.dialect, in.forwarded, in.believed, path)
 			return e.Operation.Name
 		}
 		if !s.admit(in, huawei.WriteThrottled) {

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"crypto/x509"
@@ -229,6 +230,9 @@ func (s *Server) answerJoin(ctx context.Context, m *member, remote string, body 
 	}
 	tokenID := sha256.Sum256(req.Secret[:])
 	clear(req.Secret[:])
+	if err := s.seatFree(ctx, m, req.Node); err != nil {
+		return nil, err
+	}
 	err = m.service.AdmitNode(ctx, remote, command.AdmitNode{TokenID: hex.EncodeToString(tokenID[:]), Node: req.Node})
 	if refused, ok := errors.AsType[*kms.Error](err); ok && kms.IsRefusal(refused.Kind) {
 		return nil, refuseRemote("%s", refused.Message)
@@ -245,6 +249,24 @@ func (s *Server) answerJoin(ctx context.Context, m *member, remote string, body 
 		return nil, fmt.Errorf("reading the gossip key: %w", err)
 	}
 	return cbor.Marshal(joinReply{Certificate: *signed, GossipKey: gossipKey})
+}
+
+// seatFree refuses a node under the id of another one that has its seat in Raft's
+// configuration still, though it may be no node of the cluster any more: whoever
+// is admitted in between keeps the seat, and would vote with an empty log where
+// the old one has promised to keep what it had.
+func (s *Server) seatFree(ctx context.Context, m *member, newcomer command.NodeInfo) error {
+	if err := m.service.Current(ctx); err != nil {
+		return err
+	}
+	old, known := s.machine.State().Node(newcomer.ID)
+	if known && bytes.Equal(old.TLSKey, newcomer.TLSKey) || !s.seated(newcomer.ID) {
+		return nil
+	}
+	if known {
+		return refuseRemote("node %s is there with another key: give this one another id and an empty data directory, or take that one out first (`kmsctl cluster remove`)", newcomer.ID)
+	}
+	return refuseRemote("the node %s from before is still being removed: try again once `kmsctl cluster status` on a member lists it no more", newcomer.ID)
 }
 
 // reconcileMembers has the leader bring Raft's configuration in line with the

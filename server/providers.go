@@ -19,8 +19,8 @@ import (
 
 // handleProviders has the admin socket say who outside is believed about users.
 func (s *Server) handleProviders(mux *http.ServeMux) {
-	mux.HandleFunc("GET "+wire.AdminPathProviders, func(w http.ResponseWriter, _ *http.Request) {
-		reply, err := s.listProviders()
+	mux.HandleFunc("GET "+wire.AdminPathProviders, func(w http.ResponseWriter, r *http.Request) {
+		reply, err := s.listProviders(r.Context())
 		writeAdmin(w, reply, err)
 	})
 	handleAdmin(mux, wire.AdminPathAddProvider, func(ctx context.Context, req wire.Provider) (struct{}, error) {
@@ -112,10 +112,15 @@ func bindIdentity(root *state.Root, req wire.Binding) (command.Body, error) {
 	return command.BindIdentity{ProviderID: p.ID, Name: req.Name, UserID: user.ID}, nil
 }
 
-// listProviders is what this node knows; it asks nobody.
-func (s *Server) listProviders() (*wire.ProvidersReply, error) {
-	if s.member.Load() == nil {
+// listProviders says whom the cluster believes at this moment: a list on which
+// a removed one still stands would be worse than none.
+func (s *Server) listProviders(ctx context.Context) (*wire.ProvidersReply, error) {
+	m := s.member.Load()
+	if m == nil {
 		return nil, errNoCluster
+	}
+	if err := m.service.Current(ctx); err != nil {
+		return nil, err
 	}
 	root := s.machine.State()
 	reply := &wire.ProvidersReply{Providers: []wire.Provider{}}

@@ -66,7 +66,7 @@ func (s *Server) answerAboutTokens(ctx context.Context, m *member, call, peer st
 		return nil, err
 	}
 	if !s.trusted(peer) {
-		return nil, refuseRemote("node %s was not given the root keys", peer)
+		return nil, errNotTrusted(peer)
 	}
 	return m.seal.aboutTokens(ctx, call, s.machine.State(), input)
 }

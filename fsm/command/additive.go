@@ -7,6 +7,9 @@ package command
 // Every type is fenced unless it is listed here as one that only adds. A type
 // belongs on the list only while the property test in package fsm holds for
 // it: no listed command ever changes what an allowed call returns.
+//
+// A new user or group is not listed, nor is another name: identity providers name
+// both, and a word that names one too many is refused.
 func (t Type) Fenced() bool {
 	switch t {
 	case TypeBootstrap, // before it there is nobody to allow anything
@@ -17,12 +20,11 @@ func (t Type) Fenced() bool {
 		TypeCreateAlias,                                                                                         // the name was free: no call was allowed by it
 		TypeCreateGrant,                                                                                         // grants only allow
 		TypeProtectKey, TypeUpdateDescription, TypeEnableRotation, TypeSetRotationInterval, TypeDisableRotation, // nothing that a use of the key asks for
-		TypeSetStandby,                                                                                               // a vote decides nothing that a call asks for
-		TypeRotateGossipKey,                                                                                          // where nodes find one another decides nothing, either
-		TypeCreateAccount, TypeCreateProject, TypeCreateUser, TypeCreateGroup, TypeCreatePolicy, TypeCreateAccessKey, // new, and bound nowhere
+		TypeSetStandby,                                                              // a vote decides nothing that a call asks for
+		TypeRotateGossipKey,                                                         // where nodes find one another decides nothing, either
+		TypeCreateAccount, TypeCreateProject, TypeCreatePolicy, TypeCreateAccessKey, // new, and bound nowhere
 		TypeRotateCA, TypeReportCAs, // by which certificates nodes know one another decides nothing, either
 		TypeReportNode, TypeRaiseLevel, // neither where a node is nor what it could do is asked by a call
-		TypeUpdateGroup,                    // a name
 		TypePublishCheckpoint,              // what traces say is asked of no call
 		TypeEnrolAuthenticator,             // counts for nothing yet
 		TypeReportRoots, TypeRewrapRecords, // a record says the same under other roots

@@ -73,13 +73,16 @@ type CreateAccount struct {
 	SealedSecret []byte `cbor:"9,keyasint"`
 }
 
-// UpdateAccount sets what can be changed of an account.
+// UpdateAccount sets what can be changed of an account. What it is to keep stays
+// as it is where this is applied: the proposer may not have seen the last change.
 type UpdateAccount struct {
-	DomainID    string `cbor:"1,keyasint"`
-	Name        string `cbor:"2,keyasint"`
-	Description string `cbor:"3,keyasint"`
-	Enabled     bool   `cbor:"4,keyasint"`
-	KeepEnabled bool   `cbor:"5,keyasint,omitempty"` // Enabled stays as it is where this is applied
+	DomainID        string `cbor:"1,keyasint"`
+	Name            string `cbor:"2,keyasint"`
+	Description     string `cbor:"3,keyasint"`
+	Enabled         bool   `cbor:"4,keyasint"`
+	KeepEnabled     bool   `cbor:"5,keyasint,omitempty"`
+	KeepName        bool   `cbor:"6,keyasint,omitempty"`
+	KeepDescription bool   `cbor:"7,keyasint,omitempty"`
 }
 
 // DeleteAccount removes an account without keys, and all that is in it.
@@ -97,10 +100,11 @@ type CreateProject struct {
 // UpdateProject sets what can be changed of a project. Its name never changes:
 // clients know it as the region's.
 type UpdateProject struct {
-	ID          string `cbor:"1,keyasint"`
-	Description string `cbor:"2,keyasint"`
-	Enabled     bool   `cbor:"3,keyasint"`
-	KeepEnabled bool   `cbor:"4,keyasint,omitempty"` // Enabled stays as it is where this is applied
+	ID              string `cbor:"1,keyasint"`
+	Description     string `cbor:"2,keyasint"`
+	Enabled         bool   `cbor:"3,keyasint"`
+	KeepEnabled     bool   `cbor:"4,keyasint,omitempty"` // see [UpdateAccount]
+	KeepDescription bool   `cbor:"5,keyasint,omitempty"`
 }
 
 // DeleteProject removes a project without keys.
@@ -108,7 +112,8 @@ type DeleteProject struct {
 	ID string `cbor:"1,keyasint"`
 }
 
-// CreateUser makes a user in the caller's account.
+// CreateUser makes a user in the caller's account. Fenced: a certificate that
+// names another user, too, is believed no more.
 type CreateUser struct {
 	ID           string `cbor:"1,keyasint"`
 	Name         string `cbor:"2,keyasint"`
@@ -120,11 +125,13 @@ type CreateUser struct {
 
 // UpdateUser sets what can be changed of a user. Fenced: it may disable it.
 type UpdateUser struct {
-	ID          string `cbor:"1,keyasint"`
-	Name        string `cbor:"2,keyasint"`
-	Description string `cbor:"3,keyasint"`
-	Enabled     bool   `cbor:"4,keyasint"`
-	KeepEnabled bool   `cbor:"5,keyasint,omitempty"` // Enabled stays as it is where this is applied
+	ID              string `cbor:"1,keyasint"`
+	Name            string `cbor:"2,keyasint"`
+	Description     string `cbor:"3,keyasint"`
+	Enabled         bool   `cbor:"4,keyasint"`
+	KeepEnabled     bool   `cbor:"5,keyasint,omitempty"` // see [UpdateAccount]
+	KeepName        bool   `cbor:"6,keyasint,omitempty"`
+	KeepDescription bool   `cbor:"7,keyasint,omitempty"`
 }
 
 // DeleteUser removes a user with its access keys. Fenced.
@@ -138,18 +145,21 @@ type SetPassword struct {
 	Hash   string `cbor:"2,keyasint"`
 }
 
-// CreateGroup makes a group without members or bindings.
+// CreateGroup makes a group without members or bindings. Fenced: a token that
+// names it may name too many now.
 type CreateGroup struct {
 	ID          string `cbor:"1,keyasint"`
 	Name        string `cbor:"2,keyasint"`
 	Description string `cbor:"3,keyasint"`
 }
 
-// UpdateGroup sets what can be changed of a group.
+// UpdateGroup sets what can be changed of a group. Fenced: tokens name groups.
 type UpdateGroup struct {
-	ID          string `cbor:"1,keyasint"`
-	Name        string `cbor:"2,keyasint"`
-	Description string `cbor:"3,keyasint"`
+	ID              string `cbor:"1,keyasint"`
+	Name            string `cbor:"2,keyasint"`
+	Description     string `cbor:"3,keyasint"`
+	KeepName        bool   `cbor:"4,keyasint,omitempty"` // see [UpdateAccount]
+	KeepDescription bool   `cbor:"5,keyasint,omitempty"`
 }
 
 // DeleteGroup removes a group; its members lose what it gave them. Fenced.
@@ -219,10 +229,11 @@ type CreateAccessKey struct {
 // UpdateAccessKey sets what can be changed of an access key. Fenced: it may
 // disable it.
 type UpdateAccessKey struct {
-	ID          string `cbor:"1,keyasint"`
-	Description string `cbor:"2,keyasint"`
-	Enabled     bool   `cbor:"3,keyasint"`
-	KeepEnabled bool   `cbor:"4,keyasint,omitempty"` // Enabled stays as it is where this is applied
+	ID              string `cbor:"1,keyasint"`
+	Description     string `cbor:"2,keyasint"`
+	Enabled         bool   `cbor:"3,keyasint"`
+	KeepEnabled     bool   `cbor:"4,keyasint,omitempty"` // see [UpdateAccount]
+	KeepDescription bool   `cbor:"5,keyasint,omitempty"`
 }
 
 // DeleteAccessKey removes an access key. Fenced.

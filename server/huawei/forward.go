@@ -8,6 +8,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/raftkms/raftkms/fsm/command"
+	"github.com/raftkms/raftkms/fsm/state"
 	"github.com/raftkms/raftkms/server/iam"
 	"github.com/raftkms/raftkms/server/kms"
 )
@@ -107,9 +108,10 @@ func (s *serving) sendOn(ctx context.Context, c *kms.Call) (answered bool, err e
 }
 
 // Answer does a forwarded request as this node's own: it waits for current
-// state, finds the credential there, authorises, and uses this node's module.
-// The node that forwarded it writes the trace.
-func (e *Endpoint) Answer(ctx context.Context, d *Dialect, f *Forwarded, path Path) Outcome {
+// state, asks whether the node that forwarded it is believed there, finds the
+// credential there, authorises, and uses this node's module. The node that
+// forwarded it writes the trace.
+func (e *Endpoint) Answer(ctx context.Context, d *Dialect, f *Forwarded, believed func(root *state.Root) bool, path Path) Outcome {
 	rc := new(fasthttp.RequestCtx)
 	rc.Request.Header.SetMethod(f.Method)
 	rc.Request.SetRequestURI(f.URI)
@@ -124,6 +126,9 @@ func (e *Endpoint) Answer(ctx context.Context, d *Dialect, f *Forwarded, path Pa
 	}
 	var out Outcome
 	err := d.service.Run(ctx, in, func(ctx context.Context, c *kms.Call) (err error) {
+		if !believed(c.Root) {
+			return kms.Refuse(kms.KindForbidden, "the node that sent the request on was not given the root keys")
+		}
 		if err := resolve(ctx, c, f.Principal); err != nil {
 			return err
 		}

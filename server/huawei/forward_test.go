@@ -9,6 +9,7 @@ import (
 	"github.com/raftkms/raftkms/fsm"
 	"github.com/raftkms/raftkms/fsm/command"
 	"github.com/raftkms/raftkms/fsm/fsmtest"
+	"github.com/raftkms/raftkms/fsm/state"
 	"github.com/raftkms/raftkms/server/huawei"
 	"github.com/raftkms/raftkms/server/iam"
 )
@@ -39,6 +40,8 @@ func propose(t testing.TB, r *single, body command.Body) fsm.Result {
 	return result
 }
 
+func believed(*state.Root) bool { return true }
+
 // A peer that answers for a node without a module asks its own state about the
 // credential, of whatever kind it is.
 func TestForwardedCredentials(t *testing.T) {
@@ -59,7 +62,7 @@ func TestForwardedCredentials(t *testing.T) {
 		}
 		out := huawei.ListKeys.Answer(t.Context(), w.dialect, &huawei.Forwarded{
 			Method: "POST", URI: "/v1.0/" + fsmtest.ProjectID + "/kms/list-keys", Body: []byte("{}"), Source: "192.0.2.1", RequestID: "r", Principal: p,
-		}, huawei.Path{Project: fsmtest.ProjectID})
+		}, believed, huawei.Path{Project: fsmtest.ProjectID})
 		if out.Status != status || out.Code != code {
 			t.Errorf("%s: %d %s %s, want %d %s", name, out.Status, out.Code, out.Message, status, code)
 		}

@@ -167,7 +167,7 @@ func TestAForwardedChangeIsDoneOnce(t *testing.T) {
 	f := func(token, name string) huawei.Outcome {
 		return huawei.CreateKey.Answer(t.Context(), w.dialect, &huawei.Forwarded{
 			Method: "POST", URI: "/v1.0/" + fsmtest.ProjectID + "/kms/create-key", Body: []byte(`{"key_alias":"` + name + `"}`), Source: "192.0.2.1", RequestID: "r", Principal: admin, Token: token,
-		}, huawei.Path{Project: fsmtest.ProjectID})
+		}, believed, huawei.Path{Project: fsmtest.ProjectID})
 	}
 	first, again, other, none := f(onceToken(1), "a"), f(onceToken(1), "a"), f(onceToken(1), "b"), f("", "a")
 	if first.Status != 200 || string(again.Body) != string(first.Body) || other.Code != "KMS.0308" || none.Code != "KMS.1104" {

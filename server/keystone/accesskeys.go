@@ -107,7 +107,7 @@ func updateAccessKey(ctx context.Context, x *exchange) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	body := command.UpdateAccessKey{ID: old.ID, Description: old.Description, Enabled: old.Enabled, KeepEnabled: true}
+	body := command.UpdateAccessKey{ID: old.ID, Description: old.Description, Enabled: old.Enabled, KeepEnabled: true, KeepDescription: req.Credential.Description == nil}
 	set(&body.Description, req.Credential.Description)
 	if s := req.Credential.Status; s != nil {
 		body.Enabled, body.KeepEnabled = *s == keyActive, false

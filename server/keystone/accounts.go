@@ -87,7 +87,7 @@ func updateAccount(ctx context.Context, x *exchange) (any, error) {
 	if err := x.decode(&req); err != nil {
 		return nil, err
 	}
-	body := command.UpdateAccount{DomainID: x.path("domain_id"), Name: "unknown", KeepEnabled: req.Domain.Enabled == nil}
+	body := command.UpdateAccount{DomainID: x.path("domain_id"), Name: "unknown", KeepEnabled: req.Domain.Enabled == nil, KeepName: req.Domain.Name == nil, KeepDescription: req.Domain.Description == nil}
 	if old, ok := x.call.Root.Domain(body.DomainID); ok {
 		body.Name, body.Description, body.Enabled = old.Name, old.Description, old.Enabled
 	}
@@ -172,7 +172,7 @@ func updateProject(ctx context.Context, x *exchange) (any, error) {
 	if name := req.Project.Name; name != nil && *name != old.Name {
 		return nil, &refusal{400, "IAM.0011", "A project keeps its name: clients know it as the region's."}
 	}
-	body := command.UpdateProject{ID: old.ID, Description: old.Description, Enabled: old.Enabled, KeepEnabled: req.Project.Enabled == nil}
+	body := command.UpdateProject{ID: old.ID, Description: old.Description, Enabled: old.Enabled, KeepEnabled: req.Project.Enabled == nil, KeepDescription: req.Project.Description == nil}
 	set(&body.Description, req.Project.Description)
 	x.setEnabled(&body.Enabled, req.Project.Enabled)
 	if err := x.change(ctx, body, body.ID, old.Name, body.Description, meaningOf(req.Project.Enabled)); err != nil {

@@ -84,7 +84,9 @@ func updateGroup(ctx context.Context, x *exchange) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := command.UpdateGroup{ID: old.ID, Name: old.Name, Description: old.Description}
+	b := command.UpdateGroup{
+		ID: old.ID, Name: old.Name, Description: old.Description, KeepName: req.Group.Name == nil, KeepDescription: req.Group.Description == nil,
+	}
 	set(&b.Name, req.Group.Name)
 	set(&b.Description, req.Group.Description)
 	if err := x.change(ctx, b, b.ID, b.Name, b.Description); err != nil {

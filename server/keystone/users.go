@@ -103,7 +103,10 @@ func updateUser(ctx context.Context, x *exchange) (any, error) {
 		}
 		return wire.UserReply{User: x.userOf(old)}, x.givePassword(ctx, old, string(*given))
 	}
-	b := command.UpdateUser{ID: old.ID, Name: old.Name, Description: old.Description, Enabled: old.Enabled, KeepEnabled: asked.Enabled == nil}
+	b := command.UpdateUser{
+		ID: old.ID, Name: old.Name, Description: old.Description, Enabled: old.Enabled,
+		KeepEnabled: asked.Enabled == nil, KeepName: asked.Name == nil, KeepDescription: asked.Description == nil,
+	}
 	set(&b.Name, asked.Name)
 	set(&b.Description, asked.Description)
 	x.setEnabled(&b.Enabled, asked.Enabled)

@@ -34,6 +34,8 @@ type single struct {
 	machine *fsm.Machine
 	index   uint64
 	clock   func() time.Time
+
+	meanwhile func() // comes before the next proposal, as another node's would
 }
 
 func (r *single) Barrier(context.Context) error { return nil }
@@ -47,6 +49,10 @@ func (r *single) Released(context.Context, uint64) error { return nil }
 func (r *single) Root() *state.Root { return r.machine.State() }
 
 func (r *single) Propose(_ context.Context, data []byte) (fsm.Result, error) {
+	if meanwhile := r.meanwhile; meanwhile != nil {
+		r.meanwhile = nil
+		meanwhile()
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.index++

@@ -226,7 +226,7 @@ func (c *Call) fenceAbout(root *state.Root, key *state.Key) uint64 {
 
 // SetConsistency changes what uses of keys are answered from, for the whole
 // cluster. Where nodes were allowed an old state it returns when none may use it
-// any more.
+// any more, also where that was changed by a call before, whose caller did not wait.
 func (s *Service) SetConsistency(ctx context.Context, requestID string, body command.SetConsistency) error {
 	in := Incoming{Operation: OpSetConsistency, RequestID: requestID, Source: "admin socket"}
 	if requestID == "" {
@@ -241,13 +241,18 @@ func (s *Service) SetConsistency(ctx context.Context, requestID string, body com
 		_, err := s.propose(ctx, c, body, body.Mode.String())
 		return err
 	})
-	if err != nil || bound == 0 {
+	if err != nil {
 		return err
 	}
+	root := s.replica.Root()
+	bound = max(bound, time.Duration(root.Cluster().StaleUntil-root.Now())*time.Millisecond)
+	if bound <= 0 {
+		return nil
+	}
 	select {
-	case <-time.After(bound):
+	case <-time.After(bound + bound/8): // by the clock of a node that is a tenth slower
 		return nil
 	case <-ctx.Done():
-		return &Error{Kind: KindOutcomeUnknown, Message: "the mode was changed; nodes without contact may still use the older one", Err: context.Cause(ctx)}
+		return &Error{Kind: KindOutcomeUnknown, Message: "the mode was changed; nodes without contact may still use the older one: set the mode again to wait until none does", Err: context.Cause(ctx)}
 	}
 }

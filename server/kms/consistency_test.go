@@ -57,6 +57,39 @@ func (w *world) setConsistency(mode state.Consistency, maxAge time.Duration) {
 	}
 }
 
+// Whoever sets the mode once more, after a call that did not wait until no node
+// may answer from an old state, waits for the rest of that time.
+func TestARepeatedChangeOfTheModeWaits(t *testing.T) {
+	w := newWorld(t)
+	w.setConsistency(state.ConsistencyAvailable, 5*time.Second)
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	set := func(ctx context.Context, mode state.Consistency, maxAge time.Duration) error {
+		return w.service.SetConsistency(ctx, "", command.SetConsistency{Mode: mode, MaxAge: maxAge.Milliseconds()})
+	}
+	wantKind(t, set(gone, state.ConsistencyStrict, 0), kms.KindOutcomeUnknown)
+	wantKind(t, set(gone, state.ConsistencyStrict, 0), kms.KindOutcomeUnknown)
+	wantKind(t, set(gone, state.ConsistencyLease, 0), kms.KindOutcomeUnknown)
+	w.replica.advance(w.replica.now + 4000)
+	begun := time.Now()
+	must(t, set(t.Context(), state.ConsistencyStrict, 0))
+	if took := time.Since(begun); took < 900*time.Millisecond {
+		t.Errorf("it returned after %s: another node may answer from an old state for a second yet", took)
+	}
+	w.replica.advance(w.replica.now + 2000)
+	must(t, set(gone, state.ConsistencyStrict, 0))
+
+	// A bound that was lowered counts as what it was.
+	must(t, set(t.Context(), state.ConsistencyAvailable, time.Minute))
+	wantKind(t, set(gone, state.ConsistencyAvailable, 5*time.Second), kms.KindOutcomeUnknown)
+	w.replica.advance(w.replica.now + 20_000)
+	wantKind(t, set(gone, state.ConsistencyLease, 0), kms.KindOutcomeUnknown)
+	w.replica.advance(w.replica.now + 30_000)
+	wantKind(t, set(gone, state.ConsistencyLease, 0), kms.KindOutcomeUnknown)
+	w.replica.advance(w.replica.now + 10_000)
+	must(t, set(gone, state.ConsistencyLease, 0))
+}
+
 // Under a lease a yes asks nobody; a no is asked for again, of the newest state;
 // management always asks.
 func TestUsesUnderALease(t *testing.T) {

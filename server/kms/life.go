@@ -47,7 +47,6 @@ func (s *Service) ScheduleDeletion(ctx context.Context, c *Call, ref string, day
 		}
 		return command.ScheduleDeletion{ProjectID: key.ProjectID, KeyID: key.ID, Wait: wait.Milliseconds()}, nil
 	}, func(key *state.Key) {
-		key.State = state.PendingDeletion
 		if now, ok := s.replica.Root().Key(key.ID); ok {
 			key.Deletion = now.Deletion
 		}
@@ -82,13 +81,9 @@ func (s *Service) deletionWait(days int) (time.Duration, error) {
 // CancelDeletion brings a key back: Disabled, or Pending import when it has no
 // material.
 func (s *Service) CancelDeletion(ctx context.Context, c *Call, ref string) (*state.Key, error) {
-	back := state.Disabled
 	key, err := s.changeKey(ctx, c, command.TypeCancelDeletion, ref, func(key *state.Key) (command.Body, error) {
-		if key.PrimaryVersion == 0 {
-			back = state.PendingImport
-		}
 		return command.CancelDeletion{ProjectID: key.ProjectID, KeyID: key.ID}, nil
-	}, func(key *state.Key) { key.State, key.Deletion = back, 0 })
+	}, func(key *state.Key) { key.Deletion = 0 })
 	if err == nil {
 		c.answered.Text("key_state", key.State.String())
 	}
@@ -96,7 +91,7 @@ func (s *Service) CancelDeletion(ctx context.Context, c *Call, ref string) (*sta
 }
 
 // changeKey makes one change to a key that the caller names: body is the
-// change, done says what it has made of the key.
+// change, done says what it has made of the key beside its state.
 func (s *Service) changeKey(ctx context.Context, c *Call, typ command.Type, ref string, body func(*state.Key) (command.Body, error), done func(*state.Key), meaning ...string) (*state.Key, error) {
 	c.asked.Text("key_id", ref)
 	if was, known, err := c.repeatedKey(typ); known || err != nil {
@@ -113,11 +108,17 @@ func (s *Service) changeKey(ctx context.Context, c *Call, typ command.Type, ref 
 	if err != nil {
 		return nil, err
 	}
-	if _, err := s.propose(ctx, c, change, append([]string{key.ID}, meaning...)...); err != nil {
+	result, err := s.propose(ctx, c, change, append([]string{key.ID}, meaning...)...)
+	if err != nil {
 		return nil, err
+	}
+	was, err := result.Key()
+	if err != nil {
+		return nil, &Error{Kind: KindInternal, Message: "reading what was made of the key", Err: err}
 	}
 	// What this command did, not what others may have done since.
 	changed := *key
+	changed.State = was.State
 	done(&changed)
 	return &changed, nil
 }
