@@ -40,7 +40,7 @@ test: lint unit e2e ## everything that must pass: lint, all tests with the race 
 race: unit ## all tests but the end-to-end ones, with the race detector
 
 unit: toolchain test-deps
-	$(GO) test -race $$($(GO) list ./... | grep -v -e '/cmd/kmsd$$' -e '/cmd/kmsctl$$' -e '/bench/nemesis$$' -e '/bench/campaign$$')
+	$(GO) test -race -timeout 20m $$($(GO) list ./... | grep -v -e '/cmd/kmsd$$' -e '/cmd/kmsctl$$' -e '/bench/nemesis$$' -e '/bench/campaign$$')
 
 e2e: toolchain test-deps
 	$(GO) test -count=1 -p 1 $(E2E)

@@ -230,10 +230,11 @@ func (s *Server) answerJoin(ctx context.Context, m *member, remote string, body 
 	}
 	tokenID := sha256.Sum256(req.Secret[:])
 	clear(req.Secret[:])
-	if err := s.seatFree(ctx, m, req.Node); err != nil {
+	admit := command.AdmitNode{TokenID: hex.EncodeToString(tokenID[:]), Node: req.Node}
+	if err := s.seatFree(ctx, m, admit); err != nil {
 		return nil, err
 	}
-	err = m.service.AdmitNode(ctx, remote, command.AdmitNode{TokenID: hex.EncodeToString(tokenID[:]), Node: req.Node})
+	err = m.service.AdmitNode(ctx, remote, admit)
 	if refused, ok := errors.AsType[*kms.Error](err); ok && kms.IsRefusal(refused.Kind) {
 		return nil, refuseRemote("%s", refused.Message)
 	}
@@ -254,17 +255,23 @@ func (s *Server) answerJoin(ctx context.Context, m *member, remote string, body 
 // seatFree refuses a node under the id of another one that has its seat in Raft's
 // configuration still, though it may be no node of the cluster any more: whoever
 // is admitted in between keeps the seat, and would vote with an empty log where
-// the old one has promised to keep what it had.
-func (s *Server) seatFree(ctx context.Context, m *member, newcomer command.NodeInfo) error {
+// the old one has promised to keep what it had. Who has no token of use is told
+// nothing of nodes: the command refuses it.
+func (s *Server) seatFree(ctx context.Context, m *member, admit command.AdmitNode) error {
 	if err := m.service.Current(ctx); err != nil {
 		return err
 	}
-	old, known := s.machine.State().Node(newcomer.ID)
+	root, newcomer := s.machine.State(), admit.Node
+	token, ok := root.JoinToken(admit.TokenID)
+	if !ok || token.UsedBy != "" && (token.UsedBy != newcomer.ID || !bytes.Equal(token.UsedByKey, newcomer.TLSKey)) {
+		return nil
+	}
+	old, known := root.Node(newcomer.ID)
 	if known && bytes.Equal(old.TLSKey, newcomer.TLSKey) || !s.seated(newcomer.ID) {
 		return nil
 	}
 	if known {
-		return refuseRemote("node %s is there with another key: give this one another id and an empty data directory, or take that one out first (`kmsctl cluster remove`)", newcomer.ID)
+		return refuseRemote("the node id %s is another node's: give this one another id and an empty data directory, or take that one out first (`kmsctl cluster remove`)", newcomer.ID)
 	}
 	return refuseRemote("the node %s from before is still being removed: try again once `kmsctl cluster status` on a member lists it no more", newcomer.ID)
 }

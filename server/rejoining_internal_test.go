@@ -50,7 +50,7 @@ func TestAnOldSeatAdmitsNobody(t *testing.T) {
 			t.Errorf("%v, want a refusal that says %q", err, want)
 		}
 	}
-	refused("is there with another key")
+	refused("is another node's")
 	must(t, m.service.RemoveNode(t.Context(), "r1", command.RemoveNode{NodeID: "n3"}))
 	refused("still being removed")
 	if _, known := s.machine.State().Node("n3"); known {
