@@ -166,7 +166,7 @@ func checkToken(c *call, b command.AdmitNode) (*state.JoinToken, *Refusal) {
 	switch {
 	case !known:
 		return nil, refuse(CodeTokenUnknown, "there is no such join token: `kmsctl cluster join-token` makes one on a member")
-	case token.UsedBy != "" && (token.UsedBy != b.Node.ID || !bytes.Equal(token.UsedByKey, b.Node.TLSKey)):
+	case token.UsedByAnother(b.Node.ID, b.Node.TLSKey):
 		return nil, refuse(CodeTokenUsed, "the join token was used by another node, and admits one: `kmsctl cluster join-token` makes another on a member")
 	case token.Expires <= c.Now():
 		return nil, refuse(CodeTokenExpired, "the join token has expired: `kmsctl cluster join-token` makes another on a member")

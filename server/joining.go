@@ -263,7 +263,7 @@ func (s *Server) seatFree(ctx context.Context, m *member, admit command.AdmitNod
 	}
 	root, newcomer := s.machine.State(), admit.Node
 	token, ok := root.JoinToken(admit.TokenID)
-	if !ok || token.UsedBy != "" && (token.UsedBy != newcomer.ID || !bytes.Equal(token.UsedByKey, newcomer.TLSKey)) {
+	if !ok || token.UsedByAnother(newcomer.ID, newcomer.TLSKey) {
 		return nil
 	}
 	old, known := root.Node(newcomer.ID)

@@ -371,6 +371,12 @@ type JoinToken struct {
 	Fence     uint64 `cbor:"6,keyasint"`
 }
 
+// UsedByAnother says whether the token was spent, and not by the node of that id
+// and key (SHA-256 of its SubjectPublicKeyInfo), which may repeat itself.
+func (t *JoinToken) UsedByAnother(nodeID string, key []byte) bool {
+	return t.UsedBy != "" && (t.UsedBy != nodeID || !bytes.Equal(t.UsedByKey, key))
+}
+
 // Node is a machine that has been admitted. Whether it is a member (voter or
 // standby) is for Raft's configuration to say, not for this record.
 type Node struct {
