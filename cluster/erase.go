@@ -18,22 +18,14 @@ import (
 // It returns when it is done or has failed; what of it was done stays done, and
 // it can be repeated. A follower that is behind needs the snapshot then.
 func (n *Node) Erase(ctx context.Context) error {
-	err := n.await(ctx, func() (err error) {
+	err := n.await(ctx, func() error {
 		n.erasing.Lock() // until it is done, whoever still waits
 		defer n.erasing.Unlock()
-		usual := n.raft.ReloadableConfig()
-		none := usual
-		none.TrailingLogs = 0
-		if err := n.raft.ReloadConfig(none); err != nil {
-			return err
-		}
-		defer func() {
-			if restored := n.raft.ReloadConfig(usual); err == nil {
-				err = restored
-			}
-		}()
 		index, err := n.snapshot()
 		if err != nil {
+			return err
+		}
+		if err := n.stores.Compact(index); err != nil {
 			return err
 		}
 		return n.stores.Erase(index)
@@ -53,16 +45,15 @@ const feedingPause = 2 * time.Second
 // better called later.
 func (n *Node) Feeding() bool { return n.trans.Feeding(feedingPause) }
 
-// snapshot takes a snapshot and leaves no log before it. It returns the entry that
-// the state is of, once it could be read back: with the older ones gone, nothing
-// else has it.
+// snapshot takes a snapshot and returns the entry that it is of, once it could be
+// read back: with the older ones and the log before it gone, nothing else has that
+// state.
 func (n *Node) snapshot() (index uint64, err error) {
 	taken := n.raft.Snapshot()
 	err = taken.Error()
 	if errors.Is(err, raft.ErrNothingNewToSnapshot) {
 		// Nothing was applied since the start: the newest snapshot is the state.
-		index = n.applied.load()
-		return index, n.stores.Compact(index)
+		return n.applied.load(), nil
 	}
 	if err != nil {
 		return 0, err
