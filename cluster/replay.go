@@ -82,6 +82,8 @@ func Replay(dir string, sm StateMachine, unsure func(Entry)) (found Replayed, er
 		entry := Entry{Index: logged.Index, Term: logged.Term}
 		if logged.Type == raft.LogCommand {
 			entry.Data = logged.Data
+		}
+		if entry.Data != nil || logged.Type == raft.LogConfiguration { // what a running node applies
 			if _, err := sm.Apply([]Entry{entry}); err != nil {
 				return found, fmt.Errorf("applying entry %d: %w", index, err)
 			}

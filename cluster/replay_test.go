@@ -54,6 +54,37 @@ func TestReplayTellsWhatMayNotBeCommitted(t *testing.T) {
 	}
 }
 
+// What is read from the directory of a node that has stopped is of the entry that
+// the node had applied, though that changed members and not the state: backups and
+// directories are compared by it.
+func TestReplayEndsWhereTheNodeDid(t *testing.T) {
+	t.Parallel()
+	c := clustertest.Start(t, clustertest.Options{Nodes: 1})
+	m := c.Members[0]
+	if _, err := m.Propose(patience(t), []byte("k=v")); err != nil {
+		t.Fatal(err)
+	}
+	before := m.Machine.AppliedIndex()
+	if err := m.AddNonvoter(patience(t), "node-9", "127.0.0.1:1"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := m.Barrier(patience(t)); err != nil {
+		t.Fatal(err)
+	}
+	applied := m.Machine.AppliedIndex()
+	if applied <= before {
+		t.Fatalf("the change of members is not applied: this test tests nothing")
+	}
+	c.Stop(m)
+	machine := clustertest.NewMachine()
+	if _, err := cluster.Replay(filepath.Join(m.DataDir, "raft"), machine, nil); err != nil {
+		t.Fatal(err)
+	}
+	if got := machine.AppliedIndex(); got != applied {
+		t.Errorf("the state is that of entry %d, and the node's was that of %d", got, applied)
+	}
+}
+
 // A log that does not tell everything up to where it is known to have been
 // committed makes no state.
 func TestReplayRefusesWhatIsIncomplete(t *testing.T) {
