@@ -11,6 +11,14 @@ const (
 	maxMaxAge = 60 * 1000
 )
 
+// What is added to a bound of one node's clock to be the bound of everybody's: a
+// clock may be a tenth slower, and that of the next leader behind by as much as
+// leaders' clocks may differ (ms).
+const (
+	slowClock   = 8 // one part of so many
+	clocksApart = 10 * 1000
+)
+
 // setConsistency changes what uses of keys are answered from.
 func setConsistency(c *call, b command.SetConsistency) (any, *Refusal) {
 	switch {
@@ -23,7 +31,7 @@ func setConsistency(c *call, b command.SetConsistency) (any, *Refusal) {
 	}
 	cluster := *c.Cluster()
 	if cluster.Consistency == state.ConsistencyAvailable {
-		cluster.StaleUntil = max(cluster.StaleUntil, c.Now()+cluster.MaxAge)
+		cluster.StaleUntil = max(cluster.StaleUntil, c.Now()+cluster.MaxAge+cluster.MaxAge/slowClock+clocksApart)
 	}
 	cluster.Consistency, cluster.MaxAge, cluster.Fence = b.Mode, b.MaxAge, c.index
 	c.PutCluster(&cluster)

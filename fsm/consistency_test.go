@@ -48,13 +48,13 @@ func TestEarlierModesAreRemembered(t *testing.T) {
 		}
 	}
 	f(state.ConsistencyAvailable, 60_000, 0)
-	long := m.Now + 60_000
+	long := m.Now + 60_000 + 7500 + 10_000 // by the slowest clock, and that of a leader behind
 	f(state.ConsistencyAvailable, 5000, long)
 	f(state.ConsistencyStrict, 0, long)
 	f(state.ConsistencyStrict, 0, long)
 	m.Now = long
 	f(state.ConsistencyAvailable, 5000, long)
-	f(state.ConsistencyLease, 0, long+5000)
+	f(state.ConsistencyLease, 0, long+5000+625+10_000)
 }
 
 // What a command leaves to be released concerns what it says that it does.

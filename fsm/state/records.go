@@ -46,7 +46,7 @@ type Cluster struct {
 
 	Consistency Consistency `cbor:"13,keyasint,omitempty"` // what uses of keys are answered from
 	MaxAge      int64       `cbor:"14,keyasint,omitempty"` // in ms, with ConsistencyAvailable: how old that may be
-	StaleUntil  int64       `cbor:"18,keyasint,omitempty"` // Unix ms: until when a node without contact may answer as an earlier MaxAge allows
+	StaleUntil  int64       `cbor:"18,keyasint,omitempty"` // Unix ms: from when on no node answers as an earlier MaxAge allowed
 
 	SealedGossipOther []byte `cbor:"15,keyasint,omitempty"` // while the gossip key is rotated: the coming one, then the one before
 	GossipStaged      bool   `cbor:"16,keyasint,omitempty"` // SealedGossipOther is the coming one
