@@ -7,8 +7,8 @@ import (
 
 // createDefaultKey makes the default master key of a service in a project. All
 // nodes may be asked for it at the same moment: whoever comes second gets the
-// key that is there. It does not count against the project's quota. It is not
-// fenced: nobody was allowed anything with a key that did not exist.
+// key that is there. It does not count against the project's quota. It is fenced
+// as anything that is not known to only add: a service asks for it once.
 func createDefaultKey(c *call, b command.CreateDefaultKey) (any, *Refusal) {
 	if refusal := checkCallersProject(c, b.ProjectID); refusal != nil {
 		return nil, refusal

@@ -163,6 +163,9 @@ func TestGoldenLaterFields(t *testing.T) {
 	bootstrap.LineageID = fsmtest.ID("golden")
 	t.Run("a founding with an id", func(t *testing.T) { golden(t, "bootstrap-with-lineage", full(t, bootstrap)) })
 
+	keeping := command.UpdateUser{ID: fsmtest.ID("golden"), KeepName: true, KeepDescription: true, KeepEnabled: true}
+	t.Run("a change that keeps what it does not name", func(t *testing.T) { golden(t, "update-user-keeping", full(t, keeping)) })
+
 	provider := everyProvider()
 	provider.GroupsClaim = "groups"
 	t.Run("a provider of groups", func(t *testing.T) { golden(t, "add-provider-of-groups", full(t, provider)) })
