@@ -43,6 +43,10 @@ type Outcome struct {
 	Body    []byte `cbor:"4,keyasint,omitempty"` // of a success; may hold plaintext
 
 	Findings *kms.Findings `cbor:"5,keyasint,omitempty"` // for the trace; to who is stranded
+
+	// StateAge is how old the state is that the answer is from, in ns; 0: as new as
+	// any that was acknowledged.
+	StateAge time.Duration `cbor:"6,keyasint,omitempty"`
 }
 
 // Elsewhere has a peer answer a request. Its error wraps what kept it from that.
@@ -62,25 +66,28 @@ func forwarded(rc *fasthttp.RequestCtx, in kms.Incoming, caller iam.Principal) *
 
 // forward has a peer answer. why is the local failure, which stands when no
 // peer can either.
-func (d *Dialect) forward(ctx context.Context, rc *fasthttp.RequestCtx, in kms.Incoming, caller iam.Principal, dst []byte, why error) ([]byte, error) {
-	f := forwarded(rc, in, caller)
-	out, err := d.elsewhere(ctx, f)
+func (s *serving) forward(ctx context.Context, why error) error {
+	out, err := s.dialect.elsewhere(ctx, forwarded(s.rc, s.in, s.x.caller))
 	defer clear(out.Body)
 	switch {
 	case err != nil && kms.KindOf(err) == kms.KindOutcomeUnknown:
-		return dst, err
+		return err
 	case err != nil:
-		return dst, &kms.Error{Kind: kms.KindUnavailable, Message: "the module of this node does not serve, and no other node could answer; try again", Err: errors.Join(why, err)}
+		return &kms.Error{Kind: kms.KindUnavailable, Message: "the module of this node does not serve, and no other node could answer; try again", Err: errors.Join(why, err)}
 	}
-	return out.appendTo(dst)
+	return s.pass(&out)
 }
 
-// appendTo appends the body of a success; a refusal is the error.
-func (o *Outcome) appendTo(dst []byte) ([]byte, error) {
-	if o.Code != "" {
-		return dst, &refusal{answer{o.Status, o.Code, o.Message}}
+// pass takes a peer's answer for this node's own; a refusal is the error.
+func (s *serving) pass(o *Outcome) error {
+	if o.StateAge > 0 {
+		s.setAge(o.StateAge)
 	}
-	return append(dst, o.Body...), nil
+	if o.Code != "" {
+		return &refusal{answer{o.Status, o.Code, o.Message}}
+	}
+	s.body.bytes = append(s.body.bytes, o.Body...)
+	return nil
 }
 
 // sendOn has a peer answer a request for which this node's state is too old; see
@@ -103,8 +110,7 @@ func (s *serving) sendOn(ctx context.Context, c *kms.Call) (answered bool, err e
 	if out.Findings != nil {
 		c.Adopt(out.Findings)
 	}
-	s.body.bytes, err = out.appendTo(s.body.bytes)
-	return true, err
+	return true, s.pass(&out)
 }
 
 // Answer does a forwarded request as this node's own: it waits for current
@@ -125,6 +131,7 @@ func (e *Endpoint) Answer(ctx context.Context, d *Dialect, f *Forwarded, believe
 		in.Once = kms.Once{Token: f.Token, Age: time.Duration(f.Age) * time.Millisecond, Request: requestHash(rc)}
 	}
 	var out Outcome
+	in.Aged = func(age time.Duration) { out.StateAge = age }
 	err := d.service.Run(ctx, in, func(ctx context.Context, c *kms.Call) (err error) {
 		if !believed(c.Root) {
 			return kms.Refuse(kms.KindForbidden, "the node that sent the request on was not given the root keys")

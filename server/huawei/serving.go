@@ -21,7 +21,8 @@ type serving struct {
 	x        exchange
 	body     *wipedBody
 	said     said
-	unread   error // why what makes the request one with its repeats cannot be read
+	oldest   time.Duration // see setAge
+	unread   error         // why what makes the request one with its repeats cannot be read
 
 	status func(err error) (int, string)
 	aged   func(age time.Duration)
@@ -76,9 +77,11 @@ func (s *serving) statusOf(err error) (int, string) {
 	return a.status, a.code
 }
 
-// setAge says in the response how old the state is that it was made from.
+// setAge says in the response how old the state is that it was made from; of two,
+// this node's and a peer's, the older one counts.
 func (s *serving) setAge(age time.Duration) {
-	s.rc.Response.Header.Set("X-Raftkms-State-Age", age.Round(time.Millisecond).String())
+	s.oldest = max(s.oldest, age)
+	s.rc.Response.Header.Set("X-Raftkms-State-Age", s.oldest.Round(time.Millisecond).String())
 }
 
 // perform is everything that is done for every request, in the order in which it
@@ -94,7 +97,7 @@ func (s *serving) perform(ctx context.Context, c *kms.Call) (err error) {
 	}
 	s.body.bytes, err = s.endpoint.perform(ctx, &s.x, s.rc, s.body.bytes)
 	if d.elsewhere != nil && c.NeedsAnotherModule(err) {
-		s.body.bytes, err = d.forward(ctx, s.rc, s.in, s.x.caller, s.body.bytes, err)
+		err = s.forward(ctx, err)
 	}
 	return err
 }

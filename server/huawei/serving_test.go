@@ -2,6 +2,7 @@ package huawei_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -15,7 +16,9 @@ import (
 	"github.com/raftkms/raftkms/fsm/command"
 	"github.com/raftkms/raftkms/fsm/fsmtest"
 	"github.com/raftkms/raftkms/fsm/state"
+	"github.com/raftkms/raftkms/hsm"
 	"github.com/raftkms/raftkms/server/huawei"
+	"github.com/raftkms/raftkms/server/kms"
 	"github.com/raftkms/raftkms/server/wire"
 )
 
@@ -95,6 +98,44 @@ func TestTheAgeOfAnOldStateIsSaid(t *testing.T) {
 	f("too old, but the newest can be had", "encrypt-data", "")
 	w.replica.leased = true
 	f("with a lease", "encrypt-data", "")
+}
+
+// So does an answer that comes from a peer, of the older one where both nodes have
+// part in it.
+func TestTheAgeOfAPeersStateIsSaid(t *testing.T) {
+	w := newWorld(t)
+	theirs := &single{machine: w.replica.machine}
+	config := w.config
+	config.Replica = theirs
+	service := kms.New(config)
+	t.Cleanup(service.Close)
+	peer := huawei.New(service, nil)
+	w.dialect.SetElsewhere(func(ctx context.Context, f *huawei.Forwarded) (huawei.Outcome, error) {
+		return huawei.EncryptData.Answer(ctx, peer, f, believed, huawei.Path{Project: fsmtest.ProjectID}), nil
+	})
+	key := w.createKey("orders")
+	if err := w.service.SetConsistency(t.Context(), "", command.SetConsistency{Mode: state.ConsistencyAvailable, MaxAge: 10_000}); err != nil {
+		t.Fatal(err)
+	}
+	f := func(what string, own, peers time.Duration, want string) {
+		t.Helper()
+		w.replica.age, w.replica.leased = own, own == 0
+		theirs.age, theirs.leased = peers, peers == 0
+		a := w.ask("encrypt-data", `{"key_id":"`+key+`","plain_text":"x"}`)
+		if got := a.header.Values("X-Raftkms-State-Age"); a.status != 200 || strings.Join(got, ", ") != want {
+			t.Errorf("%s: %d %s, of an age of %q, want %q", what, a.status, a.body, got, want)
+		}
+	}
+	w.replica.apart = true
+	f("a state that is too old, and an old one", 11*time.Second, 9*time.Second, "9s")
+	f("a state that is too old, and a lease", 11*time.Second, 0, "")
+	w.replica.apart = false
+	w.service.err = hsm.ErrUnavailable
+	f("no module, and an older state", 3*time.Second, 7*time.Second, "7s")
+	f("no module, and a newer state", 8*time.Second, 7*time.Second, "8s")
+	f("no module, and a lease", 8*time.Second, 0, "8s")
+	f("no module but a lease, and an old state", 0, 7*time.Second, "7s")
+	f("no module, and leases", 0, 0, "")
 }
 
 // BenchmarkCreateDataKey is a whole request without its connection: identity,

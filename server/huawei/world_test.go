@@ -127,11 +127,18 @@ type single struct {
 	// while no request is under way.
 	leased bool
 	age    time.Duration
+	apart  bool // it can prove no state to be current
 }
 
-func (r *single) Barrier(context.Context) error { return nil }
-func (r *single) Serving() bool                 { return r.leased }
-func (r *single) Age() (time.Duration, bool)    { return r.age, true }
+func (r *single) Serving() bool              { return r.leased }
+func (r *single) Age() (time.Duration, bool) { return r.age, true }
+
+func (r *single) Barrier(context.Context) error {
+	if r.apart {
+		return context.DeadlineExceeded
+	}
+	return nil
+}
 
 func (r *single) LeaderTime() time.Time {
 	r.mu.Lock()
@@ -266,6 +273,13 @@ func (s *scripted) DisableKey(ctx context.Context, c *kms.Call, ref string) (*st
 		return nil, s.err
 	}
 	return s.Service.DisableKey(ctx, c, ref)
+}
+
+func (s *scripted) EncryptData(ctx context.Context, c *kms.Call, r kms.EncryptRequest) (*kms.Sealed, error) {
+	if s.err != nil {
+		return nil, s.err
+	}
+	return s.Service.EncryptData(ctx, c, r)
 }
 
 func newWorld(t testing.TB) *world {
