@@ -101,7 +101,7 @@ func TestCAIsRotatedUnderLoad(t *testing.T) {
 	if !c.believed(old) {
 		t.Error("the new CA signs already")
 	}
-	must(t, c.nodes[c.leader()].member.Load().node.TransferLeadership(t.Context()))
+	c.handOver()
 	all(step(2, "use"), wire.CAInUse, 2)
 	if !c.believed(fresh) || c.believed(old) {
 		t.Error("not all nodes show certificates of the new CA")

@@ -55,6 +55,28 @@ func (c *trio) leader() int {
 	return -1
 }
 
+// leading is the node that leads, once one does: on a busy machine none may for a
+// while.
+func (c *trio) leading() (s *Server) {
+	c.t.Helper()
+	await(c.t, "a leader", func() bool {
+		node := c.leader()
+		if node >= 0 {
+			s = c.nodes[node]
+		}
+		return node >= 0
+	})
+	return s
+}
+
+// handOver has another node lead.
+func (c *trio) handOver() {
+	c.t.Helper()
+	await(c.t, "leadership to be handed on", func() bool {
+		return c.leading().member.Load().node.TransferLeadership(c.t.Context()) == nil
+	})
+}
+
 // The root keys are rotated under load, while leadership changes: no call fails,
 // every key opens before, between and after, and in the end the old root keys
 // are nowhere.
@@ -104,8 +126,7 @@ func TestRootsAreRotatedUnderLoad(t *testing.T) {
 	if again := rotate(2, wire.RootsBegin); again.Generation != 2 || again.Old != 1 {
 		t.Errorf("begun twice: %+v", again)
 	}
-	was := c.leader()
-	must(t, c.nodes[was].member.Load().node.TransferLeadership(t.Context()))
+	c.handOver()
 	await(t, "nothing to be left under the old root keys", func() bool {
 		return rotate(0, wire.RootsRewrap).Remaining == 0
 	})

@@ -19,12 +19,8 @@ func TestADecidedChangeWaitsForItsMajority(t *testing.T) {
 	c := newTrio(t)
 	c.add("n4")
 	c.admit(c.nodes[3])
-	leading := func() *Server {
-		await(t, "a leader", func() bool { return c.leader() >= 0 })
-		return c.nodes[max(0, c.leader())]
-	}
 	voters := func() (ids []string) {
-		members, err := leading().member.Load().node.Members(t.Context())
+		members, err := c.leading().member.Load().node.Members(t.Context())
 		must(t, err)
 		for _, m := range members {
 			if m.Voter {
@@ -35,7 +31,7 @@ func TestADecidedChangeWaitsForItsMajority(t *testing.T) {
 	}
 	await(t, "four voters", func() bool { return len(voters()) == 4 })
 	must(t, c.ends[3]())
-	leader := leading()
+	leader := c.leading()
 	m := leader.member.Load()
 	others := slices.DeleteFunc(slices.Clone(c.nodes[:3]), func(s *Server) bool { return s == leader })
 	goes, stays := others[0].cfg.NodeID, others[1].cfg.NodeID
@@ -52,21 +48,21 @@ func TestADecidedChangeWaitsForItsMajority(t *testing.T) {
 	// As if it had been asked at the same moment: the question was answered before.
 	must(t, m.service.SetStandby(t.Context(), "r2", command.SetStandby{NodeID: stays, Standby: true}))
 	await(t, "a change that waits", func() bool {
-		return slices.ContainsFunc(leading().status().Members, func(one wire.MemberInfo) bool {
+		return slices.ContainsFunc(c.leading().status().Members, func(one wire.MemberInfo) bool {
 			return one.Role == "voter" && strings.HasPrefix(one.Due, "to ") && strings.Contains(one.Due, "only 1 of 2 voters would answer")
 		})
 	})
 	if got := voters(); len(got) != 3 {
 		t.Errorf("voters while one change waits: %v", got)
 	}
-	if status, reply := c.ask(slices.Index(c.nodes, leading()), "create-key", `{"key_alias":"meanwhile"}`); status != 200 {
+	if status, reply := c.ask(slices.Index(c.nodes, c.leading()), "create-key", `{"key_alias":"meanwhile"}`); status != 200 {
 		t.Errorf("a write while a change waits: %d %v", status, reply)
 	}
 
-	_, err := leading().removeNode(t.Context(), wire.NodeRequest{NodeID: "n4"})
+	_, err := c.leading().removeNode(t.Context(), wire.NodeRequest{NodeID: "n4"})
 	must(t, err)
 	await(t, "both changes", func() bool { return len(voters()) == 1 })
 	await(t, "a status without them", func() bool {
-		return !slices.ContainsFunc(leading().status().Members, func(one wire.MemberInfo) bool { return one.Due != "" || one.ID == goes })
+		return !slices.ContainsFunc(c.leading().status().Members, func(one wire.MemberInfo) bool { return one.Due != "" || one.ID == goes })
 	})
 }
