@@ -87,6 +87,21 @@ func (n *Node) Members(context.Context) ([]Member, error) {
 	return members, nil
 }
 
+// Seated tells whether a node is a member by what this node knows to be committed,
+// or by the newest configuration in its log. What is newest there may be overtaken
+// by the log of another leader: a removal counts once it is committed.
+func (n *Node) Seated(nodeID string) bool {
+	var known []raft.Server
+	if committed := n.committed.Load(); committed != nil {
+		known = *committed
+	}
+	return holdsSeat(nodeID, known, n.servers())
+}
+
+func holdsSeat(nodeID string, configurations ...[]raft.Server) bool {
+	return slices.ContainsFunc(slices.Concat(configurations...), func(server raft.Server) bool { return server.ID == raft.ServerID(nodeID) })
+}
+
 func (n *Node) servers() []raft.Server { return n.raft.GetConfiguration().Configuration().Servers }
 
 // AddNonvoter adds a node that replicates but does not count in majorities; a

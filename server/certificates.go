@@ -116,7 +116,8 @@ func (s *Server) sign(ctx context.Context, m *member, nodeID string, csr []byte,
 
 // answerRenewal signs anew for a member that already has a certificate. It
 // goes on the peer's proved identity and signs only for the key it was
-// admitted with.
+// admitted with, by the newest state: other members take whoever was vouched for
+// lately, though they know him as removed.
 func (s *Server) answerRenewal(ctx context.Context, m *member, peer string, body []byte) ([]byte, error) {
 	var req certificateRequest
 	if err := cbor.Unmarshal(body, &req); err != nil {
@@ -127,6 +128,9 @@ func (s *Server) answerRenewal(ctx context.Context, m *member, peer string, body
 		return nil, fmt.Errorf("reading a certificate request: %w", err)
 	}
 	key := sha256.Sum256(parsed.RawSubjectPublicKeyInfo)
+	if err := m.service.Current(ctx); err != nil {
+		return nil, fmt.Errorf("renewing the certificate of node %s: %w", peer, err)
+	}
 	node, ok := s.machine.State().Node(peer)
 	if !ok || string(node.TLSKey) != string(key[:]) {
 		return nil, fmt.Errorf("node %s asks for a certificate for a key it was not admitted with", peer)

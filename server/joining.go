@@ -20,6 +20,7 @@ import (
 	"github.com/raftkms/raftkms/cluster/pki"
 	"github.com/raftkms/raftkms/cluster/transport"
 	"github.com/raftkms/raftkms/fsm/command"
+	"github.com/raftkms/raftkms/fsm/state"
 	"github.com/raftkms/raftkms/server/kms"
 )
 
@@ -231,10 +232,7 @@ func (s *Server) answerJoin(ctx context.Context, m *member, remote string, body 
 	tokenID := sha256.Sum256(req.Secret[:])
 	clear(req.Secret[:])
 	admit := command.AdmitNode{TokenID: hex.EncodeToString(tokenID[:]), Node: req.Node}
-	if err := s.seatFree(ctx, m, admit); err != nil {
-		return nil, err
-	}
-	err = m.service.AdmitNode(ctx, remote, admit)
+	err = m.service.AdmitNode(ctx, remote, admit, func(root *state.Root) error { return s.seatFree(root, admit) })
 	if refused, ok := errors.AsType[*kms.Error](err); ok && kms.IsRefusal(refused.Kind) {
 		return nil, refuseRemote("%s", refused.Message)
 	}
@@ -257,13 +255,10 @@ func (s *Server) answerJoin(ctx context.Context, m *member, remote string, body 
 // is admitted in between keeps the seat, and would vote with an empty log where
 // the old one has promised to keep what it had. Who has no token of use is told
 // nothing of nodes: the command refuses it.
-func (s *Server) seatFree(ctx context.Context, m *member, admit command.AdmitNode) error {
-	if err := m.service.Current(ctx); err != nil {
-		return err
-	}
-	root, newcomer := s.machine.State(), admit.Node
+func (s *Server) seatFree(root *state.Root, admit command.AdmitNode) error {
+	newcomer := admit.Node
 	token, ok := root.JoinToken(admit.TokenID)
-	if !ok || token.UsedByAnother(newcomer.ID, newcomer.TLSKey) {
+	if !ok || token.Expires <= root.Now() || token.UsedByAnother(newcomer.ID, newcomer.TLSKey) {
 		return nil
 	}
 	old, known := root.Node(newcomer.ID)
@@ -271,9 +266,9 @@ func (s *Server) seatFree(ctx context.Context, m *member, admit command.AdmitNod
 		return nil
 	}
 	if known {
-		return refuseRemote("the node id %s is another node's: give this one another id and an empty data directory, or take that one out first (`kmsctl cluster remove`)", newcomer.ID)
+		return kms.Refuse(kms.KindNameTaken, "the node id %s is another node's: give this one another id and an empty data directory, or take that one out first (`kmsctl cluster remove`)", newcomer.ID)
 	}
-	return refuseRemote("the node %s from before is still being removed: try again once `kmsctl cluster status` on a member lists it no more", newcomer.ID)
+	return kms.Refuse(kms.KindNameTaken, "the node %s from before is still being removed: try again once `kmsctl cluster status` on a member lists it no more", newcomer.ID)
 }
 
 // reconcileMembers has the leader bring Raft's configuration in line with the

@@ -2,10 +2,14 @@ package server
 
 import (
 	"context"
+	"crypto/sha256"
 	"crypto/x509"
 	"log/slog"
+	"strings"
 	"testing"
 	"time"
+
+	"github.com/fxamacker/cbor/v2"
 
 	"github.com/raftkms/raftkms/cluster/membership"
 	"github.com/raftkms/raftkms/cluster/pki"
@@ -21,8 +25,16 @@ import (
 // for the newest state.
 type behind struct {
 	alone
-	ahead  *fsmtest.Machine
-	missed []command.Body
+	ahead      *fsmtest.Machine
+	missed     []command.Body
+	unreleased bool // another node serves from a state before
+}
+
+func (b *behind) Released(context.Context, uint64) error {
+	if b.unreleased {
+		return context.DeadlineExceeded
+	}
+	return nil
 }
 
 func (b *behind) Barrier(context.Context) error {
@@ -38,8 +50,8 @@ func (b *behind) Propose(ctx context.Context, data []byte) (fsm.Result, error) {
 	return b.alone.Propose(ctx, data)
 }
 
-// What the admin socket of a node tells of providers, and writes into a join
-// token, is of a state that holds all that was acknowledged before.
+// What the admin socket of a node tells of providers and nodes, and writes into a
+// join token, is of a state that holds all that was acknowledged before.
 func TestAdminOfANodeThatIsBehind(t *testing.T) {
 	newCA := func() (authority, key []byte) {
 		t.Helper()
@@ -67,6 +79,35 @@ func TestAdminOfANodeThatIsBehind(t *testing.T) {
 	must(t, err)
 	if len(listed.Providers) != 0 {
 		t.Errorf("a removed CA is listed: %+v", listed.Providers)
+	}
+
+	replica.unreleased = true
+	if _, err := s.listProviders(t.Context()); kms.KindOf(err) != kms.KindUnavailable {
+		t.Errorf("providers are listed as they are, and another node goes by those from before: %v", err)
+	}
+	replica.unreleased = false
+
+	m.Must(command.CreateJoinToken{ID: fsmtest.TokenID("t"), Expires: m.Now + 3_600_000})
+	m.Must(fsmtest.AdmitNode("t", "n2"))
+	replica.missed = []command.Body{command.RemoveNode{NodeID: "n2"}}
+	if _, err := s.verifyRoots(t.Context(), wire.VerifyRootsRequest{NodeID: "n2"}); err == nil || !strings.Contains(err.Error(), `the cluster has no node "n2"`) {
+		t.Errorf("verifying the root keys of a removed node: %v", err)
+	}
+
+	_, request, err := newNodeKey()
+	must(t, err)
+	parsed, err := x509.ParseCertificateRequest(request)
+	must(t, err)
+	admit := fsmtest.AdmitNode("t2", "n3")
+	ofKey := sha256.Sum256(parsed.RawSubjectPublicKeyInfo)
+	admit.Node.TLSKey = ofKey[:]
+	m.Must(command.CreateJoinToken{ID: fsmtest.TokenID("t2"), Expires: m.Now + 3_600_000})
+	m.Must(admit)
+	replica.missed = []command.Body{command.RemoveNode{NodeID: "n3"}}
+	body, err := cbor.Marshal(certificateRequest{CSR: request})
+	must(t, err)
+	if _, err := s.answerRenewal(t.Context(), s.member.Load(), "n3", body); err == nil || !strings.Contains(err.Error(), "a key it was not admitted with") {
+		t.Errorf("renewing the certificate of a removed node: %v", err)
 	}
 
 	m.Must(command.RotateCA{Step: command.CAStage, Certificate: next, Sealed: key})

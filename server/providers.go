@@ -113,13 +113,14 @@ func bindIdentity(root *state.Root, req wire.Binding) (command.Body, error) {
 }
 
 // listProviders says whom the cluster believes at this moment: a list on which
-// a removed one still stands would be worse than none.
+// a removed one still stands would be worse than none, and one without it while a
+// node still lets its bearers in.
 func (s *Server) listProviders(ctx context.Context) (*wire.ProvidersReply, error) {
 	m := s.member.Load()
 	if m == nil {
 		return nil, errNoCluster
 	}
-	if err := m.service.Current(ctx); err != nil {
+	if err := m.service.Settled(ctx); err != nil {
 		return nil, err
 	}
 	root := s.machine.State()

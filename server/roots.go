@@ -244,6 +244,9 @@ func (s *Server) approveRoots(ctx context.Context, requestID string, req wire.Ap
 	if !m.roots.held() {
 		return errors.New("this node does not hold the root keys itself; approve on a node that does")
 	}
+	if err := m.service.Current(ctx); err != nil {
+		return err
+	}
 	node, ok := s.machine.State().Node(req.NodeID)
 	if !ok {
 		return fmt.Errorf("the cluster has no node %q", req.NodeID)

@@ -41,6 +41,9 @@ func (s *Server) verifyRoots(ctx context.Context, req wire.VerifyRootsRequest) (
 	if req.NodeID == "" || req.NodeID == s.cfg.NodeID {
 		return s.verifyRootsHere(ctx, m, req)
 	}
+	if err := m.service.Current(ctx); err != nil {
+		return nil, err
+	}
 	if _, known := s.machine.State().Node(req.NodeID); !known {
 		return nil, fmt.Errorf("the cluster has no node %q", req.NodeID)
 	}

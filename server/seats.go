@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -229,15 +228,14 @@ func (s *Server) settleSeat(ctx context.Context, m *member, nodeID, what string)
 	}
 }
 
-// seated says whether a node is in Raft's configuration still, as far as this
-// node knows.
+// seated says whether a node has a seat in Raft's configuration still, as far as
+// this node knows.
 func (s *Server) seated(nodeID string) bool {
 	m := s.member.Load()
 	if m == nil {
 		return false
 	}
-	members, err := m.node.Members(s.running)
-	return err == nil && slices.ContainsFunc(members, func(one cluster.Member) bool { return one.ID == nodeID })
+	return m.node.Seated(nodeID)
 }
 
 // dueInfo is what status says of a change that was decided and is not carried

@@ -33,12 +33,15 @@ func (s *Service) CreateJoinToken(ctx context.Context, requestID string, body co
 	})
 }
 
-// AdmitNode spends a join token on a node.
-func (s *Service) AdmitNode(ctx context.Context, source string, body command.AdmitNode) error {
+// AdmitNode spends a join token on a node, if free lets it by the newest state.
+func (s *Service) AdmitNode(ctx context.Context, source string, body command.AdmitNode, free func(*state.Root) error) error {
 	in := Incoming{Operation: OpAdmitNode, RequestID: uuid.NewString(), Source: source}
 	return s.Run(ctx, in, func(ctx context.Context, c *Call) error {
 		c.JoiningNode()
 		c.AboutResource(body.Node.ID, "")
+		if err := free(c.Root); err != nil {
+			return err
+		}
 		_, err := s.propose(ctx, c, body, body.TokenID, body.Node.ID)
 		return err
 	})

@@ -189,6 +189,20 @@ func (s *Service) told(ctx context.Context, c *Call, answer error) error {
 	}
 }
 
+// Settled is [Service.Current] for an answer that tells of the state as a whole: no
+// node serves from a state before what it tells.
+func (s *Service) Settled(ctx context.Context) error {
+	if err := s.Current(ctx); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, currentTimeout)
+	defer cancel()
+	if err := s.replica.Released(ctx, s.replica.Root().LastFence()); err != nil {
+		return &Error{Kind: KindUnavailable, Message: "a change that this answer depends on is not known to every node yet; try again", Err: err}
+	}
+	return nil
+}
+
 // fenceOf is the last fenced command that a call's answer may follow from; 0: none.
 func (s *Service) fenceOf(c *Call, answer error) uint64 {
 	switch {
@@ -232,12 +246,8 @@ func (s *Service) SetConsistency(ctx context.Context, requestID string, body com
 	if requestID == "" {
 		in.RequestID = uuid.NewString()
 	}
-	var bound time.Duration
 	err := s.Run(ctx, in, func(ctx context.Context, c *Call) error {
 		c.Operator()
-		if before := c.Root.Cluster(); before.Consistency == state.ConsistencyAvailable {
-			bound = time.Duration(before.MaxAge) * time.Millisecond
-		}
 		_, err := s.propose(ctx, c, body, body.Mode.String())
 		return err
 	})
@@ -245,12 +255,12 @@ func (s *Service) SetConsistency(ctx context.Context, requestID string, body com
 		return err
 	}
 	root := s.replica.Root()
-	bound = max(bound, time.Duration(root.Cluster().StaleUntil-root.Now())*time.Millisecond)
-	if bound <= 0 {
+	left := time.Duration(root.Cluster().StaleUntil-root.Now()) * time.Millisecond
+	if left <= 0 {
 		return nil
 	}
 	select {
-	case <-time.After(bound + bound/8): // by the clock of a node that is a tenth slower
+	case <-time.After(left):
 		return nil
 	case <-ctx.Done():
 		return &Error{Kind: KindOutcomeUnknown, Message: "the mode was changed; nodes without contact may still use the older one: set the mode again to wait until none does", Err: context.Cause(ctx)}
