@@ -8,6 +8,7 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"errors"
+	"net/http"
 
 	"github.com/raftkms/raftkms/bench/history"
 	"github.com/raftkms/raftkms/server/wire"
@@ -15,11 +16,17 @@ import (
 
 // Rights that end with a key, or with a grant on one.
 
+// change makes a change on any node until it has worked, and once: of two grants
+// that were made for one the second would outlive the revocation of the first.
+func (m *maker) change(operation string, request, reply any) {
+	m.kms(operation, request, reply, http.Header{wire.HeaderIdempotencyToken: {rand.Text()}})
+}
+
 // kms does an operation on any node until it has worked.
-func (m *maker) kms(operation string, request, reply any) {
+func (m *maker) kms(operation string, request, reply any, more http.Header) {
 	body, err := json.Marshal(request)
 	if m.err = errors.Join(m.err, err); m.err == nil {
-		m.ask("POST", kmsPath(m.nodes[0], operation), string(body), reply)
+		m.ask("POST", kmsPath(m.nodes[0], operation), string(body), reply, more)
 	}
 }
 
@@ -38,7 +45,7 @@ func (m *maker) key(s *subject) {
 		request.Origin = "external"
 	}
 	var made wire.CreateKeyReply
-	m.kms("create-key", request, &made)
+	m.change("create-key", request, &made)
 	s.key = made.KeyInfo.KeyID
 	if s.right == history.Key {
 		s.revoke = asking("schedule-key-deletion", map[string]string{"key_id": s.key, "pending_days": "7"})
@@ -46,7 +53,7 @@ func (m *maker) key(s *subject) {
 	}
 	s.revoke = asking("delete-imported-key-material", map[string]string{"key_id": s.key})
 	var parameters wire.ImportParametersReply
-	m.kms("get-parameters-for-import", wire.ImportParametersRequest{KeyID: s.key, WrappingAlgorithm: "RSAES_OAEP_SHA_256"}, &parameters)
+	m.kms("get-parameters-for-import", wire.ImportParametersRequest{KeyID: s.key, WrappingAlgorithm: "RSAES_OAEP_SHA_256"}, &parameters, nil)
 	if m.err != nil {
 		return
 	}
@@ -64,7 +71,7 @@ func (m *maker) key(s *subject) {
 	m.nodes[0].secrets.add("imported material", material)
 	wrapped, err := rsa.EncryptOAEP(sha256.New(), rand.Reader, public, material, nil)
 	if m.err = err; err == nil {
-		m.kms("import-key-material", wire.ImportMaterialRequest{KeyID: s.key, ImportToken: parameters.ImportToken, EncryptedKeyMaterial: wrapped}, nil)
+		m.change("import-key-material", wire.ImportMaterialRequest{KeyID: s.key, ImportToken: parameters.ImportToken, EncryptedKeyMaterial: wrapped}, nil)
 	}
 }
 
@@ -72,10 +79,10 @@ func (m *maker) key(s *subject) {
 // retire it.
 func (m *maker) grant(s *subject) {
 	var made wire.CreateKeyReply
-	m.kms("create-key", wire.CreateKeyRequest{KeyAlias: s.name}, &made)
+	m.change("create-key", wire.CreateKeyRequest{KeyAlias: s.name}, &made)
 	s.key = made.KeyInfo.KeyID
 	var granted wire.CreateGrantReply
-	m.kms("create-grant", wire.CreateGrantRequest{
+	m.change("create-grant", wire.CreateGrantRequest{
 		KeyID: s.key, GranteePrincipal: s.userID, Operations: []string{"create-datakey-without-plaintext"}, RetiringPrincipal: s.userID,
 	}, &granted)
 	s.revoke = func(ctx context.Context, d *direct) verdict {

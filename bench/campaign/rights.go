@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"strings"
@@ -199,7 +200,7 @@ func (v *revoker) make(ctx, load context.Context, right history.Right) (*subject
 		var reply struct {
 			Credential struct{ Access, Secret string }
 		}
-		m.ask("POST", "/v3.0/OS-CREDENTIAL/credentials", `{"credential":{"user_id":"`+user+`"}}`, &reply)
+		m.ask("POST", "/v3.0/OS-CREDENTIAL/credentials", `{"credential":{"user_id":"`+user+`"}}`, &reply, nil)
 		v.nodes[0].secrets.add("a user's secret key", []byte(reply.Credential.Secret))
 		s.signer = aksk.NewSigner(reply.Credential.Access, reply.Credential.Secret)
 		if right == history.AccessKey {
@@ -224,11 +225,15 @@ type maker struct {
 }
 
 // ask does one thing on any node until it has worked: what was made before
-// without an answer is told apart by being refused as there already.
-func (m *maker) ask(method, path, body string, reply any) {
+// without an answer is told apart by being refused as there already, or by the
+// headers that are more.
+func (m *maker) ask(method, path, body string, reply any, more http.Header) {
 	for m.err == nil {
 		d := pick(m.random, m.nodes...)
-		told := d.send(m.ctx, method, path, json.RawMessage(body), reply, d.sign)
+		told := d.send(m.ctx, method, path, json.RawMessage(body), reply, func(r *http.Request, body []byte) {
+			d.sign(r, body)
+			maps.Copy(r.Header, more)
+		})
 		switch {
 		case told.outcome == history.OK:
 			return
@@ -240,12 +245,12 @@ func (m *maker) ask(method, path, body string, reply any) {
 	}
 }
 
-func (m *maker) do(method, path string) { m.ask(method, path, "null", nil) }
+func (m *maker) do(method, path string) { m.ask(method, path, "null", nil, nil) }
 
 // id makes something and returns its id.
 func (m *maker) id(method, path, body, kind, member string) string {
 	reply := make(map[string]map[string]any)
-	m.ask(method, path, body, &reply)
+	m.ask(method, path, body, &reply, nil)
 	id, ok := reply[kind][member].(string)
 	if m.err == nil && !ok {
 		m.err = fmt.Errorf("%s %s answers without %s.%s", method, path, kind, member)
