@@ -416,6 +416,9 @@ func TestEveryKindIsInjectedRecordedAndHealed(t *testing.T) {
 		if len(f.Nodes) < want || len(f.Nodes) > max(want, most) || at && f.End-f.Begin < 100*time.Millisecond || f.Served < f.End {
 			t.Errorf("recorded %+v", f)
 		}
+		if halves := f.Kind == string(nemesis.SplitHalves) || f.Kind == string(nemesis.Bridge); halves != strings.Contains(f.Detail, "n2 leads in the") {
+			t.Errorf("%s of %v is told as %q", f.Kind, f.Nodes, f.Detail)
+		}
 		if strings.HasSuffix(f.Kind, "-leader") && f.Nodes[0] != "n2" {
 			t.Errorf("%s met %v", f.Kind, f.Nodes)
 		}
