@@ -24,6 +24,7 @@ type Nemesis struct {
 	Operator  Operator          // likewise
 	Devices   map[string]Device // of each node, by id; likewise
 	Rooms     map[string]Rooms  // likewise
+	Supplies  map[string]Supply // likewise
 	Programs  []string          // that nodes are run as, in turn; likewise
 	Recorder  *history.Recorder
 	// Refuses is why a node says that it cannot serve; empty: it serves, or says
@@ -138,7 +139,7 @@ func (n *Nemesis) say(format string, args ...any) {
 // where the fault makes two.
 func (n *Nemesis) victims(ctx context.Context, a Action) (met []*Process, where string) {
 	switch a.Kind {
-	case SplitHalves, Bridge:
+	case SplitHalves, Bridge, PowerMinority:
 		return n.smallerHalf(a.Victim, n.index(n.Leader(ctx)))
 	}
 	return n.met(ctx, a), ""
@@ -148,7 +149,7 @@ func (n *Nemesis) victims(ctx context.Context, a Action) (met []*Process, where 
 func (n *Nemesis) met(ctx context.Context, a Action) []*Process {
 	chosen := n.Processes[a.Victim%len(n.Processes)]
 	switch a.Kind {
-	case KillAll, StormAll, Shatter, OneWayRing, Swizzle, SlowNetwork, Lossy, PacketLoss, Overtaking, Narrow, TransferStorm, StrictMode, UnplugAll, FullAll:
+	case KillAll, PowerAll, StormAll, Shatter, OneWayRing, Swizzle, SlowNetwork, Lossy, PacketLoss, Overtaking, Narrow, TransferStorm, StrictMode, UnplugAll, FullAll:
 		return n.Processes
 	case KillMinority:
 		return n.inARow(max(0, n.index(n.Leader(ctx))), n.minority())
@@ -244,6 +245,8 @@ func (n *Nemesis) inject(ctx context.Context, a Action, victims []*Process) (det
 		return n.fill(ctx, a, victims)
 	case slices.Contains(HangKinds(), a.Kind):
 		return n.hang(ctx, a, victims[0])
+	case slices.Contains(PowerKinds(), a.Kind):
+		err = n.cutPower(victims)
 	case slices.Contains(ProgramKinds(), a.Kind):
 		detail, err = n.exchange(victims[0])
 	case slices.Contains(ClockKinds(), a.Kind):

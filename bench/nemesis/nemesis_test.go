@@ -50,6 +50,8 @@ func child(args []string) {
 			_, err = file.Write(make([]byte, 4096))
 		}
 		os.Exit(5)
+	case "keep": // says how much it finds, and then how much it has flushed of the first file
+		keep(args[1], args[2])
 	case "clock": // goes on writing what its clocks show
 		for begin := time.Now(); ; time.Sleep(5 * time.Millisecond) {
 			text := fmt.Sprintf("%d %d\n", time.Now().Unix(), time.Since(begin))
