@@ -287,6 +287,7 @@ func (r *run) breakThings(ctx context.Context) error {
 		Processes: r.cluster.processes, Links: r.cluster.links(), Recorder: r.recorder,
 		Operator: o,
 		Devices:  r.cluster.devices,
+		Supplies: r.cluster.supplies,
 		Rooms:    r.cluster.rooms, Refuses: r.cluster.refuses, Gone: r.cluster.gone,
 		Leader: r.cluster.leader, Recovered: r.cluster.ready, Say: r.cfg.Say,
 	}

@@ -52,6 +52,7 @@ type cluster struct {
 	wire      *os.File         // what packets there were; nil: none
 	devices   map[string]nemesis.Device
 	rooms     map[string]nemesis.Rooms
+	supplies  map[string]nemesis.Supply
 	volumes   []*nemesis.Volume
 	fresh     []atomic.Int64 // how often each node has begun anew
 	leaders   leaders
@@ -84,12 +85,8 @@ func found(ctx context.Context, cfg Config) (*cluster, error) {
 			return nil, errors.Join(err, c.close())
 		}
 	}
-	if needsRooms(cfg.Scenario.Kinds) {
-		for _, p := range c.processes {
-			if err := c.mount(p.ID()); err != nil {
-				return nil, errors.Join(err, c.close())
-			}
-		}
+	if err := c.furnish(cfg.Scenario.Kinds); err != nil {
+		return nil, errors.Join(err, c.close())
 	}
 	for i, p := range c.processes {
 		if err := c.layOut(p.ID(), module, port+portsPerNode*i); err != nil {

@@ -69,6 +69,10 @@ func Scenarios() map[string]Scenario {
 			Kinds: slices.Concat(nemesis.HangKinds(), []nemesis.Kind{nemesis.KillLeader}),
 		},
 		{
+			Name: "power", Nodes: 5, Workers: 8, Load: 45 * time.Second, Longest: 4 * time.Second, Successes: 150, Revokers: 1, Erasing: true,
+			Kinds: slices.Concat(nemesis.PowerKinds(), []nemesis.Kind{nemesis.KillLeader}),
+		},
+		{
 			Name: "clocks", Nodes: 3, Workers: 10, Load: 45 * time.Second, Longest: 5 * time.Second, Successes: 200, Revokers: 1,
 			Kinds: slices.Concat(nemesis.ClockKinds(), []nemesis.Kind{nemesis.KillLeader}),
 		},

@@ -35,7 +35,7 @@ type need struct {
 func needs() []need {
 	return []need{
 		{nemesis.DiskTrouble, []string{"disk"}, nemesis.DiskKinds()},
-		{nemesis.VolumeTrouble, []string{"full", "hang"}, slices.Concat(nemesis.RoomKinds(), nemesis.HangKinds())},
+		{nemesis.VolumeTrouble, []string{"full", "hang", "power"}, slices.Concat(nemesis.RoomKinds(), nemesis.HangKinds(), nemesis.PowerKinds())},
 		{nemesis.ClockTrouble, []string{"clocks"}, nemesis.ClockKinds()},
 		{nemesis.PacketTrouble, []string{"packets", "apart"}, nemesis.PacketKinds()},
 	}
