@@ -62,6 +62,9 @@ type Scenario struct {
 	// Strict has every use of a key ask for a read index instead of relying on
 	// the node's lease.
 	Strict bool
+	// MaxAge has nodes without contact go on using keys by a state up to so old, and
+	// say how old it is: the mode available. 0: no state may be old.
+	MaxAge time.Duration
 }
 
 // Config is one run of a scenario.
@@ -152,7 +155,7 @@ func (r *run) openAskers(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		r.roaming = roaming{own}
+		r.roaming = roaming{own, r.cfg.Scenario.MaxAge}
 	}
 	if told := r.nodes[0].send(ctx, "PUT", kmsPath(r.nodes[0], "user-quotas"), json.RawMessage(`{"resources":[{"type":"CMK","quota":10000}]}`), nil, r.nodes[0].sign); told.outcome != history.OK {
 		return fmt.Errorf("allowing for many keys: %w", told.err)
@@ -281,6 +284,12 @@ func (r *run) breakThings(ctx context.Context) error {
 	if r.cfg.Scenario.Strict {
 		if err := o.Strictly(ctx, true); err != nil {
 			return fmt.Errorf("changing to the mode strict: %w", err)
+		}
+	}
+	if age := r.cfg.Scenario.MaxAge; age > 0 {
+		r.recorder.Allow(age)
+		if err := o.allow(ctx, age); err != nil {
+			return fmt.Errorf("changing to the mode available: %w", err)
 		}
 	}
 	n := &nemesis.Nemesis{

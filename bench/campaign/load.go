@@ -203,7 +203,7 @@ func record(ctx context.Context, r *history.Recorder, a asker, key string, c *hi
 	c.Begin = r.Now()
 	v := a.ask(ctx, key, c)
 	c.End = r.Now()
-	c.Outcome, c.Code, c.Request = v.outcome, v.code, v.request
+	c.Outcome, c.Code, c.Request, c.Age = v.outcome, v.code, v.request, v.age
 	if v.err != nil {
 		c.Error = v.err.Error()
 	}

@@ -46,7 +46,7 @@ func needs() []need {
 func Torture() ([]string, []Omission) { return torture(needs()) }
 
 func torture(needs []need) (names []string, leftOut []Omission) {
-	names = []string{"long", "links", "operator", "versions", "hsm", "hsm-moves", "five", "strict", "rights", "stranded", "overlap", "overlap-five"}
+	names = []string{"long", "links", "operator", "versions", "hsm", "hsm-moves", "five", "strict", "available", "rights", "stranded", "overlap", "overlap-five"}
 	for _, n := range needs {
 		if why := n.trouble(); why != nil {
 			leftOut = append(leftOut, Omission{n.scenarios, n.kinds, why})
