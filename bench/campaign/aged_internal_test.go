@@ -4,9 +4,11 @@ import (
 	"context"
 	"crypto/x509"
 	"errors"
+	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/raftkms/raftkms/bench/history"
@@ -72,4 +74,47 @@ func TestNoOldAnswerIsTooLittle(t *testing.T) {
 	if err := r.tooLittle(); err != nil {
 		t.Errorf("with one: %v", err)
 	}
+}
+
+// yes is an asker of which everything succeeds.
+type yes struct{}
+
+func (yes) name() string { return "n" }
+func (yes) close()       {}
+func (yes) ask(_ context.Context, _ string, c *history.Call) verdict {
+	c.KeyID = "id"
+	return verdict{outcome: history.OK}
+}
+
+// Where a state may be old some workers do nothing but use keys, and not so often
+// that they use up the names.
+func TestSomeWorkersOnlyUseKeys(t *testing.T) {
+	for _, maxAge := range []time.Duration{0, 5 * time.Second} {
+		r := &run{cfg: Config{Scenario: Scenario{Workers: 8, MaxAge: maxAge}}, recorder: history.NewRecorder()}
+		using := 0
+		for _, w := range r.workers() {
+			if w.uses {
+				using++
+			}
+		}
+		if want := map[bool]int{true: 2}[maxAge > 0]; using != want {
+			t.Errorf("with states up to %s old %d workers only use keys, want %d", maxAge, using, want)
+		}
+	}
+	synctest.Test(t, func(t *testing.T) {
+		r := history.NewRecorder()
+		w := &worker{random: rand.New(rand.NewPCG(1, 1)), askers: []asker{yes{}}, board: newBoard("b"), recorder: r, rotates: rotations, uses: true}
+		ctx, stop := context.WithTimeout(t.Context(), 4*time.Second)
+		defer stop()
+		w.work(ctx)
+		h := r.History()
+		if len(h.Calls) != 100 {
+			t.Errorf("%d calls in four seconds", len(h.Calls))
+		}
+		for _, c := range h.Calls {
+			if !c.Op.Uses() {
+				t.Errorf("it asked for %s", c.Op)
+			}
+		}
+	})
 }

@@ -334,7 +334,8 @@ func (r *run) untilEnough(ctx context.Context) (context.Context, func()) {
 }
 
 // workers makes the workers. Most choose a node for every call; every fourth
-// leaves that to our client, where that can reach them.
+// leaves that to our client, where that can reach them. Where a state may be old every
+// fourth one only uses keys: others wait for a change during most of a fault.
 func (r *run) workers() []*worker {
 	b := newBoard(r.prefix())
 	all := make([]*worker, r.cfg.Scenario.Workers)
@@ -344,7 +345,7 @@ func (r *run) workers() []*worker {
 		case i%4 == 3 && r.roaming.Client != nil:
 			w.askers, w.rotates = []asker{r.roaming}, ownRotations
 		case i%4 == 2:
-			w.askers = askers(r.hasty)
+			w.askers, w.uses = askers(r.hasty), r.cfg.Scenario.MaxAge > 0
 		default:
 			w.askers = askers(r.nodes)
 		}
