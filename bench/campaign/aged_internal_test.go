@@ -104,7 +104,7 @@ func TestSomeWorkersOnlyUseKeys(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := history.NewRecorder()
 		w := &worker{random: rand.New(rand.NewPCG(1, 1)), askers: []asker{yes{}}, board: newBoard("b"), recorder: r, rotates: rotations, uses: true}
-		ctx, stop := context.WithTimeout(t.Context(), 4*time.Second)
+		ctx, stop := context.WithTimeout(t.Context(), 3990*time.Millisecond)
 		defer stop()
 		w.work(ctx)
 		h := r.History()

@@ -147,16 +147,14 @@ func (r *run) openAskers(ctx context.Context) error {
 		r.nodes = append(r.nodes, newDirect(file, i, ca, patient, r.secrets, dial))
 		r.hasty = append(r.hasty, newDirect(file, i, ca, hasty, r.secrets, dial))
 	}
-	if dial == nil { // our client can be told no other way to connect
-		own, err := client.New(client.Config{
-			Endpoints: file.URLs(), CA: ca, AccessKey: file.AccessKey, SecretKey: file.SecretKey, ProjectID: file.ProjectID,
-			Patience: roamPatience,
-		})
-		if err != nil {
-			return err
-		}
-		r.roaming = roaming{own, r.cfg.Scenario.MaxAge}
+	own, err := client.New(client.Config{
+		Endpoints: r.cluster.endpoints(), CA: ca, AccessKey: file.AccessKey, SecretKey: file.SecretKey, ProjectID: file.ProjectID,
+		Patience: roamPatience,
+	})
+	if err != nil {
+		return err
 	}
+	r.roaming = roaming{own, r.cfg.Scenario.MaxAge}
 	if told := r.nodes[0].send(ctx, "PUT", kmsPath(r.nodes[0], "user-quotas"), json.RawMessage(`{"resources":[{"type":"CMK","quota":10000}]}`), nil, r.nodes[0].sign); told.outcome != history.OK {
 		return fmt.Errorf("allowing for many keys: %w", told.err)
 	}
@@ -334,7 +332,7 @@ func (r *run) untilEnough(ctx context.Context) (context.Context, func()) {
 }
 
 // workers makes the workers. Most choose a node for every call; every fourth
-// leaves that to our client, where that can reach them. Where a state may be old every
+// leaves that to our client. Where a state may be old every
 // fourth one only uses keys: others wait for a change during most of a fault.
 func (r *run) workers() []*worker {
 	b := newBoard(r.prefix())
@@ -342,7 +340,7 @@ func (r *run) workers() []*worker {
 	for i := range all {
 		w := &worker{number: i, random: rand.New(rand.NewPCG(r.cfg.Seed, uint64(i))), board: b, recorder: r.recorder, rotates: rotations}
 		switch {
-		case i%4 == 3 && r.roaming.Client != nil:
+		case i%4 == 3:
 			w.askers, w.rotates = []asker{r.roaming}, ownRotations
 		case i%4 == 2:
 			w.askers, w.uses = askers(r.hasty), r.cfg.Scenario.MaxAge > 0

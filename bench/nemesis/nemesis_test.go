@@ -274,6 +274,33 @@ func TestACutHoldsBackAndHealingDelivers(t *testing.T) {
 	network.Cut("a", "b") // Close must not wait for it
 }
 
+func TestARelayConnectsAsItIsTold(t *testing.T) {
+	network := nemesis.NewNetwork(func(*net.TCPAddr) string { return "a" })
+	t.Cleanup(network.Close)
+	answers := echo(t)
+	network.Dial = func(target string) (net.Conn, error) {
+		if target != "somewhere" {
+			return nil, fmt.Errorf("%s is nowhere", target)
+		}
+		return net.Dial("tcp", answers)
+	}
+	there, nowhere := free(t), free(t)
+	must(t, network.Relay("b", there, "somewhere"), network.Relay("c", nowhere, answers))
+	conn, err := net.Dial("tcp", there)
+	must(t, err)
+	defer conn.Close()
+	if !says(t, conn, "ping", ever) {
+		t.Error("nothing comes back")
+	}
+	lost, err := net.Dial("tcp", nowhere)
+	must(t, err)
+	defer lost.Close()
+	must(t, lost.SetReadDeadline(time.Now().Add(ever)))
+	if _, err := lost.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
+		t.Errorf("a connection that leads nowhere ends with %v", err)
+	}
+}
+
 func TestAnImpairedLinkIsLateAndKeepsTheOrder(t *testing.T) {
 	network := nemesis.NewNetwork(func(*net.TCPAddr) string { return "a" })
 	t.Cleanup(network.Close)
