@@ -79,7 +79,7 @@ func OperatorKinds() []Kind {
 // Action is one planned fault.
 type Action struct {
 	Kind   Kind
-	Victim int           // chooses the node, where it is not the leader
+	Victim int           // chooses the node, where it is not the leader, and the half that the leader is in
 	Length time.Duration // from the injection to the healing
 	Gap    time.Duration // of peace after it
 }
