@@ -143,8 +143,13 @@ func digested(v verdict, c *history.Call, plain []byte) verdict {
 	return v
 }
 
-// roaming calls through our client, which knows all nodes and asks again.
-type roaming struct{ *client.Client }
+// roaming calls through our client, which knows all nodes and asks again. It does not
+// tell how old the state is that a use is answered from, so that is taken to be as old
+// as it may be.
+type roaming struct {
+	*client.Client
+	maxAge time.Duration
+}
 
 // roamPatience bounds a call with all its tries.
 const roamPatience = 8 * time.Second
@@ -182,7 +187,11 @@ func (r roaming) ask(ctx context.Context, key string, c *history.Call) verdict {
 	case history.Decrypt:
 		plain, c.KeyID, err = r.DecryptData(ctx, c.Ciphertext, nil)
 	}
-	return digested(told(err), c, plain)
+	v := told(err)
+	if v.outcome == history.OK && c.Op.Uses() {
+		v.age = r.maxAge
+	}
+	return digested(v, c, plain)
 }
 
 // told judges an error of our client, as its documentation has it.

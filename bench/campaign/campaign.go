@@ -62,6 +62,9 @@ type Scenario struct {
 	// Strict has every use of a key ask for a read index instead of relying on
 	// the node's lease.
 	Strict bool
+	// MaxAge has nodes without contact go on using keys by a state up to so old, and
+	// say how old it is: the mode available. 0: no state may be old.
+	MaxAge time.Duration
 }
 
 // Config is one run of a scenario.
@@ -144,16 +147,14 @@ func (r *run) openAskers(ctx context.Context) error {
 		r.nodes = append(r.nodes, newDirect(file, i, ca, patient, r.secrets, dial))
 		r.hasty = append(r.hasty, newDirect(file, i, ca, hasty, r.secrets, dial))
 	}
-	if dial == nil { // our client can be told no other way to connect
-		own, err := client.New(client.Config{
-			Endpoints: file.URLs(), CA: ca, AccessKey: file.AccessKey, SecretKey: file.SecretKey, ProjectID: file.ProjectID,
-			Patience: roamPatience,
-		})
-		if err != nil {
-			return err
-		}
-		r.roaming = roaming{own}
+	own, err := client.New(client.Config{
+		Endpoints: r.cluster.endpoints(), CA: ca, AccessKey: file.AccessKey, SecretKey: file.SecretKey, ProjectID: file.ProjectID,
+		Patience: roamPatience,
+	})
+	if err != nil {
+		return err
 	}
+	r.roaming = roaming{own, r.cfg.Scenario.MaxAge}
 	if told := r.nodes[0].send(ctx, "PUT", kmsPath(r.nodes[0], "user-quotas"), json.RawMessage(`{"resources":[{"type":"CMK","quota":10000}]}`), nil, r.nodes[0].sign); told.outcome != history.OK {
 		return fmt.Errorf("allowing for many keys: %w", told.err)
 	}
@@ -283,10 +284,17 @@ func (r *run) breakThings(ctx context.Context) error {
 			return fmt.Errorf("changing to the mode strict: %w", err)
 		}
 	}
+	if age := r.cfg.Scenario.MaxAge; age > 0 {
+		r.recorder.Allow(age)
+		if err := o.allow(ctx, age); err != nil {
+			return fmt.Errorf("changing to the mode available: %w", err)
+		}
+	}
 	n := &nemesis.Nemesis{
 		Processes: r.cluster.processes, Links: r.cluster.links(), Recorder: r.recorder,
 		Operator: o,
 		Devices:  r.cluster.devices,
+		Supplies: r.cluster.supplies,
 		Rooms:    r.cluster.rooms, Refuses: r.cluster.refuses, Gone: r.cluster.gone,
 		Leader: r.cluster.leader, Recovered: r.cluster.ready, Say: r.cfg.Say,
 	}
@@ -324,17 +332,18 @@ func (r *run) untilEnough(ctx context.Context) (context.Context, func()) {
 }
 
 // workers makes the workers. Most choose a node for every call; every fourth
-// leaves that to our client, where that can reach them.
+// leaves that to our client. Where a state may be old every
+// fourth one only uses keys: others wait for a change during most of a fault.
 func (r *run) workers() []*worker {
 	b := newBoard(r.prefix())
 	all := make([]*worker, r.cfg.Scenario.Workers)
 	for i := range all {
 		w := &worker{number: i, random: rand.New(rand.NewPCG(r.cfg.Seed, uint64(i))), board: b, recorder: r.recorder, rotates: rotations}
 		switch {
-		case i%4 == 3 && r.roaming.Client != nil:
+		case i%4 == 3:
 			w.askers, w.rotates = []asker{r.roaming}, ownRotations
 		case i%4 == 2:
-			w.askers = askers(r.hasty)
+			w.askers, w.uses = askers(r.hasty), r.cfg.Scenario.MaxAge > 0
 		default:
 			w.askers = askers(r.nodes)
 		}

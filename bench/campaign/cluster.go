@@ -47,11 +47,13 @@ type cluster struct {
 	starter   *nemesis.Starter
 	processes []*nemesis.Process
 	sockets   []*admin.Socket
-	network   *nemesis.Network // relays
+	network   *nemesis.Network // relays; of callers, where there are packets
 	packets   *nemesis.Packets // instead of relays; nil: relays it is
 	wire      *os.File         // what packets there were; nil: none
+	doors     []string         // of each node, where our client can be told no other way; see house
 	devices   map[string]nemesis.Device
 	rooms     map[string]nemesis.Rooms
+	supplies  map[string]nemesis.Supply
 	volumes   []*nemesis.Volume
 	fresh     []atomic.Int64 // how often each node has begun anew
 	leaders   leaders
@@ -74,6 +76,9 @@ func found(ctx context.Context, cfg Config) (*cluster, error) {
 		c.processes = append(c.processes, c.starter.NewProcess(id, c.logFile(id), kmsd, "serve", "--config", filepath.Join(dir, id, "kmsd.yaml")))
 	}
 	c.network = nemesis.NewNetwork(func(a *net.TCPAddr) string {
+		if c.packets != nil {
+			return callers
+		}
 		if owner := nemesis.OwnerOf(a, c.processes); owner != nil {
 			return owner.ID()
 		}
@@ -84,12 +89,8 @@ func found(ctx context.Context, cfg Config) (*cluster, error) {
 			return nil, errors.Join(err, c.close())
 		}
 	}
-	if needsRooms(cfg.Scenario.Kinds) {
-		for _, p := range c.processes {
-			if err := c.mount(p.ID()); err != nil {
-				return nil, errors.Join(err, c.close())
-			}
-		}
+	if err := c.furnish(cfg.Scenario.Kinds); err != nil {
+		return nil, errors.Join(err, c.close())
 	}
 	for i, p := range c.processes {
 		if err := c.layOut(p.ID(), module, port+portsPerNode*i); err != nil {
@@ -131,13 +132,15 @@ const moreSettings = `keys: {deletion_minimum: 1s, erasure_pause: 1s}
 limits: {failures: 1000000}
 `
 
-// layOut writes a node's configuration and starts the relay to it, if there are
-// relays.
+// layOut writes a node's configuration and starts the relay to it.
 func (c *cluster) layOut(id, module string, port int) error {
-	if c.packets == nil {
-		if err := c.network.Relay(id, loopback(port+relayPort), loopback(port+clusterPort)); err != nil {
-			return err
-		}
+	target := loopback(port + clusterPort)
+	if c.packets != nil {
+		target = c.addresses(id, port).api
+		c.doors = append(c.doors, "https://"+loopback(port+relayPort))
+	}
+	if err := c.network.Relay(id, loopback(port+relayPort), target); err != nil {
+		return err
 	}
 	if module != softModule {
 		return nil // kmsd dev does, with the HSM

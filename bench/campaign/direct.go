@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"net/http"
 	"strings"
@@ -91,7 +92,7 @@ func (d *direct) do(ctx context.Context, verb string, request, reply any) verdic
 		return verdict{outcome: history.Unknown, err: err}
 	}
 	v := answered(answer.StatusCode, text)
-	v.request = answer.Header.Get("X-Request-Id")
+	v.request, v.age = answer.Header.Get("X-Request-Id"), ageOf(answer.Header)
 	return v
 }
 
@@ -99,8 +100,26 @@ func (d *direct) do(ctx context.Context, verb string, request, reply any) verdic
 type verdict struct {
 	outcome history.Outcome
 	code    string
-	err     error  // in words
-	request string // the service's id of the request, where its answer came
+	err     error         // in words
+	request string        // the service's id of the request, where its answer came
+	age     time.Duration // of the state that the answer is from, as it says; zero: it says nothing
+}
+
+// stateAge is the header of an answer from a state that may be old.
+const stateAge = "X-Raftkms-State-Age"
+
+// ageOf is how old an answer says that its state is. An age that is none is one that
+// nothing allows.
+func ageOf(header http.Header) time.Duration {
+	text := header.Get(stateAge)
+	if text == "" {
+		return 0
+	}
+	age, err := time.ParseDuration(text)
+	if err != nil {
+		return math.MaxInt64
+	}
+	return max(age, 1)
 }
 
 // unanswered judges a call without an answer: if no connection was made,

@@ -141,7 +141,7 @@ func (g *granting) record(ctx context.Context, d *direct, key string, c *history
 		}
 	}
 	c.End = g.recorder.Now()
-	c.Outcome, c.Code, c.Request = v.outcome, v.code, v.request
+	c.Outcome, c.Code, c.Request, c.Age = v.outcome, v.code, v.request, v.age
 	if v.err != nil {
 		c.Error = v.err.Error()
 	}

@@ -47,7 +47,7 @@ func TestWhatAnAnswerMeans(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return []asker{newDirect(file, 0, ca, time.Minute, new(secrets), nil), roaming{own}}
+		return []asker{newDirect(file, 0, ca, time.Minute, new(secrets), nil), roaming{Client: own}}
 	}
 	f := func(op history.Op, outcome history.Outcome, code string) {
 		t.Helper()

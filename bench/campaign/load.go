@@ -156,6 +156,10 @@ func opener(op history.Op) history.Op {
 // thousand witnesses.
 const breath = 20 * time.Millisecond
 
+// usePause is the time between two calls of a worker that only uses keys: it waits
+// for no change, so that it would be through with all names at once.
+const usePause = 40 * time.Millisecond
+
 // worker is one source of calls, each begun when the last one has ended.
 type worker struct {
 	number   int
@@ -163,7 +167,8 @@ type worker struct {
 	askers   []asker // one is chosen for every call
 	board    *board
 	recorder *history.Recorder
-	rotates  int // percent of its calls
+	rotates  int  // percent of its calls
+	uses     bool // it does nothing but use keys
 	made     int
 }
 
@@ -172,6 +177,12 @@ func (w *worker) work(ctx context.Context) {
 	whole := context.WithoutCancel(ctx)
 	for ctx.Err() == nil {
 		key, c := w.board.plan(w.random, w.rotates)
+		if w.uses {
+			time.Sleep(usePause)
+			if !c.Op.Uses() {
+				c.Op = history.MakeKey
+			}
+		}
 		w.ask(whole, pick(w.random, w.askers...), key, &c)
 		if c.Outcome == history.NotDone {
 			time.Sleep(breath)
@@ -203,7 +214,7 @@ func record(ctx context.Context, r *history.Recorder, a asker, key string, c *hi
 	c.Begin = r.Now()
 	v := a.ask(ctx, key, c)
 	c.End = r.Now()
-	c.Outcome, c.Code, c.Request = v.outcome, v.code, v.request
+	c.Outcome, c.Code, c.Request, c.Age = v.outcome, v.code, v.request, v.age
 	if v.err != nil {
 		c.Error = v.err.Error()
 	}

@@ -82,12 +82,21 @@ func (o *operator) Promote(ctx context.Context, node string) error {
 
 // Strictly implements [nemesis.Operator].
 func (o *operator) Strictly(ctx context.Context, strictly bool) error {
-	mode := "lease"
 	if strictly {
-		mode = "strict"
+		return o.consist(ctx, wire.Consistency{Mode: "strict"})
 	}
+	return o.consist(ctx, wire.Consistency{Mode: "lease"})
+}
+
+// allow has uses of keys be answered from a state up to so old.
+func (o *operator) allow(ctx context.Context, age time.Duration) error {
+	return o.consist(ctx, wire.Consistency{Mode: "available", MaxAgeMillis: age.Milliseconds()})
+}
+
+// consist changes the cluster's mode.
+func (o *operator) consist(ctx context.Context, mode wire.Consistency) error {
 	return o.ask(ctx, "", func(ctx context.Context, s *admin.Socket) error {
-		_, err := s.SetConsistency(ctx, wire.Consistency{Mode: mode})
+		_, err := s.SetConsistency(ctx, mode)
 		return err
 	})
 }

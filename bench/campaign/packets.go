@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"time"
 
 	"github.com/raftkms/raftkms/bench/history"
 	"github.com/raftkms/raftkms/bench/nemesis"
@@ -44,7 +45,13 @@ func (c *cluster) addresses(id string, port int) addresses {
 	}
 }
 
-// house makes a network of packets, in which all lives of the nodes are.
+// doorPatience is how long a connection through a door may take: longer than TCP waits
+// before it tries a second time.
+const doorPatience = 3 * time.Second
+
+// house makes a network of packets, in which all lives of the nodes are. Our client
+// can be told no other way to connect than everybody's, so it calls addresses of this
+// machine, doors, behind each of which a relay connects to the node as callers do.
 func (c *cluster) house() error {
 	names := []string{callers}
 	for _, p := range c.processes {
@@ -58,6 +65,12 @@ func (c *cluster) house() error {
 		return err
 	}
 	c.packets.Record(c.wire, wireRoom)
+	dial := c.packets.Dialer(callers)
+	c.network.Dial = func(target string) (net.Conn, error) {
+		ctx, cancel := context.WithTimeout(context.Background(), doorPatience)
+		defer cancel()
+		return dial(ctx, "tcp", target)
+	}
 	for _, p := range c.processes {
 		p.Settle(c.packets.Space(p.ID()))
 	}
@@ -122,6 +135,14 @@ func (c *cluster) move(port int) {
 		n := &c.file.Nodes[i]
 		n.URL = "https://" + c.addresses(n.ID, port+portsPerNode*i).api
 	}
+}
+
+// endpoints are where our client calls the nodes.
+func (c *cluster) endpoints() []string {
+	if c.packets == nil {
+		return c.file.URLs()
+	}
+	return c.doors
 }
 
 // links are what carries the messages of the nodes.

@@ -32,15 +32,17 @@ type Report struct {
 	// Recoveries are the times from the healing of a fault to the first write that
 	// was acknowledged and had begun after it, where that was before the next fault.
 	Recoveries []time.Duration
-	Terms      int   // that were seen: each is an election
-	Compared   int   // indexes at which states of several nodes were compared
-	Traced     int   // answers whose traces were looked for
-	Installs   int   // snapshots that nodes got from others
-	Led        int   // programs that have led
-	SentOn     int   // calls that a node had no state for, and a peer answered
-	Erasures   int   // of a node's files
-	Lost       int64 // packets, where the scenario has some
-	Unknown    int64 // connections between nodes that could not be cut, since nobody knew whose they were
+	Terms      int           // that were seen: each is an election
+	Compared   int           // indexes at which states of several nodes were compared
+	Traced     int           // answers whose traces were looked for
+	Installs   int           // snapshots that nodes got from others
+	Led        int           // programs that have led
+	SentOn     int           // calls that a node had no state for, and a peer answered
+	Erasures   int           // of a node's files
+	Aged       int           // uses that a node answered from an old state
+	Oldest     time.Duration // of these
+	Lost       int64         // packets, where the scenario has some
+	Unknown    int64         // connections between nodes that could not be cut, since nobody knew whose they were
 
 	Violations []*history.Violation
 	Problems   []error // everything else that makes a campaign fail
@@ -91,6 +93,7 @@ func (r *Report) fill(h *history.History) {
 	}
 	r.Terms = len(terms)
 	r.Compared, r.Traced, r.Installs = h.Compared(), h.Traced(), len(h.Installs)
+	r.Aged, r.Oldest = h.Aged()
 }
 
 // tooLittle returns an error when nothing follows from nothing being found.
@@ -112,6 +115,9 @@ func (r *Report) tooLittle() error {
 	}
 	if r.Scenario.Erasing && r.Erasures == 0 {
 		return fmt.Errorf("%w: no node has erased", ErrTooLittle)
+	}
+	if r.Scenario.MaxAge > 0 && r.Aged == 0 {
+		return fmt.Errorf("%w: no use of a key was answered from an old state", ErrTooLittle)
 	}
 	if r.Scenario.Packets && r.Lost == 0 {
 		return fmt.Errorf("%w: no packet was lost", ErrTooLittle)
@@ -191,6 +197,9 @@ func (r *Report) String() string {
 	}
 	if r.Scenario.Erasing {
 		fmt.Fprintf(&b, "nodes have erased %d times\n", r.Erasures)
+	}
+	if r.Scenario.MaxAge > 0 {
+		fmt.Fprintf(&b, "%d uses were answered from states up to %s old, of %s that may be\n", r.Aged, r.Oldest, r.Scenario.MaxAge)
 	}
 	if r.Scenario.Packets {
 		fmt.Fprintf(&b, "%d packets were lost\n", r.Lost)

@@ -129,7 +129,7 @@ func (v *revoker) use(ctx context.Context, s *subject, d *direct) history.Outcom
 func (v *revoker) record(s *subject, d *direct, revokes bool, begin time.Duration, told verdict) {
 	e := history.Entry{
 		Subject: s.name, Right: s.right, Node: d.node, Revokes: revokes, Begin: begin, End: v.recorder.Now(), Outcome: told.outcome, Code: told.code,
-		Request: told.request,
+		Request: told.request, Age: told.age,
 	}
 	if told.err != nil {
 		e.Error = told.err.Error()
@@ -324,7 +324,7 @@ func (d *direct) exchange(ctx context.Context, method, path string, request, rep
 	if !good {
 		told = answered(answer.StatusCode, errorOf(text))
 	}
-	told.request = answer.Header.Get("X-Request-Id")
+	told.request, told.age = answer.Header.Get("X-Request-Id"), ageOf(answer.Header)
 	return told
 }
 

@@ -27,10 +27,45 @@ const connectPatience = time.Second
 // tracesDir is the directory of a node's traces, in that of its data.
 const tracesDir = "audit"
 
-// needsRooms says whether a scenario fills disks, or has them hang.
-func needsRooms(kinds []nemesis.Kind) bool {
-	need := slices.Concat(nemesis.RoomKinds(), nemesis.HangKinds())
-	return slices.ContainsFunc(kinds, func(k nemesis.Kind) bool { return slices.Contains(need, k) })
+// hasAny says whether some of a scenario's kinds are among those.
+func hasAny(kinds, of []nemesis.Kind) bool {
+	return slices.ContainsFunc(kinds, func(k nemesis.Kind) bool { return slices.Contains(of, k) })
+}
+
+// furnish gives every node the disks of its own that the scenario takes, if any.
+func (c *cluster) furnish(kinds []nemesis.Kind) error {
+	rooms, power := hasAny(kinds, slices.Concat(nemesis.RoomKinds(), nemesis.HangKinds())), hasAny(kinds, nemesis.PowerKinds())
+	if rooms && power {
+		return errors.New("a scenario that cuts the power has one disk a node, and one that fills or freezes disks has two: it cannot do both")
+	}
+	for _, p := range c.processes {
+		var err error
+		switch {
+		case rooms:
+			err = c.mount(p.ID())
+		case power:
+			err = c.mountAlone(p.ID())
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// mountAlone gives a node one small disk for all of its data, which loses with the
+// power what nobody has it flush.
+func (c *cluster) mountAlone(id string) error {
+	v, err := nemesis.NewVolume(filepath.Join(c.dir, id+".disk"), filepath.Join(c.dir, id, dataDir), stateRoom+tracesRoom)
+	if err != nil {
+		return fmt.Errorf("a disk for %s: %w", id, err)
+	}
+	c.volumes = append(c.volumes, v)
+	if c.supplies == nil {
+		c.supplies = make(map[string]nemesis.Supply)
+	}
+	c.supplies[id] = v
+	return v.KeepUnflushed()
 }
 
 // mount gives a node two small disks: one for all of its data but the traces,

@@ -47,6 +47,15 @@ func Scenarios() map[string]Scenario {
 			},
 		},
 		{
+			// The least age that may be allowed, and faults that outlast it.
+			Name: "available", Nodes: 3, Workers: 10, Load: 50 * time.Second, Longest: 12 * time.Second, Successes: 200, Revokers: 2, Revocations: 1,
+			MaxAge: 5 * time.Second,
+			Kinds: []nemesis.Kind{
+				nemesis.KillLeader, nemesis.PauseLeader, nemesis.PauseOne, nemesis.IsolateLeader, nemesis.IsolateOne, nemesis.IsolateOne, nemesis.MuteOne,
+				nemesis.SplitPair, nemesis.StrandOne, nemesis.Shatter,
+			},
+		},
+		{
 			Name: "operator", Nodes: 3, Workers: 10, Load: 45 * time.Second, Longest: 4 * time.Second, Successes: 300,
 			Kinds: slices.Concat(nemesis.OperatorKinds(), []nemesis.Kind{nemesis.KillLeader, nemesis.SlowNetwork}),
 		},
@@ -67,6 +76,10 @@ func Scenarios() map[string]Scenario {
 		{
 			Name: "hang", Nodes: 3, Workers: 10, Load: 45 * time.Second, Longest: 4 * time.Second, Successes: 200, Revokers: 1,
 			Kinds: slices.Concat(nemesis.HangKinds(), []nemesis.Kind{nemesis.KillLeader}),
+		},
+		{
+			Name: "power", Nodes: 5, Workers: 8, Load: 45 * time.Second, Longest: 4 * time.Second, Successes: 150, Revokers: 1, Erasing: true,
+			Kinds: slices.Concat(nemesis.PowerKinds(), []nemesis.Kind{nemesis.KillLeader}),
 		},
 		{
 			Name: "clocks", Nodes: 3, Workers: 10, Load: 45 * time.Second, Longest: 5 * time.Second, Successes: 200, Revokers: 1,

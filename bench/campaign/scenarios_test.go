@@ -28,7 +28,7 @@ func TestTortureHasEveryKind(t *testing.T) {
 	for _, kind := range slices.Concat(
 		nemesis.ProcessKinds(), nemesis.NetworkKinds(), nemesis.OverlapKinds(), nemesis.OperatorKinds(), nemesis.ProgramKinds(),
 		nemesis.DeviceKinds(), nemesis.DeviceOperatorKinds(), nemesis.DiskKinds(), nemesis.RoomKinds(), nemesis.HangKinds(),
-		nemesis.ClockKinds(), nemesis.PacketKinds(),
+		nemesis.ClockKinds(), nemesis.PacketKinds(), nemesis.PowerKinds(),
 	) {
 		if !slices.Contains(played, kind) {
 			t.Errorf("no scenario of torture has %s", kind)

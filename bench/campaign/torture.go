@@ -35,7 +35,7 @@ type need struct {
 func needs() []need {
 	return []need{
 		{nemesis.DiskTrouble, []string{"disk"}, nemesis.DiskKinds()},
-		{nemesis.VolumeTrouble, []string{"full", "hang"}, slices.Concat(nemesis.RoomKinds(), nemesis.HangKinds())},
+		{nemesis.VolumeTrouble, []string{"full", "hang", "power"}, slices.Concat(nemesis.RoomKinds(), nemesis.HangKinds(), nemesis.PowerKinds())},
 		{nemesis.ClockTrouble, []string{"clocks"}, nemesis.ClockKinds()},
 		{nemesis.PacketTrouble, []string{"packets", "apart"}, nemesis.PacketKinds()},
 	}
@@ -46,7 +46,7 @@ func needs() []need {
 func Torture() ([]string, []Omission) { return torture(needs()) }
 
 func torture(needs []need) (names []string, leftOut []Omission) {
-	names = []string{"long", "links", "operator", "versions", "hsm", "hsm-moves", "five", "strict", "rights", "stranded", "overlap", "overlap-five"}
+	names = []string{"long", "links", "operator", "versions", "hsm", "hsm-moves", "five", "strict", "available", "rights", "stranded", "overlap", "overlap-five"}
 	for _, n := range needs {
 		if why := n.trouble(); why != nil {
 			leftOut = append(leftOut, Omission{n.scenarios, n.kinds, why})

@@ -106,6 +106,11 @@ type Call struct {
 	Digest string `json:"digest,omitempty"`
 	Wanted string `json:"wanted,omitempty"`
 
+	// Age is how old the state is from which a use was answered, as the answer says;
+	// zero: it says nothing. Our client does not tell: what it is answered may be of
+	// any age that may be.
+	Age time.Duration `json:"age,omitempty"`
+
 	// Request is the id that the service gave the request, where its answer came.
 	Request string `json:"request,omitempty"`
 
@@ -150,6 +155,9 @@ func (c *Call) String() string {
 		fmt.Fprintf(&b, " (tag %s)", c.Tag)
 	}
 	fmt.Fprintf(&b, ": %s", c.Outcome)
+	if c.Age > 0 {
+		fmt.Fprintf(&b, " (%s old)", c.Age)
+	}
 	for _, part := range []string{c.Code, string(c.State), c.KeyID, c.Error} {
 		if part != "" {
 			b.WriteString(" " + part)
@@ -229,6 +237,9 @@ type History struct {
 	Traces   []Trace
 	Leaks    []Leak
 	Delayed  []Delayed
+	// MaxAge is how old the state may be from which a use of a key is answered; zero:
+	// none may be old.
+	MaxAge time.Duration
 }
 
 // sort puts everything in order of time.

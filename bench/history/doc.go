@@ -23,6 +23,9 @@
 // Rotations leave a key's state as it is. They are judged by how many versions
 // the key has at the end.
 //
+// Where a use of a key may be answered from an old state, the answer says how old that
+// is, and counts from so much earlier; see aged.go.
+//
 // Calls about grants are a list of their own, partitioned by the key that one
 // grantee uses by grants alone: one small history of the grants that there are.
 package history

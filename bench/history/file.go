@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"time"
 )
 
 // line is one line of a history's file; one of its fields is set.
@@ -21,6 +22,7 @@ type line struct {
 	Trace   *Trace   `json:"trace,omitempty"`
 	Leak    *Leak    `json:"leak,omitempty"`
 	Delayed *Delayed `json:"delayed,omitempty"`
+	MaxAge  *int64   `json:"max_age,omitempty"`
 }
 
 // Write writes the history as lines of JSON.
@@ -63,6 +65,9 @@ func (h *History) Write(w io.Writer) error {
 	}
 	for i := range h.Delayed {
 		err = errors.Join(err, put(line{Delayed: &h.Delayed[i]}))
+	}
+	if age := int64(h.MaxAge); age > 0 {
+		err = errors.Join(err, put(line{MaxAge: &age}))
 	}
 	if err != nil {
 		return err
@@ -107,6 +112,8 @@ func Read(r io.Reader) (*History, error) {
 			h.Leaks = append(h.Leaks, *l.Leak)
 		case l.Delayed != nil:
 			h.Delayed = append(h.Delayed, *l.Delayed)
+		case l.MaxAge != nil:
+			h.MaxAge = time.Duration(*l.MaxAge)
 		default:
 			return nil, fmt.Errorf("reading record %d of the history: it is empty", n)
 		}

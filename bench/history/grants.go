@@ -87,12 +87,12 @@ func grantOperations(calls []*Call) []porcupine.Operation {
 	for _, c := range calls {
 		end := int64(c.End)
 		switch {
-		case c.Outcome == NotDone || c.Outcome == Unknown && c.Op.Uses():
+		case c.Outcome == NotDone || c.Outcome == Unknown && c.Op.Uses() || explainedByGrant(calls, c):
 			continue
 		case c.Outcome == Unknown:
 			end = math.MaxInt64
 		}
-		ops = append(ops, porcupine.Operation{ClientId: max(c.Worker, 0), Input: c, Call: int64(c.Begin), Return: end})
+		ops = append(ops, porcupine.Operation{ClientId: max(c.Worker, 0), Input: c, Call: int64(c.since()), Return: end})
 	}
 	return ops
 }
@@ -145,7 +145,7 @@ func leaveFor(calls []*Call, use *Call) (last *Call, explained bool) {
 			continue
 		}
 		at := slices.IndexFunc(calls, func(c *Call) bool {
-			return c.Op == Revoke && c.Outcome == OK && c.Tag == grant.Tag && grant.Tag != "" && c.End < use.Begin
+			return c.Op == Revoke && c.Outcome == OK && c.Tag == grant.Tag && grant.Tag != "" && c.End < use.since()
 		})
 		if at < 0 {
 			return nil, true

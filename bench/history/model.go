@@ -33,7 +33,8 @@ func (k key) is(id string) (bool, key) {
 
 // model is what one name promises: at any moment it has one state, every
 // answer is that state's, and every call takes effect at one moment between
-// its begin and its end. A write with an unknown outcome has no end, so it may
+// its begin and its end; a use that says how old a state it was answered from, as
+// much earlier. A write with an unknown outcome has no end, so it may
 // also come after everything that was seen.
 var model = porcupine.Model{
 	Init: func() any { return key{} },
@@ -129,19 +130,19 @@ func toldBy(c *Call) (State, bool) {
 const judgeTime = 30 * time.Second
 
 // operations is one name's calls as porcupine takes them. Calls that nothing
-// follows from are left out: those that did nothing, and reads that got no
-// answer.
+// follows from are left out: those that did nothing, reads that got no answer, and
+// uses that are explained in any order of the others.
 func operations(calls []*Call) []porcupine.Operation {
 	var ops []porcupine.Operation
 	for _, c := range calls {
-		if c.Outcome == NotDone || c.Outcome == Unknown && !c.Op.Writes() {
+		if c.Outcome == NotDone || c.Outcome == Unknown && !c.Op.Writes() || explained(calls, c) {
 			continue
 		}
 		end := int64(c.End)
 		if c.Outcome == Unknown {
 			end = math.MaxInt64
 		}
-		ops = append(ops, porcupine.Operation{ClientId: max(c.Worker, 0), Input: c, Call: int64(c.Begin), Return: end})
+		ops = append(ops, porcupine.Operation{ClientId: max(c.Worker, 0), Input: c, Call: int64(c.since()), Return: end})
 	}
 	return ops
 }

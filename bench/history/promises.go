@@ -80,6 +80,7 @@ func Checkers() []Checker {
 	return []Checker{
 		{ErrLost, lost},
 		{ErrNotLinearizable, notLinearizable},
+		{ErrTooOld, tooOld},
 		{ErrTwice, twice},
 		{ErrDoneAfterAll, doneAfterAll},
 		{ErrUsedWhileDisabled, usedWhileDisabled},

@@ -87,7 +87,7 @@ func (r *Recorder) History() *History {
 	h := &History{
 		Calls: slices.Clone(r.h.Calls), Granted: slices.Clone(r.h.Granted), Entries: slices.Clone(r.h.Entries), Listings: slices.Clone(r.h.Listings),
 		Statuses: slices.Clone(r.h.Statuses), Faults: slices.Clone(r.h.Faults), Installs: slices.Clone(r.h.Installs),
-		Traces: slices.Clone(r.h.Traces), Leaks: slices.Clone(r.h.Leaks), Delayed: slices.Clone(r.h.Delayed),
+		Traces: slices.Clone(r.h.Traces), Leaks: slices.Clone(r.h.Leaks), Delayed: slices.Clone(r.h.Delayed), MaxAge: r.h.MaxAge,
 	}
 	r.mu.Unlock()
 	h.sort()

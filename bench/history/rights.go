@@ -48,6 +48,7 @@ type Entry struct {
 	Code    string        `json:"code,omitempty"`
 	Error   string        `json:"error,omitempty"`
 	Request string        `json:"request,omitempty"` // the service's id of it, where its answer came
+	Age     time.Duration `json:"age,omitempty"`     // of the state that a use was answered from; see [Call]
 }
 
 // String says the entry in a line.
@@ -56,8 +57,12 @@ func (e *Entry) String() string {
 	if e.Revokes {
 		what = "takes away"
 	}
-	return strings.TrimRight(fmt.Sprintf("[%s, %s] → %s: %s the %s of %s: %s %s %s",
-		e.Begin, e.End, e.Node, what, e.Right, e.Subject, e.Outcome, e.Code, e.Error), " ")
+	old := ""
+	if e.Age > 0 {
+		old = fmt.Sprintf(" (%s old)", e.Age)
+	}
+	return strings.TrimRight(fmt.Sprintf("[%s, %s] → %s: %s the %s of %s: %s%s %s %s",
+		e.Begin, e.End, e.Node, what, e.Right, e.Subject, e.Outcome, old, e.Code, e.Error), " ")
 }
 
 // usedWhileRevoked is P5 for rights, by nothing but real time: no use succeeds that began
@@ -77,7 +82,7 @@ func usedWhileRevoked(h *History) []*Violation {
 	for i := range h.Entries {
 		e := &h.Entries[i]
 		first := gone[e.Subject]
-		if e.Revokes || e.Outcome != OK || first == nil || e.Begin <= first.End {
+		if e.Revokes || e.Outcome != OK || first == nil || e.since() <= first.End {
 			continue
 		}
 		found = append(found, &Violation{

@@ -31,7 +31,7 @@ func usedWhileDisabled(h *History) []*Violation {
 func disabledBefore(calls []*Call, use *Call) *Call {
 	var newest *Call
 	for _, c := range calls {
-		if c.Op == Disable && c.Outcome == OK && c.End < use.Begin && (newest == nil || c.Begin > newest.Begin) {
+		if c.Op == Disable && c.Outcome == OK && c.End < use.since() && (newest == nil || c.Begin > newest.Begin) {
 			newest = c
 		}
 	}

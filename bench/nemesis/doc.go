@@ -1,9 +1,9 @@
 // Package nemesis breaks a cluster on purpose: it kills, pauses and restarts
-// its processes, cuts and slows down its network, makes its disks slow, full,
-// hang or fail and its HSMs go away, shifts its clocks, and has its members change
-// and its leadership handed on at a bad time, by a schedule drawn from a seed. Most
-// faults are healed before the next one begins; those of [OverlapKinds] are several
-// that overlap.
+// its processes, cuts their power, cuts and slows down its network, makes its disks
+// slow, full, hang or fail and its HSMs go away, shifts its clocks, and has its
+// members change and its leadership handed on at a bad time, by a schedule drawn from
+// a seed. Most faults are healed before the next one begins; those of [OverlapKinds]
+// are several that overlap.
 //
 // What it promises: every fault is recorded with the clock of the calls' history
 // ([history.Recorder]), from its injection to the end of its healing; when

@@ -1,6 +1,7 @@
 package nemesis
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -23,6 +24,7 @@ type Nemesis struct {
 	Operator  Operator          // likewise
 	Devices   map[string]Device // of each node, by id; likewise
 	Rooms     map[string]Rooms  // likewise
+	Supplies  map[string]Supply // likewise
 	Programs  []string          // that nodes are run as, in turn; likewise
 	Recorder  *history.Recorder
 	// Refuses is why a node says that it cannot serve; empty: it serves, or says
@@ -91,13 +93,17 @@ func (n *Nemesis) act(ctx context.Context, a Action) (history.Fault, error) {
 	if slices.Contains(OverlapKinds(), a.Kind) {
 		return n.lapOver(ctx, a)
 	}
-	victims := n.victims(ctx, a)
+	victims, where := n.victims(ctx, a)
 	ids := make([]string, len(victims))
 	for i, v := range victims {
 		ids[i] = v.ID()
 	}
-	fault := history.Fault{Kind: string(a.Kind), Nodes: ids, Begin: n.Recorder.Now()}
-	n.say("%8s %s of %s for %s", fault.Begin.Round(time.Millisecond), a.Kind, strings.Join(ids, ", "), a.Length.Round(time.Millisecond))
+	fault := history.Fault{Kind: string(a.Kind), Nodes: ids, Begin: n.Recorder.Now(), Detail: where}
+	told := strings.Join(ids, ", ")
+	if where != "" {
+		told += " (" + where + ")"
+	}
+	n.say("%8s %s of %s for %s", fault.Begin.Round(time.Millisecond), a.Kind, told, a.Length.Round(time.Millisecond))
 	detail, err := n.inject(ctx, a, victims)
 	if err != nil {
 		return fault, err
@@ -105,7 +111,7 @@ func (n *Nemesis) act(ctx context.Context, a Action) (history.Fault, error) {
 	if err := n.Heal(); err != nil {
 		return fault, err
 	}
-	fault.End, fault.Detail = n.Recorder.Now(), detail
+	fault.End, fault.Detail = n.Recorder.Now(), cmp.Or(detail, where)
 	return fault, nil
 }
 
@@ -129,19 +135,24 @@ func (n *Nemesis) say(format string, args ...any) {
 	}
 }
 
-// victims are the nodes that a fault meets.
-func (n *Nemesis) victims(ctx context.Context, a Action) []*Process {
+// victims are the nodes that a fault meets. where is in which half the leader is,
+// where the fault makes two.
+func (n *Nemesis) victims(ctx context.Context, a Action) (met []*Process, where string) {
+	switch a.Kind {
+	case SplitHalves, Bridge, PowerMinority:
+		return n.smallerHalf(a.Victim, n.index(n.Leader(ctx)))
+	}
+	return n.met(ctx, a), ""
+}
+
+// met are the nodes that a fault meets which makes no halves.
+func (n *Nemesis) met(ctx context.Context, a Action) []*Process {
 	chosen := n.Processes[a.Victim%len(n.Processes)]
 	switch a.Kind {
-	case KillAll, StormAll, Shatter, OneWayRing, Swizzle, SlowNetwork, Lossy, PacketLoss, Overtaking, Narrow, TransferStorm, StrictMode, UnplugAll, FullAll:
+	case KillAll, PowerAll, StormAll, Shatter, OneWayRing, Swizzle, SlowNetwork, Lossy, PacketLoss, Overtaking, Narrow, TransferStorm, StrictMode, UnplugAll, FullAll:
 		return n.Processes
-	case KillMinority, SplitHalves, Bridge:
-		leads := max(0, n.index(n.Leader(ctx)))
-		minority := make([]*Process, 0, len(n.Processes))
-		for i := range max(1, (len(n.Processes)-1)/2) {
-			minority = append(minority, n.Processes[(leads+i)%len(n.Processes)])
-		}
-		return minority
+	case KillMinority:
+		return n.inARow(max(0, n.index(n.Leader(ctx))), n.minority())
 	case LongPause:
 		if i := n.index(n.Leader(ctx)); i >= 0 && a.Victim%2 == 0 {
 			return n.Processes[i : i+1]
@@ -158,6 +169,37 @@ func (n *Nemesis) victims(ctx context.Context, a Action) []*Process {
 		return []*Process{chosen, n.Processes[(a.Victim+1)%len(n.Processes)]}
 	}
 	return []*Process{chosen}
+}
+
+// smallerHalf are as many nodes as make no majority. What was drawn for the victim
+// decides whether the leader is among them, whose number leads is (-1: nobody knows),
+// and where it is not, who is.
+func (n *Nemesis) smallerHalf(victim, leads int) (half []*Process, where string) {
+	few, first, inside := n.minority(), max(0, leads), victim%2 == 0
+	if !inside {
+		first += 1 + victim/2%max(1, len(n.Processes)-few)
+	}
+	switch {
+	case leads < 0:
+		where = "who leads is not known"
+	case inside:
+		where = n.Processes[leads].ID() + " leads in the smaller half"
+	default:
+		where = n.Processes[leads].ID() + " leads in the larger half"
+	}
+	return n.inARow(first, few), where
+}
+
+// minority is how many nodes are the most that make no majority; one of one or two.
+func (n *Nemesis) minority() int { return max(1, (len(n.Processes)-1)/2) }
+
+// inARow are so many nodes from one on, of a ring of all.
+func (n *Nemesis) inARow(first, many int) []*Process {
+	row := make([]*Process, 0, many)
+	for i := range many {
+		row = append(row, n.Processes[(first+i)%len(n.Processes)])
+	}
+	return row
 }
 
 // index is where the process of that node stands; -1: there is none.
@@ -203,6 +245,8 @@ func (n *Nemesis) inject(ctx context.Context, a Action, victims []*Process) (det
 		return n.fill(ctx, a, victims)
 	case slices.Contains(HangKinds(), a.Kind):
 		return n.hang(ctx, a, victims[0])
+	case slices.Contains(PowerKinds(), a.Kind):
+		err = n.cutPower(victims)
 	case slices.Contains(ProgramKinds(), a.Kind):
 		detail, err = n.exchange(victims[0])
 	case slices.Contains(ClockKinds(), a.Kind):

@@ -50,6 +50,8 @@ func child(args []string) {
 			_, err = file.Write(make([]byte, 4096))
 		}
 		os.Exit(5)
+	case "keep": // says how much it finds, and then how much it has flushed of the first file
+		keep(args[1], args[2])
 	case "clock": // goes on writing what its clocks show
 		for begin := time.Now(); ; time.Sleep(5 * time.Millisecond) {
 			text := fmt.Sprintf("%d %d\n", time.Now().Unix(), time.Since(begin))
@@ -272,6 +274,33 @@ func TestACutHoldsBackAndHealingDelivers(t *testing.T) {
 	network.Cut("a", "b") // Close must not wait for it
 }
 
+func TestARelayConnectsAsItIsTold(t *testing.T) {
+	network := nemesis.NewNetwork(func(*net.TCPAddr) string { return "a" })
+	t.Cleanup(network.Close)
+	answers := echo(t)
+	network.Dial = func(target string) (net.Conn, error) {
+		if target != "somewhere" {
+			return nil, fmt.Errorf("%s is nowhere", target)
+		}
+		return net.Dial("tcp", answers)
+	}
+	there, nowhere := free(t), free(t)
+	must(t, network.Relay("b", there, "somewhere"), network.Relay("c", nowhere, answers))
+	conn, err := net.Dial("tcp", there)
+	must(t, err)
+	defer conn.Close()
+	if !says(t, conn, "ping", ever) {
+		t.Error("nothing comes back")
+	}
+	lost, err := net.Dial("tcp", nowhere)
+	must(t, err)
+	defer lost.Close()
+	must(t, lost.SetReadDeadline(time.Now().Add(ever)))
+	if _, err := lost.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
+		t.Errorf("a connection that leads nowhere ends with %v", err)
+	}
+}
+
 func TestAnImpairedLinkIsLateAndKeepsTheOrder(t *testing.T) {
 	network := nemesis.NewNetwork(func(*net.TCPAddr) string { return "a" })
 	t.Cleanup(network.Close)
@@ -415,6 +444,9 @@ func TestEveryKindIsInjectedRecordedAndHealed(t *testing.T) {
 		at := !slices.Contains(nemesis.OperatorKinds(), nemesis.Kind(f.Kind))
 		if len(f.Nodes) < want || len(f.Nodes) > max(want, most) || at && f.End-f.Begin < 100*time.Millisecond || f.Served < f.End {
 			t.Errorf("recorded %+v", f)
+		}
+		if halves := f.Kind == string(nemesis.SplitHalves) || f.Kind == string(nemesis.Bridge); halves != strings.Contains(f.Detail, "n2 leads in the") {
+			t.Errorf("%s of %v is told as %q", f.Kind, f.Nodes, f.Detail)
 		}
 		if strings.HasSuffix(f.Kind, "-leader") && f.Nodes[0] != "n2" {
 			t.Errorf("%s met %v", f.Kind, f.Nodes)

@@ -17,6 +17,10 @@ import (
 // does that drops packets; healed, it delivers them. New connections are
 // accepted and get no further.
 type Network struct {
+	// Dial connects to the target of a relay; nil: over TCP, from where this process
+	// is. It is set before the first relay.
+	Dial func(target string) (net.Conn, error)
+
 	// Source says which node a connection comes from, by its remote address;
 	// empty: unknown, then it is never cut.
 	source func(*net.TCPAddr) string
@@ -142,7 +146,11 @@ func (n *Network) carry(conn net.Conn, node, target string) {
 	}
 	out, in := n.gate(direction{from, node}), n.gate(direction{node, from})
 	out.pass()
-	onward, err := net.Dial("tcp", target)
+	dial := n.Dial
+	if dial == nil {
+		dial = func(target string) (net.Conn, error) { return net.Dial("tcp", target) }
+	}
+	onward, err := dial(target)
 	if err != nil {
 		return // the node is down: so is the connection
 	}

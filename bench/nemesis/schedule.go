@@ -25,8 +25,8 @@ const (
 	MuteLeader    Kind = "mute-leader"    // it hears the others, they do not hear it
 	DeafenLeader  Kind = "deafen-leader"  // they hear it, it does not hear them
 	SplitPair     Kind = "split-pair"     // two followers' worth of nodes cannot reach each other; the rest reach both
-	SplitHalves   Kind = "split-halves"   // the leader, with as many as make no majority, and all others cannot reach each other
-	Bridge        Kind = "bridge"         // the same, but for one of the others, who reaches all
+	SplitHalves   Kind = "split-halves"   // as many as make no majority, the leader among them or not, and all others cannot reach each other
+	Bridge        Kind = "bridge"         // the same, but for one of the others, who reaches all and may be the leader
 	StopDeaf      Kind = "stop-deaf"      // a leader is deafened and, before it hears again, stopped: what it has under way may be done
 
 	StormAll    Kind = "storm-all"    // all nodes are killed and started again, over and over, each when it is its turn
@@ -79,7 +79,7 @@ func OperatorKinds() []Kind {
 // Action is one planned fault.
 type Action struct {
 	Kind   Kind
-	Victim int           // chooses the node, where it is not the leader
+	Victim int           // chooses the node, where it is not the leader, and the half that the leader is in
 	Length time.Duration // from the injection to the healing
 	Gap    time.Duration // of peace after it
 }
