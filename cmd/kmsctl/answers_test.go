@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -35,9 +36,9 @@ func answering(t *testing.T, status int, answer any) (socket string) {
 // exit status and no document.
 func TestAnswersOfTheAdminSocket(t *testing.T) {
 	p := readPromises(t)
-	f := func(command string, answer any) {
+	f := func(command string, answer any, more ...string) {
 		t.Helper()
-		text, err := asJSON(append(strings.Fields(command), "--socket", answering(t, http.StatusOK, answer))...)
+		text, err := asJSON(slices.Concat(strings.Fields(command), more, []string{"--socket", answering(t, http.StatusOK, answer)})...)
 		document, wrong := readDocument(text)
 		if wrong == nil {
 			wrong = p.check("the document", p[command], document)
@@ -48,6 +49,13 @@ func TestAnswersOfTheAdminSocket(t *testing.T) {
 	}
 	f("cluster upgrade raise", wire.UpgradeStatus{Level: 2, Possible: 2, Nodes: []wire.NodeProgram{{NodeID: "a", Version: "v", Lowest: 1, Highest: 2}}})
 	f("cluster ca abort", wire.CAStatus{Stage: wire.CASettled, CAs: []wire.CAInfo{{Role: "signs"}}, Nodes: []wire.CAOfNode{{NodeID: "a", Trusts: true, Renewed: true}}})
+	f("key verify-erasure", wire.VerifyErasureReply{Erased: true, RootGenerations: []uint32{1}, Nodes: []wire.ErasureNode{{ID: "a", Reported: true}}}, "KEY")
+	f("iam client-ca list", wire.ProvidersReply{})
+	f("iam client-ca list", wire.ProvidersReply{Providers: []wire.Provider{{ID: "ca", Kind: wire.ProviderClientCA, Bindings: []wire.Binding{{Name: "dns:a"}}}, {Kind: wire.ProviderOIDC}}})
+	f("iam client-ca add", struct{}{}, "ca")
+	f("iam client-ca bind", struct{}{}, "ca", "dns:a", "ada")
+	f("iam client-ca unbind", struct{}{}, "ca", "dns:a")
+	f("iam client-ca remove", struct{}{}, "ca")
 
 	refused := func(status, want int) {
 		t.Helper()

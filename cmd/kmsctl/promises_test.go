@@ -21,6 +21,12 @@ import (
 var unplayed = map[string]string{
 	"cluster upgrade raise": "no version knows a higher level: TestAnswersOfTheAdminSocket",
 	"cluster ca abort":      "TestAnswersOfTheAdminSocket",
+	"key verify-erasure":    "TestAnswersOfTheAdminSocket",
+	"iam client-ca list":    "TestAnswersOfTheAdminSocket",
+	"iam client-ca add":     "TestAnswersOfTheAdminSocket",
+	"iam client-ca bind":    "TestAnswersOfTheAdminSocket",
+	"iam client-ca unbind":  "TestAnswersOfTheAdminSocket",
+	"iam client-ca remove":  "TestAnswersOfTheAdminSocket",
 }
 
 // Every command that looks after nodes has its document in README.md, and a script
@@ -74,7 +80,8 @@ func TestDocumentsHaveThePromisedMembers(t *testing.T) {
 		"cluster upgrade status": wire.UpgradeStatus{}, "cluster snapshot check": wire.BackupReply{}, "cluster snapshot restore": wire.RestoreReply{},
 		"cluster recover": recovered{},
 		"root verify":     []rootVerdict{}, "root rotate": wire.RotateRootsReply{}, "root copy": wire.CopyRootsReply{}, "root backup": rootBackup{}, "root restore": restored{},
-		"hsm doctor": doctor.Report{},
+		"hsm doctor": doctor.Report{}, "audit verify": []wire.TraceReport{}, "audit keys": wire.TraceKeysReply{}, "key verify-erasure": wire.VerifyErasureReply{},
+		"iam client-ca list": []wire.Provider{},
 	} {
 		if err := p.matches(command, p[command], reflect.TypeOf(of)); err != nil {
 			t.Error(err)
