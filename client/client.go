@@ -161,18 +161,28 @@ func connector(cfg Config) func(address string) *http.Client {
 
 // NewFromDevFile makes a client of the cluster that a dev.json describes.
 func NewFromDevFile(path string) (*Client, error) {
-	dev, err := devfile.Read(path)
+	cfg, err := ReadDevFile(path)
 	if err != nil {
 		return nil, err
+	}
+	return New(cfg)
+}
+
+// ReadDevFile returns the configuration of a client of the cluster that a dev.json
+// describes, who is its first administrator.
+func ReadDevFile(path string) (Config, error) {
+	dev, err := devfile.Read(path)
+	if err != nil {
+		return Config{}, err
 	}
 	pool, err := ReadCA(dev.CAFile)
 	if err != nil {
-		return nil, err
+		return Config{}, err
 	}
-	return New(Config{
+	return Config{
 		Endpoints: dev.URLs(), CA: pool,
 		AccessKey: dev.AccessKey, SecretKey: dev.SecretKey, ProjectID: dev.ProjectID,
-	})
+	}, nil
 }
 
 // ReadCA reads the PEM certificates of a file.

@@ -214,73 +214,58 @@ func TestPoliciesSeeTags(t *testing.T) {
 	}
 }
 
-// A change of something else that was made of an older state does not enable
-// again what has been disabled meanwhile.
-func TestUpdatesKeepWhatIsDisabled(t *testing.T) {
-	m := fsmtest.Bootstrapped(t)
-	m.Must(fsmtest.CreateAccount("other"))
-	m.Must(fsmtest.CreateUser("ada"))
-	m.Must(fsmtest.CreateAccessKey("ada"))
-	m.Must(command.CreateProject{ID: fsmtest.ID("p"), Name: "p"})
-	m.Must(command.UpdateAccount{DomainID: fsmtest.ID("other"), Name: "other"})
-	m.Must(command.UpdateUser{ID: fsmtest.ID("ada"), Name: "ada"})
-	m.Must(command.UpdateAccessKey{ID: fsmtest.AccessKey("ada")})
-	m.Must(command.UpdateProject{ID: fsmtest.ID("p")})
-
-	m.Must(command.UpdateAccount{DomainID: fsmtest.ID("other"), Name: "else", Enabled: true, KeepEnabled: true})
-	m.Must(command.UpdateUser{ID: fsmtest.ID("ada"), Name: "eve", Enabled: true, KeepEnabled: true})
-	m.Must(command.UpdateAccessKey{ID: fsmtest.AccessKey("ada"), Description: "new", Enabled: true, KeepEnabled: true})
-	m.Must(command.UpdateProject{ID: fsmtest.ID("p"), Description: "new", Enabled: true, KeepEnabled: true})
-	root := m.State()
-	account, _ := root.Domain(fsmtest.ID("other"))
-	user, _ := root.User(fsmtest.ID("ada"))
-	key, _ := root.AccessKey(fsmtest.AccessKey("ada"))
-	project, _ := root.Project(fsmtest.ID("p"))
-	if account.Enabled || user.Enabled || key.Enabled || project.Enabled {
-		t.Errorf("enabled again: account %v, user %v, access key %v, project %v", account.Enabled, user.Enabled, key.Enabled, project.Enabled)
-	}
-	if account.Name != "else" || user.Name != "eve" || key.Description != "new" || project.Description != "new" {
-		t.Error("the rest of a change is not made")
-	}
-}
-
-// Nor does it take back what was said meanwhile in a change that it says nothing of.
-func TestUpdatesKeepNamesAndDescriptions(t *testing.T) {
+// A change that was made of an older state takes back nothing that was said
+// meanwhile of what it says nothing of: what has been disabled stays so, and names
+// and descriptions stay what they are.
+func TestUpdatesKeepWhatTheySayNothingOf(t *testing.T) {
 	m := fsmtest.Bootstrapped(t)
 	m.Must(fsmtest.CreateAccount("other"))
 	m.Must(fsmtest.CreateUser("ada"))
 	m.Must(fsmtest.CreateAccessKey("ada"))
 	m.Must(fsmtest.CreateGroup("g"))
 	m.Must(command.CreateProject{ID: fsmtest.ID("p"), Name: "p"})
-	said := func(want string) {
+	type change struct {
+		name, description              string
+		enabled                        bool
+		keepName, keepText, keepEnable bool
+	}
+	update := func(c change) {
+		t.Helper()
+		m.Must(command.UpdateAccount{DomainID: fsmtest.ID("other"), Name: c.name, Description: c.description, Enabled: c.enabled, KeepEnabled: c.keepEnable, KeepName: c.keepName, KeepDescription: c.keepText})
+		m.Must(command.UpdateUser{ID: fsmtest.ID("ada"), Name: c.name, Description: c.description, Enabled: c.enabled, KeepEnabled: c.keepEnable, KeepName: c.keepName, KeepDescription: c.keepText})
+		m.Must(command.UpdateGroup{ID: fsmtest.ID("g"), Name: c.name, Description: c.description, KeepName: c.keepName, KeepDescription: c.keepText})
+		m.Must(command.UpdateAccessKey{ID: fsmtest.AccessKey("ada"), Description: c.description, Enabled: c.enabled, KeepEnabled: c.keepEnable, KeepDescription: c.keepText})
+		m.Must(command.UpdateProject{ID: fsmtest.ID("p"), Description: c.description, Enabled: c.enabled, KeepEnabled: c.keepEnable, KeepDescription: c.keepText})
+	}
+	said := func(name, description string, enabled bool) {
 		t.Helper()
 		root := m.State()
 		account, _ := root.Domain(fsmtest.ID("other"))
 		user, _ := root.User(fsmtest.ID("ada"))
-		key, _ := root.AccessKey(fsmtest.AccessKey("ada"))
 		group, _ := root.Group(fsmtest.ID("g"))
+		key, _ := root.AccessKey(fsmtest.AccessKey("ada"))
 		project, _ := root.Project(fsmtest.ID("p"))
-		for what, got := range map[string]string{
-			"account": account.Name + ", " + account.Description, "user": user.Name + ", " + user.Description, "group": group.Name + ", " + group.Description,
-			"access key": "renamed, " + key.Description, "project": "renamed, " + project.Description,
+		want := change{name: name, description: description, enabled: enabled}
+		for what, got := range map[string]change{
+			"account":    {name: account.Name, description: account.Description, enabled: account.Enabled},
+			"user":       {name: user.Name, description: user.Description, enabled: user.Enabled},
+			"group":      {name: group.Name, description: group.Description, enabled: enabled}, // is never disabled
+			"access key": {name: name, description: key.Description, enabled: key.Enabled},     // has no name
+			"project":    {name: name, description: project.Description, enabled: project.Enabled},
 		} {
 			if got != want {
-				t.Errorf("the %s says %q, want %q", what, got, want)
+				t.Errorf("the %s is %+v, want %+v", what, got, want)
 			}
 		}
 	}
-	update := func(name, description string, keepName, keepDescription bool) {
-		m.Must(command.UpdateAccount{DomainID: fsmtest.ID("other"), Name: name, Description: description, KeepEnabled: true, KeepName: keepName, KeepDescription: keepDescription})
-		m.Must(command.UpdateUser{ID: fsmtest.ID("ada"), Name: name, Description: description, KeepEnabled: true, KeepName: keepName, KeepDescription: keepDescription})
-		m.Must(command.UpdateGroup{ID: fsmtest.ID("g"), Name: name, Description: description, KeepName: keepName, KeepDescription: keepDescription})
-		m.Must(command.UpdateAccessKey{ID: fsmtest.AccessKey("ada"), Description: description, KeepEnabled: true, KeepDescription: keepDescription})
-		m.Must(command.UpdateProject{ID: fsmtest.ID("p"), Description: description, KeepEnabled: true, KeepDescription: keepDescription})
-	}
-	update("renamed", "described", false, false)
-	update("other", "another", true, false)
-	said("renamed, another")
-	update("renamed", "described", false, true)
-	said("renamed, another")
+	update(change{name: "first", description: "as it was"})
+	said("first", "as it was", false)
+	update(change{name: "renamed", description: "described", enabled: true, keepEnable: true})
+	said("renamed", "described", false)
+	update(change{name: "other", description: "another", enabled: true, keepName: true, keepEnable: true})
+	said("renamed", "another", false)
+	update(change{name: "last", description: "described", enabled: true, keepText: true})
+	said("last", "another", true)
 }
 
 // Whatever takes a permission from somebody is fenced: acknowledged when no

@@ -17,11 +17,13 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/raftkms/raftkms/cluster"
 	"github.com/raftkms/raftkms/cluster/membership"
 	"github.com/raftkms/raftkms/cluster/pki"
 	"github.com/raftkms/raftkms/fsm/command"
 	"github.com/raftkms/raftkms/hsm"
 	"github.com/raftkms/raftkms/hsm/doctor"
+	"github.com/raftkms/raftkms/server/kms"
 	"github.com/raftkms/raftkms/server/wire"
 )
 
@@ -187,10 +189,22 @@ func handleAdmin[Req, Reply any](mux *http.ServeMux, path string, call func(cont
 func writeAdmin(w http.ResponseWriter, reply any, err error) {
 	w.Header().Set("Content-Type", "application/json")
 	if err != nil {
-		w.WriteHeader(http.StatusBadRequest)
+		w.WriteHeader(adminStatus(err))
 		reply = wire.AdminError{Error: err.Error()}
 	}
 	_ = json.NewEncoder(w).Encode(reply) // the caller is gone if this fails
+}
+
+// adminStatus tells what may be asked again, and what must be looked for first,
+// from what was refused or has failed.
+func adminStatus(err error) int {
+	switch kind := kms.KindOf(err); {
+	case kind == kms.KindOutcomeUnknown:
+		return http.StatusGatewayTimeout
+	case kind == kms.KindUnavailable, errors.Is(err, cluster.ErrNoLeader), errors.Is(err, cluster.ErrUnreachable):
+		return http.StatusServiceUnavailable
+	}
+	return http.StatusBadRequest
 }
 
 // createJoinToken makes a token that admits one node. Only its hash is kept.
@@ -234,7 +248,7 @@ func (s *Server) createJoinToken(ctx context.Context, req wire.JoinTokenRequest)
 
 // status is what this node knows of itself and its cluster; it asks nobody.
 func (s *Server) status() *wire.StatusReply {
-	reply := &wire.StatusReply{NodeID: s.cfg.NodeID, Version: s.cfg.Version, Module: s.cfg.Module.Describe().Kind, Modules: s.modules(), Phase: s.phase()}
+	reply := &wire.StatusReply{NodeID: s.cfg.NodeID, Version: s.cfg.Version, Module: s.cfg.Module.Describe().Kind, Modules: s.modules(), Phase: s.phase(), Members: []wire.MemberInfo{}}
 	m := s.member.Load()
 	if m == nil {
 		return reply

@@ -92,7 +92,7 @@ func FindRecovery(dataDir string) (*Recovery, error) {
 	if !found {
 		return nil, fmt.Errorf("%s belongs to no cluster: there is nothing to recover", dataDir)
 	}
-	r := &Recovery{ClusterID: id.ClusterID, NodeID: id.NodeID, dir: dataDir}
+	r := &Recovery{ClusterID: id.ClusterID, NodeID: id.NodeID, Lost: []string{}, dir: dataDir}
 	root, log, err := readState(filepath.Join(dataDir, raftDir), state.FeatureLevel, r.Unsure.add)
 	if err != nil {
 		return nil, fmt.Errorf("looking for what this node has left: %w", err)

@@ -180,7 +180,7 @@ func (s *Server) traceKeys(ctx context.Context) (*wire.TraceKeysReply, error) {
 	if m == nil {
 		return nil, errNoCluster
 	}
-	reply := &wire.TraceKeysReply{Stale: s.staleness(ctx, m)}
+	reply := &wire.TraceKeysReply{Keys: []wire.TraceKey{}, Stale: s.staleness(ctx, m)}
 	for log := range s.machine.State().TraceLogs() {
 		seen := make(map[string]bool)
 		for _, c := range log.Checkpoints {

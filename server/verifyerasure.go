@@ -124,7 +124,7 @@ func (s *Server) verifyErasure(ctx context.Context, req wire.VerifyErasureReques
 	}
 	reply := &wire.VerifyErasureReply{
 		KeyID: left.keyID, Name: left.name, Created: time.UnixMilli(left.created).UTC(), Deleted: time.UnixMilli(left.gone).UTC(),
-		Live: left.live, Blobs: len(left.blobs), Erased: true,
+		Live: left.live, Blobs: len(left.blobs), Erased: true, RootGenerations: []uint32{},
 	}
 	for _, blob := range left.blobs {
 		reply.RootGenerations = append(reply.RootGenerations, blob.RootGenerations()...)

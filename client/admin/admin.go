@@ -12,14 +12,16 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"time"
 
+	"github.com/raftkms/raftkms/client"
 	"github.com/raftkms/raftkms/server/wire"
 )
 
-// timeout bounds one call: the slowest, a change of members, waits until it is
-// carried out.
-const timeout = 2 * time.Minute
+// timeout bounds one call. A node gives itself two minutes, and is to say what has
+// become of a change before nobody listens any more.
+const timeout = 2*time.Minute + 10*time.Second
 
 // maxReplyBytes bounds what is read of a reply.
 const maxReplyBytes = 4 << 20
@@ -32,6 +34,17 @@ type Refusal struct {
 
 // Error returns the node's sentence.
 func (r *Refusal) Error() string { return r.Message }
+
+// Is reports whether it is [client.ErrUnavailable] or [client.ErrOutcomeUnknown].
+func (r *Refusal) Is(cause error) bool {
+	switch cause {
+	case client.ErrUnavailable:
+		return r.Status == http.StatusServiceUnavailable
+	case client.ErrOutcomeUnknown:
+		return r.Status == http.StatusGatewayTimeout
+	}
+	return false
+}
 
 // Socket is the admin socket of one node. It is safe for concurrent use.
 type Socket struct {
@@ -131,7 +144,7 @@ func (s *Socket) call(ctx context.Context, method, path string, request, reply a
 	r.Header.Set("Content-Type", "application/json")
 	answer, err := s.http.Do(r)
 	if err != nil {
-		return s.unreachable(err)
+		return s.unreachable(r, err)
 	}
 	defer answer.Body.Close()
 	text, err := io.ReadAll(io.LimitReader(answer.Body, maxReplyBytes))
@@ -150,12 +163,28 @@ func (s *Socket) call(ctx context.Context, method, path string, request, reply a
 	return nil
 }
 
-// unreachable says which socket did not answer, without net/http's URL.
-func (s *Socket) unreachable(err error) error {
+// unreachable says which socket did not answer, without net/http's URL. What was
+// to be changed may have been, once the node had the request.
+func (s *Socket) unreachable(r *http.Request, err error) error {
 	if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "dial" {
 		return fmt.Errorf("opening the admin socket %s (is kmsd running?): %w", s.path, op.Err)
 	}
+	if u, ok := errors.AsType[*url.Error](err); ok {
+		err = u.Err
+	}
+	if changes(r) {
+		err = fmt.Errorf("%w: %w", client.ErrOutcomeUnknown, err)
+	}
 	return fmt.Errorf("calling the admin socket %s: %w", s.path, err)
+}
+
+// changes says whether a request may change something.
+func changes(r *http.Request) bool {
+	switch r.URL.Path {
+	case wire.AdminPathDoctor, wire.AdminPathVerifyRoots, wire.AdminPathVerifyErasure, wire.AdminPathVerifyTraces, wire.AdminPathCheckBackup:
+		return false
+	}
+	return r.Method != http.MethodGet
 }
 
 func refusal(status int, text []byte) error {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/raftkms/raftkms/client"
 	"github.com/raftkms/raftkms/client/admin"
 	"github.com/raftkms/raftkms/server/wire"
 )
@@ -113,6 +114,47 @@ func TestRefusalsCarryTheNodesSentence(t *testing.T) {
 	if err := s.Join(context.Background(), "t"); err == nil || !strings.Contains(err.Error(), "status 409") {
 		t.Errorf("got %v", err)
 	}
+}
+
+// A program can tell what it may ask again, and what it must look for first.
+func TestRefusalsSayWhetherToAskAgain(t *testing.T) {
+	status := 0
+	s := serve(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status) })
+	f := func(answer int, unavailable, unknown bool) {
+		t.Helper()
+		status = answer
+		err := s.Join(context.Background(), "t")
+		if errors.Is(err, client.ErrUnavailable) != unavailable || errors.Is(err, client.ErrOutcomeUnknown) != unknown {
+			t.Errorf("status %d: %v", answer, err)
+		}
+	}
+	f(http.StatusBadRequest, false, false)
+	f(http.StatusInternalServerError, false, false)
+	f(http.StatusServiceUnavailable, true, false)
+	f(http.StatusGatewayTimeout, false, true)
+}
+
+// A node that ends in the middle of a change may have made it.
+func TestCallsThatGetNoAnswer(t *testing.T) {
+	s := serve(t, func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })
+	ctx := context.Background()
+	f := func(err error, unknown bool) {
+		t.Helper()
+		if err == nil || errors.Is(err, client.ErrOutcomeUnknown) != unknown {
+			t.Errorf("got %v", err)
+		}
+	}
+	f(s.Remove(ctx, "n"), true)
+	_, err := s.Restore(ctx, strings.NewReader("backup"), admin.RestoreOptions{Confirm: "c"})
+	f(err, true)
+	_, err = s.CheckBackup(ctx, strings.NewReader("backup"))
+	f(err, false)
+	_, err = s.Doctor(ctx)
+	f(err, false)
+	_, err = s.Status(ctx)
+	f(err, false)
+	path := filepath.Join(t.TempDir(), "absent.sock")
+	f(admin.Open(path).Remove(ctx, "n"), false)
 }
 
 func TestANodeThatIsNotThere(t *testing.T) {

@@ -79,7 +79,7 @@ func (s *Socket) stream(ctx context.Context, method, path string, body io.Reader
 	}
 	answer, err := (&http.Client{Transport: s.http.Transport}).Do(r)
 	if err != nil {
-		return nil, s.unreachable(err)
+		return nil, s.unreachable(r, err)
 	}
 	if answer.StatusCode >= 400 {
 		defer answer.Body.Close()

@@ -115,15 +115,9 @@ func (a *app) client() (*client.Client, error) {
 // reach is where the flags say that the cluster is, without who is calling.
 func (a *app) reach() (client.Config, error) {
 	if a.dev != "" {
-		dev, err := devfile.Read(a.dev)
-		if err != nil {
-			return client.Config{}, err
-		}
-		pool, err := client.ReadCA(dev.CAFile)
-		if err != nil {
-			return client.Config{}, err
-		}
-		return client.Config{Endpoints: dev.URLs(), ProjectID: dev.ProjectID, CA: pool}, nil
+		cfg, err := client.ReadDevFile(a.dev)
+		cfg.AccessKey, cfg.SecretKey = "", ""
+		return cfg, err
 	}
 	if len(a.urls) == 0 || a.project == "" {
 		return client.Config{}, misuse("which cluster? Give --dev, or --url and --project")

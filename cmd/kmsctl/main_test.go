@@ -47,6 +47,7 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"document": readPromises(t).wantDocument, "refused": wantRefusal,
 			"node": writeNode, "hsms": useHSMs, "await": await, "setenv": setenv, "credentials": useCredentials, "status": wantStatus,
 			"secret": writeSecret, "alter": alter, "shorten": shorten, "flip": flip, "moduleof": moduleOf, "clone": clone, "passcode": writePasscode, "request": checkRequest,
 		},

@@ -14,6 +14,12 @@ import (
 	"github.com/raftkms/raftkms/server"
 )
 
+// recovered is what is told of a recovery.
+type recovered struct {
+	*server.Recovery
+	Done bool `json:"done"` // false: it was looked for, and nothing else
+}
+
 func (a *app) recoverCommand() *cobra.Command {
 	var confirm string
 	cmd := &cobra.Command{
@@ -57,7 +63,7 @@ as soon as the cluster has what it should: keys that are deleted later can be re
 				rows = append(rows, []string{"LOST", id})
 			}
 			if confirm == "" {
-				if err := a.print(cmd, found, rows); err != nil || a.output == "json" {
+				if err := a.print(cmd, recovered{found, false}, rows); err != nil || a.output == "json" {
 					return err
 				}
 				if confirm, err = askFor(cmd, "Type the cluster's id to go on without the lost nodes: "); err != nil {
@@ -70,7 +76,7 @@ as soon as the cluster has what it should: keys that are deleted later can be re
 			if err := found.Begin(time.Now()); err != nil {
 				return err
 			}
-			return a.print(cmd, found, [][]string{{fmt.Sprintf("decided; start %s now, and it founds the cluster again", found.NodeID)}})
+			return a.print(cmd, recovered{found, true}, [][]string{{fmt.Sprintf("decided; start %s now, and it founds the cluster again", found.NodeID)}})
 		},
 	}
 	cmd.Flags().StringVar(&confirm, "confirm", "", "The cluster's id, to go on without being asked.")

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -17,7 +18,6 @@ import (
 	"github.com/raftkms/raftkms/cluster/storage"
 	"github.com/raftkms/raftkms/fsm/command"
 	"github.com/raftkms/raftkms/fsm/fsmtest"
-	"github.com/raftkms/raftkms/server"
 )
 
 // Of three nodes one is lost. A leader that was cut off in term 2 has a long tail
@@ -31,19 +31,31 @@ func TestTheSurvivorOfTheHighestTermIsTaken(t *testing.T) {
 		deposed = append(deposed[:len(deposed):len(deposed)], fsmtest.CreateKey(fmt.Sprintf("tail-%d", i)))
 	}
 	next = append(next[:2:2], nil, fsmtest.CreateKey("acknowledged"))
-	f := func(id string, terms string, committed uint64, bodies []command.Body) (found server.Recovery, shown string) {
+	p := readPromises(t)
+	read := func(text string, err error) (found recovered) {
+		t.Helper()
+		document, wrong := readDocument(text)
+		if wrong == nil {
+			wrong = errors.Join(p.check("the document", p["cluster recover"], document), json.Unmarshal([]byte(text), &found))
+		}
+		if err != nil || wrong != nil {
+			t.Fatalf("%v, %v\n%s", err, wrong, text)
+		}
+		return found
+	}
+	f := func(id string, terms string, committed uint64, bodies []command.Body) (found recovered, shown string) {
 		t.Helper()
 		config := survivor(t, id, terms, committed, bodies)
 		text, err := recovering(config, "-o", "json")
-		if err == nil {
-			err = json.Unmarshal([]byte(text), &found)
-		}
-		if err != nil {
-			t.Fatalf("%s: %v\n%s", id, err, text)
+		if found = read(text, err); found.Done {
+			t.Errorf("%s, not confirmed, and it says that it is done", id)
 		}
 		shown, err = recovering(config) // and nothing is typed
 		if err == nil || !strings.Contains(err.Error(), "nothing was done") {
 			t.Errorf("%s, not confirmed: %v", id, err)
+		}
+		if text, err = recovering(config, "-o", "json", "--confirm", found.ClusterID); !read(text, err).Done {
+			t.Errorf("%s, confirmed, and it does not say that it is done", id)
 		}
 		return found, shown
 	}
@@ -75,8 +87,9 @@ func TestTheSurvivorOfTheHighestTermIsTaken(t *testing.T) {
 		}
 	}
 	// A leader that has just been elected ends its log with an entry of Raft's own.
-	c, shownC := f("c", "123", 3, next[:3])
-	if c.LastTerm != 3 || c.LastIndex != 3 || c.Committed != 3 || c.Unsure.Entries != 0 {
+	// It is the only node, so none is lost.
+	c, shownC := f(fsmtest.NodeID, "123", 3, next[:3])
+	if c.LastTerm != 3 || c.LastIndex != 3 || c.Committed != 3 || c.Unsure.Entries != 0 || len(c.Lost) != 0 {
 		t.Errorf("the one that was just elected: %+v", c)
 	}
 	if !regexp.MustCompile(`(?m)^UNSURE +nothing$`).MatchString(shownC) {

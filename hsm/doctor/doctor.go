@@ -95,7 +95,7 @@ func (r *Report) Problem(err error) { r.Problems = append(r.Problems, err.Error(
 func New(d hsm.Description) *Report {
 	r := &Report{
 		Kind: d.Kind, Manufacturer: d.Manufacturer, Model: d.Model, Serial: d.Serial, Firmware: d.Firmware,
-		Hardware: d.Hardware, Sessions: d.Sessions, MaxBlocks: d.MaxBlocks, Notes: slices.Clone(d.Notes),
+		Hardware: d.Hardware, Sessions: d.Sessions, MaxBlocks: d.MaxBlocks, Notes: append([]string{}, d.Notes...),
 		Problems: []string{}, Measures: []Measure{}, Roots: []RootSet{}, Capabilities: []Capability{},
 	}
 	for _, c := range d.Capabilities {
