@@ -30,6 +30,9 @@ const (
 	pollPeriod    = 10 * time.Millisecond
 )
 
+// module is what the nodes keep their root keys in.
+const module = "soft"
+
 // Options say which cluster to measure.
 type Options struct {
 	KMSD  string // the program
@@ -89,7 +92,7 @@ func Found(ctx context.Context, o Options) (*Bed, error) {
 // runDev has kmsd dev make the cluster, and ends it.
 func (b *Bed) runDev(ctx context.Context) error {
 	dev := b.starter.NewProcess("kmsd dev", filepath.Join(b.opts.Dir, "dev.log"), b.opts.KMSD, "dev",
-		"--dir", b.opts.Dir, "--nodes", strconv.Itoa(b.opts.Nodes), "--module", "soft", "--port", strconv.Itoa(b.opts.Port))
+		"--dir", b.opts.Dir, "--nodes", strconv.Itoa(b.opts.Nodes), "--module", module, "--port", strconv.Itoa(b.opts.Port))
 	if err := dev.Start(); err != nil {
 		return err
 	}
@@ -129,8 +132,13 @@ func (b *Bed) open() error {
 
 // clientOf makes a client that knows these nodes.
 func (b *Bed) clientOf(urls ...string) (*client.Client, error) {
+	return b.clientFor(b.file.ProjectID, urls...)
+}
+
+// clientFor makes one that uses the keys of a project.
+func (b *Bed) clientFor(projectID string, urls ...string) (*client.Client, error) {
 	return client.New(client.Config{
-		Endpoints: urls, CA: b.ca, ProjectID: b.file.ProjectID,
+		Endpoints: urls, CA: b.ca, ProjectID: projectID,
 		Refresh:   -1, // what is to go through one node does not find out that there are others
 		AccessKey: b.file.AccessKey, SecretKey: b.file.SecretKey,
 	})

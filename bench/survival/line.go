@@ -21,6 +21,11 @@ func at[T int | float64 | time.Duration](what, format string, got, bound T) Line
 	return Line{What: what, Got: fmt.Sprintf(format, got), Bound: "at most " + fmt.Sprintf(format, bound), Missed: got > bound}
 }
 
+// atLeast makes a line of a figure that should be at least as large as its bound.
+func atLeast[T int | float64 | time.Duration](what, format string, got, bound T) Line {
+	return Line{What: what, Got: fmt.Sprintf(format, got), Bound: "at least " + fmt.Sprintf(format, bound), Missed: got < bound}
+}
+
 // none makes a line of something that should not happen.
 func none(what string, times, outOf int) Line {
 	return Line{What: what, Got: fmt.Sprintf("%d of %d", times, outOf), Bound: "0", Missed: times > 0}

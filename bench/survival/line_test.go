@@ -31,12 +31,13 @@ func TestPrint(t *testing.T) {
 	var out strings.Builder
 	missed, err := Print(&out, []Line{
 		at("ratio", "%.2f", 1.5, 1.5), at("time", "%s", 3*time.Second, 2*time.Second), none("refused", 1, 7), none("refused", 0, 7), beside("each", "1 s"),
+		atLeast("rate", "%.1f", 0.8, 0.8), atLeast("rate", "%.1f", 0.7, 0.8),
 	})
-	if err != nil || missed != 2 {
+	if err != nil || missed != 3 {
 		t.Errorf("%d missed, %v", missed, err)
 	}
 	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
-	for i, want := range []string{"holds", "MISSED", "MISSED", "holds", "1 s"} {
+	for i, want := range []string{"holds", "MISSED", "MISSED", "holds", "1 s", "holds", "MISSED"} {
 		if got := strings.TrimSpace(lines[i]); !strings.HasSuffix(got, want) {
 			t.Errorf("%q does not end in %q", got, want)
 		}

@@ -25,8 +25,8 @@ const (
 type Plant func(ctx context.Context, dataDirs []string, projectID string, keys int) error
 
 // ManyKeys measures a cluster with many keys in its state: how long a node
-// takes to restart while the others serve, how long writes take while snapshots
-// are made, what a page of a list costs over what it cost before, and memory.
+// takes to restart while the others serve, and what a page of a list costs over
+// what it cost before. They stay in the state.
 func (b *Bed) ManyKeys(ctx context.Context, keys int, plant Plant) ([]Line, error) {
 	if err := b.fillTo(ctx, pageKeys); err != nil {
 		return nil, err
@@ -60,17 +60,17 @@ func (b *Bed) ManyKeys(ctx context.Context, keys int, plant Plant) ([]Line, erro
 	if err != nil {
 		return nil, err
 	}
-	stalls, err := b.snapshotStalls(ctx)
-	if err != nil {
-		return nil, err
-	}
-	lines := []Line{
+	return []Line{
 		at(fmt.Sprintf("restart of a node with %d keys, until it is ready", keys), "%s", round(restart), restartLimit),
 		beside(fmt.Sprintf("  of all %d nodes at once on this machine", len(b.nodes)), round(together).String()),
 		at(fmt.Sprintf("a page of 100 keys among %d / among %d", keys, pageKeys), "%.2f", float64(many)/float64(few), pageRatio),
 		beside("  each", fmt.Sprintf("%s / %s", round(many), round(few))),
-	}
-	lines = append(lines, stalls...)
+	}, nil
+}
+
+// Memory is what the nodes hold of the machine's.
+func (b *Bed) Memory() ([]Line, error) {
+	var lines []Line
 	for _, n := range b.nodes {
 		held, err := Memory(n.PID())
 		if err != nil {
@@ -151,9 +151,9 @@ const snapshotWriters = 8
 // snapshotPatience bounds the wait for the leader's second snapshot.
 const snapshotPatience = 5 * time.Minute
 
-// snapshotStalls writes through the leader until it has made a snapshot, and
-// returns the longest write while it did, and while it did not.
-func (b *Bed) snapshotStalls(ctx context.Context) ([]Line, error) {
+// Snapshots writes through the leader until it has made a snapshot, and
+// measures the longest write while it did, and while it did not.
+func (b *Bed) Snapshots(ctx context.Context) ([]Line, error) {
 	leader, _, err := b.leading(ctx)
 	if err != nil {
 		return nil, err

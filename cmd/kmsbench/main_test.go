@@ -92,10 +92,7 @@ func TestScripts(t *testing.T) {
 // realCluster builds kmsd and runs a node until the test ends.
 func realCluster(t *testing.T) (kmsd string, file *devfile.File) {
 	t.Helper()
-	kmsd = filepath.Join(t.TempDir(), "kmsd")
-	if out, err := exec.Command("go", "build", "-o", kmsd, "../kmsd").CombinedOutput(); err != nil {
-		t.Fatalf("building kmsd: %v\n%s", err, out)
-	}
+	kmsd = buildKMSD(t)
 	cluster, err := startCluster(t.Context(), clusterOptions{kmsd: kmsd, nodes: 1, module: "soft", port: freePort(t)})
 	if err != nil {
 		t.Fatal(err)
@@ -109,6 +106,16 @@ func realCluster(t *testing.T) (kmsd string, file *devfile.File) {
 		t.Fatal(err)
 	}
 	return kmsd, file
+}
+
+// buildKMSD builds kmsd for a test.
+func buildKMSD(t *testing.T) (program string) {
+	t.Helper()
+	program = filepath.Join(t.TempDir(), "kmsd")
+	if out, err := exec.Command("go", "build", "-o", program, "../kmsd").CombinedOutput(); err != nil {
+		t.Fatalf("building kmsd: %v\n%s", err, out)
+	}
+	return program
 }
 
 // freePort is the first of the ports of four nodes, below those that the system
