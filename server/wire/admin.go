@@ -5,8 +5,9 @@ import "time"
 // The local admin socket: HTTP with JSON over a Unix socket in the node's data
 // directory, readable by the owner of the process alone. Who can open it is
 // the node's operator. Errors are an [AdminError] with status 4xx or 5xx: 503 is
-// that nothing was done, since the node lacks a leader, its state or its module for
-// now, and 504 that a change may have been made or not.
+// that the node lacks a leader, its state, its module or another node for now, and
+// that what is asked again is done or goes on, and 504 that a change may have been
+// made or not.
 const (
 	AdminPathInit         = "/v1/cluster/init"           // POST InitRequest → InitReply
 	AdminPathJoinToken    = "/v1/cluster/join-token"     // POST JoinTokenRequest → JoinTokenReply
