@@ -27,12 +27,16 @@ type behind struct {
 	alone
 	ahead      *fsmtest.Machine
 	missed     []command.Body
-	unreleased bool // another node serves from a state before
+	unreleased bool           // another node serves from a state before
+	meanwhile  []command.Body // applied while it waits until none does
 }
 
 func (b *behind) Released(context.Context, uint64) error {
 	if b.unreleased {
 		return context.DeadlineExceeded
+	}
+	for _, body := range b.meanwhile {
+		b.ahead.Must(body)
 	}
 	return nil
 }
@@ -74,8 +78,16 @@ func TestAdminOfANodeThatIsBehind(t *testing.T) {
 	s.member.Store(&member{service: service})
 
 	m.Must(fsmtest.AddCA("ca"))
-	replica.missed = []command.Body{command.RemoveProvider{ID: "ca"}}
+	replica.meanwhile = []command.Body{command.RemoveProvider{ID: "ca"}}
 	listed, err := s.listProviders(t.Context())
+	must(t, err)
+	if len(listed.Providers) != 1 {
+		t.Errorf("what was removed meanwhile, and may serve yet, is not listed: %+v", listed.Providers)
+	}
+	replica.meanwhile = nil
+	m.Must(fsmtest.AddCA("ca"))
+	replica.missed = []command.Body{command.RemoveProvider{ID: "ca"}}
+	listed, err = s.listProviders(t.Context())
 	must(t, err)
 	if len(listed.Providers) != 0 {
 		t.Errorf("a removed CA is listed: %+v", listed.Providers)

@@ -120,10 +120,10 @@ func (s *Server) listProviders(ctx context.Context) (*wire.ProvidersReply, error
 	if m == nil {
 		return nil, errNoCluster
 	}
-	if err := m.service.Settled(ctx); err != nil {
+	root, err := m.service.Settled(ctx)
+	if err != nil {
 		return nil, err
 	}
-	root := s.machine.State()
 	reply := &wire.ProvidersReply{Providers: []wire.Provider{}}
 	for _, p := range root.Providers() {
 		one := wire.Provider{

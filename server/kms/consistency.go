@@ -189,18 +189,19 @@ func (s *Service) told(ctx context.Context, c *Call, answer error) error {
 	}
 }
 
-// Settled is [Service.Current] for an answer that tells of the state as a whole: no
-// node serves from a state before what it tells.
-func (s *Service) Settled(ctx context.Context) error {
+// Settled returns a state that an answer may tell of as a whole: it holds what was
+// committed before the call, and no node serves from one before it.
+func (s *Service) Settled(ctx context.Context) (*state.Root, error) {
 	if err := s.Current(ctx); err != nil {
-		return err
+		return nil, err
 	}
+	root := s.replica.Root()
 	ctx, cancel := context.WithTimeout(ctx, currentTimeout)
 	defer cancel()
-	if err := s.replica.Released(ctx, s.replica.Root().LastFence()); err != nil {
-		return &Error{Kind: KindUnavailable, Message: "a change that this answer depends on is not known to every node yet; try again", Err: err}
+	if err := s.replica.Released(ctx, root.LastFence()); err != nil {
+		return nil, &Error{Kind: KindUnavailable, Message: "a change that this answer depends on is not known to every node yet; try again", Err: err}
 	}
-	return nil
+	return root, nil
 }
 
 // fenceOf is the last fenced command that a call's answer may follow from; 0: none.
