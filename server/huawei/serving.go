@@ -81,7 +81,7 @@ func (s *serving) statusOf(err error) (int, string) {
 // this node's and a peer's, the older one counts.
 func (s *serving) setAge(age time.Duration) {
 	s.oldest = max(s.oldest, age)
-	s.rc.Response.Header.Set("X-Raftkms-State-Age", s.oldest.Round(time.Millisecond).String())
+	s.rc.Response.Header.Set(headerStateAge, s.oldest.Round(time.Millisecond).String())
 }
 
 // perform is everything that is done for every request, in the order in which it
@@ -89,6 +89,10 @@ func (s *serving) setAge(age time.Duration) {
 func (s *serving) perform(ctx context.Context, c *kms.Call) (err error) {
 	d := s.dialect
 	s.x.call = c
+	if s.oldest > 0 { // a peer's, to what was asked before from another state
+		s.oldest = 0
+		s.rc.Response.Header.Del(headerStateAge)
+	}
 	if s.x.caller, err = d.identify(ctx, c, s.rc); err != nil {
 		return err
 	}
