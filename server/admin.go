@@ -195,11 +195,20 @@ func writeAdmin(w http.ResponseWriter, reply any, err error) {
 	_ = json.NewEncoder(w).Encode(reply) // the caller is gone if this fails
 }
 
+// unfinished is why what was begun has not come to its end, though whoever asks
+// again goes on with it.
+type unfinished struct{ error }
+
+func (u unfinished) Unwrap() error { return u.error }
+
 // adminStatus tells what may be asked again, and what must be looked for first,
 // from what was refused or has failed.
 func adminStatus(err error) int {
+	if _, goesOn := errors.AsType[unfinished](err); goesOn {
+		return http.StatusServiceUnavailable
+	}
 	switch kind := kms.KindOf(err); {
-	case kind == kms.KindOutcomeUnknown:
+	case kind == kms.KindOutcomeUnknown, errors.Is(err, cluster.ErrOutcomeUnknown):
 		return http.StatusGatewayTimeout
 	case kind == kms.KindUnavailable, errors.Is(err, cluster.ErrNoLeader), errors.Is(err, cluster.ErrUnreachable):
 		return http.StatusServiceUnavailable

@@ -45,6 +45,8 @@ func TestTheStatusOfWhatIsNotDone(t *testing.T) {
 	f(fmt.Errorf("node a keeps its vote: %w", cluster.ErrMajority), http.StatusBadRequest)
 	f(fmt.Errorf("node a stays: %w", cluster.ErrNoLeader), http.StatusServiceUnavailable)
 	f(errors.Join(cluster.ErrUnreachable), http.StatusServiceUnavailable)
+	f(fmt.Errorf("asking node b: %w", cluster.ErrOutcomeUnknown), http.StatusGatewayTimeout)
+	f(fmt.Errorf("rotating: %w", unfinished{fmt.Errorf("asking node b: %w", cluster.ErrOutcomeUnknown)}), http.StatusServiceUnavailable)
 	f(kms.Refuse(kms.KindInvalid, "no"), http.StatusBadRequest)
 	f(kms.Refuse(kms.KindStale, "no"), http.StatusBadRequest) // of root keys and CAs: something has to be done first
 

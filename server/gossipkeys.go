@@ -124,7 +124,7 @@ func (s *Server) rotateGossipKey(ctx context.Context, _ struct{}) (*wire.GossipR
 			body.Sealed = sealed
 		}
 		if err := m.service.RotateGossipKey(ctx, uuid.NewString(), body); err != nil {
-			return nil, fmt.Errorf("rotating the gossip key, step %d of %d (asked again, it goes on from there): %w", step, command.GossipDrop, err)
+			return nil, unfinished{fmt.Errorf("rotating the gossip key, step %d of %d (asked again, it goes on from there): %w", step, command.GossipDrop, err)}
 		}
 		reply.Behind = s.followGossip(ctx, m)
 		if step == command.GossipDrop {

@@ -301,7 +301,7 @@ func (s *Server) beginRotation(ctx context.Context, m *member, officerPIN []byte
 	}
 	if devices, is := s.cfg.Module.(hsm.Redundant); is {
 		if _, err := devices.CopyRoots(ctx, hsm.RootGeneration(next), officerPIN); err != nil {
-			return fmt.Errorf("the new root keys are not in both HSMs of this node yet, and nothing uses them; asked again, the rotation goes on from there: %w", err)
+			return unfinished{fmt.Errorf("the new root keys are not in both HSMs of this node yet, and nothing uses them; asked again, the rotation goes on from there: %w", err)}
 		}
 	}
 	if err := m.service.ReportRoots(ctx, next, c.RootNextCanary); err != nil {
@@ -312,7 +312,7 @@ func (s *Server) beginRotation(ctx context.Context, m *member, officerPIN []byte
 			continue
 		}
 		if err := s.sendGeneration(ctx, m, node.ID, next, officerPIN); err != nil {
-			return fmt.Errorf("the new root keys have not come to every node yet, and nothing uses them; asked again, the rotation goes on from there: %w", err)
+			return unfinished{fmt.Errorf("the new root keys have not come to every node yet, and nothing uses them; asked again, the rotation goes on from there: %w", err)}
 		}
 	}
 	return m.service.RotateRoots(ctx, uuid.NewString(), command.RotateRoots{Step: command.RootUse, Generation: next})

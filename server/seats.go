@@ -86,7 +86,7 @@ func (m *member) awaitSeat(ctx context.Context, nodeID string, good func(voter, 
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("it is decided, but not carried out yet: the leader goes on trying (`kmsctl cluster status` on the leader shows what it waits for): %w", context.Cause(ctx))
+			return unfinished{fmt.Errorf("it is decided, but not carried out yet: the leader goes on trying (`kmsctl cluster status` on the leader shows what it waits for): %w", context.Cause(ctx))}
 		case <-time.After(seatPeriod):
 		}
 	}

@@ -149,10 +149,10 @@ func (s *Socket) call(ctx context.Context, method, path string, request, reply a
 	defer answer.Body.Close()
 	text, err := io.ReadAll(io.LimitReader(answer.Body, maxReplyBytes))
 	if err != nil {
-		return fmt.Errorf("reading the answer of the admin socket: %w", err)
+		return s.unreachable(r, err)
 	}
 	if answer.StatusCode >= 400 {
-		return refusal(answer.StatusCode, text)
+		return refusal(r, answer.StatusCode, text)
 	}
 	if reply == nil {
 		return nil
@@ -183,11 +183,18 @@ func changes(r *http.Request) bool {
 	switch r.URL.Path {
 	case wire.AdminPathDoctor, wire.AdminPathVerifyRoots, wire.AdminPathVerifyErasure, wire.AdminPathVerifyTraces, wire.AdminPathCheckBackup:
 		return false
+	case wire.AdminPathRestore:
+		return r.URL.Query().Has(wire.RestoreConfirm)
 	}
 	return r.Method != http.MethodGet
 }
 
-func refusal(status int, text []byte) error {
+// refusal is what a node answered instead of doing it. Where nothing was to be
+// changed, an outcome that is not known is none.
+func refusal(r *http.Request, status int, text []byte) error {
+	if status == http.StatusGatewayTimeout && !changes(r) {
+		status = http.StatusServiceUnavailable
+	}
 	var body wire.AdminError
 	if err := json.Unmarshal(text, &body); err != nil || body.Error == "" {
 		body.Error = fmt.Sprintf("the node answered with status %d and no reason", status)

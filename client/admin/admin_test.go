@@ -123,6 +123,9 @@ func TestRefusalsSayWhetherToAskAgain(t *testing.T) {
 	f := func(answer int, unavailable, unknown bool) {
 		t.Helper()
 		status = answer
+		if _, err := s.Doctor(context.Background()); errors.Is(err, client.ErrUnavailable) != (unavailable || unknown) || errors.Is(err, client.ErrOutcomeUnknown) {
+			t.Errorf("status %d to a look: %v", answer, err)
+		}
 		err := s.Join(context.Background(), "t")
 		if errors.Is(err, client.ErrUnavailable) != unavailable || errors.Is(err, client.ErrOutcomeUnknown) != unknown {
 			t.Errorf("status %d: %v", answer, err)
@@ -147,6 +150,8 @@ func TestCallsThatGetNoAnswer(t *testing.T) {
 	f(s.Remove(ctx, "n"), true)
 	_, err := s.Restore(ctx, strings.NewReader("backup"), admin.RestoreOptions{Confirm: "c"})
 	f(err, true)
+	_, err = s.Restore(ctx, strings.NewReader("backup"), admin.RestoreOptions{})
+	f(err, false)
 	_, err = s.CheckBackup(ctx, strings.NewReader("backup"))
 	f(err, false)
 	_, err = s.Doctor(ctx)

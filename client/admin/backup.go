@@ -62,7 +62,7 @@ func (s *Socket) send(ctx context.Context, path string, r io.Reader, reply any) 
 	defer answer.Body.Close()
 	text, err := io.ReadAll(io.LimitReader(answer.Body, maxReplyBytes))
 	if err != nil {
-		return fmt.Errorf("reading the answer of the admin socket: %w", err)
+		return s.unreachable(answer.Request, err)
 	}
 	if err := json.Unmarshal(text, reply); err != nil {
 		return fmt.Errorf("reading the answer of the admin socket: %w", err)
@@ -87,7 +87,7 @@ func (s *Socket) stream(ctx context.Context, method, path string, body io.Reader
 		if err != nil {
 			return nil, fmt.Errorf("reading the answer of the admin socket: %w", err)
 		}
-		return nil, refusal(answer.StatusCode, text)
+		return nil, refusal(r, answer.StatusCode, text)
 	}
 	return answer, nil
 }
