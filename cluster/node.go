@@ -59,6 +59,7 @@ type Node struct {
 	open     context.Context // ends when no more work is taken
 	shut     context.CancelFunc
 	work     sync.WaitGroup  // work that was taken
+	applying sync.WaitGroup  // entries that Raft was given and has not answered; it answers none after its end
 	ctx      context.Context // ends with the loops
 	cancel   context.CancelFunc
 	loops    sync.WaitGroup // goroutines that run for the node's life
@@ -347,14 +348,16 @@ func (n *Node) fatal(err error) {
 }
 
 // begin takes a piece of work, unless the node is closing; done gives it back.
-func (n *Node) begin() (done func(), ok bool) {
+func (n *Node) begin() (done func(), ok bool) { return n.beginOf(&n.work) }
+
+func (n *Node) beginOf(work *sync.WaitGroup) (done func(), ok bool) {
 	n.intake.RLock()
 	defer n.intake.RUnlock()
 	if n.open.Err() != nil {
 		return nil, false
 	}
-	n.work.Add(1)
-	return n.work.Done, true
+	work.Add(1)
+	return work.Done, true
 }
 
 func (n *Node) stopIntake() {
@@ -366,7 +369,11 @@ func (n *Node) stopIntake() {
 // await runs f, which may take for ever, and waits for it as long as ctx and
 // Raft last.
 func (n *Node) await(ctx context.Context, f func() error) error {
-	done, ok := n.begin()
+	return n.awaitOf(ctx, &n.work, f)
+}
+
+func (n *Node) awaitOf(ctx context.Context, work *sync.WaitGroup, f func() error) error {
+	done, ok := n.beginOf(work)
 	if !ok {
 		return ErrStopped
 	}
@@ -404,7 +411,12 @@ func (n *Node) Close(ctx context.Context) error {
 
 func (n *Node) close(ctx context.Context) error {
 	n.stopIntake()
-	n.waitFor(ctx, n.work.Wait) // a leader that reaches no one steps down and answers, so this is short
+	n.waitFor(ctx, n.work.Wait)
+	select {
+	case <-n.ended: // Raft gives no answer any more to what it had not looked at
+	default:
+		n.waitFor(ctx, n.applying.Wait) // a leader that reaches no one steps down and answers, so this is short
+	}
 	n.endRaft()
 	n.cancel()
 	err := n.gossip.Close()

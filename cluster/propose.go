@@ -177,7 +177,7 @@ func (n *Node) replicate(ctx context.Context, data []byte) (Committed, error) {
 	}
 	var committed Committed
 	result := make(chan Committed, 1)
-	err := n.await(ctx, func() error {
+	err := n.awaitOf(ctx, &n.applying, func() error {
 		// A slot is held until Raft has answered, however long the caller waits.
 		defer func() { <-n.inFlight }()
 		c, err := n.apply(data)
