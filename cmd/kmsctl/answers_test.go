@@ -57,20 +57,22 @@ func TestAnswersOfTheAdminSocket(t *testing.T) {
 	f("iam client-ca unbind", struct{}{}, "ca", "dns:a")
 	f("iam client-ca remove", struct{}{}, "ca")
 
-	refused := func(status, want int) {
+	refused := func(status, change, look int) {
 		t.Helper()
 		socket := answering(t, status, wire.AdminError{Error: "this is not done"})
-		for _, command := range []string{"cluster join-token", "cluster upgrade raise", "cluster snapshot save " + filepath.Join(t.TempDir(), "backup")} {
+		for command, want := range map[string]int{
+			"cluster join-token": change, "cluster upgrade raise": change, "cluster snapshot save " + filepath.Join(t.TempDir(), "backup"): look,
+		} {
 			text, err := asJSON(append(strings.Fields(command), "--socket", socket)...)
 			if got := exitStatus(err); got != want || text != "" || err.Error() != "this is not done" {
 				t.Errorf("%d for %s: exit status %d, want %d: %v; it printed %q", status, command, got, want, err, text)
 			}
 		}
 	}
-	refused(http.StatusBadRequest, exitFailed)
-	refused(http.StatusInternalServerError, exitFailed)
-	refused(http.StatusServiceUnavailable, exitUnavailable)
-	refused(http.StatusGatewayTimeout, exitUnknown)
+	refused(http.StatusBadRequest, exitFailed, exitFailed)
+	refused(http.StatusInternalServerError, exitFailed, exitFailed)
+	refused(http.StatusServiceUnavailable, exitUnavailable, exitUnavailable)
+	refused(http.StatusGatewayTimeout, exitUnknown, exitUnavailable)
 }
 
 // asJSON runs a command with -o json in this process.
