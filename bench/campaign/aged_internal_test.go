@@ -15,6 +15,7 @@ import (
 	"github.com/raftkms/raftkms/bench/nemesis"
 	"github.com/raftkms/raftkms/client"
 	"github.com/raftkms/raftkms/client/devfile"
+	"github.com/raftkms/raftkms/server/wire"
 )
 
 // How old a state is that answers is kept with the answer, whoever asks; our client
@@ -23,7 +24,7 @@ func TestAnAnswerIsAsOldAsItSays(t *testing.T) {
 	says := ""
 	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		if says != "" {
-			w.Header().Set(stateAge, says)
+			w.Header().Set(wire.HeaderStateAge, says)
 		}
 		_, _ = w.Write([]byte(`{"key_id":"id","key_info":{"key_id":"id","key_state":"2","creation_date":"1"}}`))
 	}))

@@ -105,13 +105,10 @@ type verdict struct {
 	age     time.Duration // of the state that the answer is from, as it says; zero: it says nothing
 }
 
-// stateAge is the header of an answer from a state that may be old.
-const stateAge = "X-Raftkms-State-Age"
-
 // ageOf is how old an answer says that its state is. An age that is none is one that
 // nothing allows.
 func ageOf(header http.Header) time.Duration {
-	text := header.Get(stateAge)
+	text := header.Get(wire.HeaderStateAge)
 	if text == "" {
 		return 0
 	}

@@ -81,14 +81,14 @@ func (b *Bed) Writes(ctx context.Context, writers, writes, rounds int, alone Alo
 	apply, propose, byLeader, byAll := rates[0], rates[1], rates[2], rates[3]
 	lines := []Line{
 		atLeast(fmt.Sprintf("cluster.Propose / raft's Apply alone, %d bytes, %d proposers, median of %d", alone.Bytes, writers, rounds), "%.2f", over(propose, apply), proposeRatio),
-		beside("  each a second", fmt.Sprintf("%.0f / %.0f", middle(propose), middle(apply))),
+		beside("  each a second", fmt.Sprintf("%.0f / %.0f", Median(propose), Median(apply))),
 	}
 	for _, full := range []struct {
 		through string
 		rates   []float64
 	}{{"the leader", byLeader}, {"all nodes", byAll}} {
 		lines = append(lines,
-			beside(fmt.Sprintf("the full path through %s, %d connections, writes a second", full.through, writers), fmt.Sprintf("%.0f", middle(full.rates))),
+			beside(fmt.Sprintf("the full path through %s, %d connections, writes a second", full.through, writers), fmt.Sprintf("%.0f", Median(full.rates))),
 			beside("  over cluster.Propose, over raft's Apply alone", fmt.Sprintf("%.3f, %.3f", over(full.rates, propose), over(full.rates, apply))))
 	}
 	return append(lines, beside("  it is create-key: HTTP, TLS, signature, permission, module, proposal, trace", fmt.Sprintf("module %s, level %s", module, one.Level))), nil
@@ -139,11 +139,11 @@ func over(a, b []float64) float64 {
 	for i := range a {
 		ratios[i] = a[i] / b[i]
 	}
-	return middle(ratios)
+	return Median(ratios)
 }
 
-// middle is the median of some values.
-func middle(of []float64) float64 {
+// Median is the median of at least one value.
+func Median(of []float64) float64 {
 	sorted := slices.Sorted(slices.Values(of))
 	return (sorted[(len(sorted)-1)/2] + sorted[len(sorted)/2]) / 2
 }

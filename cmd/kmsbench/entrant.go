@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/raftkms/raftkms/bench/load"
+	"github.com/raftkms/raftkms/bench/survival"
 )
 
 // entrant is one of those that are measured in turn, and what was measured of
@@ -34,7 +35,7 @@ func newEntrant(name string, pids []int, cfg load.PosterConfig, connections int)
 }
 
 // peak is the rate of a closed loop.
-func (e *entrant) peak() float64 { return median(e.rates) }
+func (e *entrant) peak() float64 { return survival.Median(e.rates) }
 
 // closed measures a round in which the next call comes when the last is answered.
 func (e *entrant) closed(ctx context.Context, progress io.Writer, of effort) error {
@@ -83,12 +84,5 @@ func over(a, b []float64) spread {
 	for i := range ratios {
 		ratios[i] = a[i] / b[i]
 	}
-	return spread{median(ratios), slices.Min(ratios), slices.Max(ratios)}
-}
-
-// median of at least one value.
-func median(of []float64) float64 {
-	sorted := slices.Sorted(slices.Values(of))
-	n := len(sorted)
-	return (sorted[(n-1)/2] + sorted[n/2]) / 2
+	return spread{survival.Median(ratios), slices.Min(ratios), slices.Max(ratios)}
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/raftkms/raftkms/bench/load"
+	"github.com/raftkms/raftkms/bench/survival"
 	"github.com/raftkms/raftkms/client"
 	"github.com/raftkms/raftkms/client/devfile"
 	"github.com/raftkms/raftkms/hsm/hsmtest/faultylib"
@@ -166,7 +167,7 @@ func (b *hsmBench) run(ctx context.Context, out io.Writer, rounds int, hardware,
 			}
 		}
 		for _, m := range group {
-			fmt.Fprintf(out, "%-26s %4d connections %9.0f data keys/s %6.1f µs of CPU each", m.name, m.workers, median(m.rates), median(m.costs))
+			fmt.Fprintf(out, "%-26s %4d connections %9.0f data keys/s %6.1f µs of CPU each", m.name, m.workers, survival.Median(m.rates), survival.Median(m.costs))
 			if m.calls > 0 {
 				fmt.Fprintf(out, "   %6.3f calls of the device each (%.1f in one)", m.calls/float64(m.keysMade), m.served/m.calls)
 			}

@@ -257,7 +257,7 @@ func (o *overload) print(out io.Writer, crowds []*crowd, closed closings, perCon
 		for _, n := range c.errors {
 			refused += n
 		}
-		fmt.Fprintf(table, "%s\t%.0f\t%.2f\t%.2f to %.2f\t%.1f ms\t%d of %d\t\n", c.name, median(c.rates), s.median, s.low, s.high, median(c.tails), refused, c.calls)
+		fmt.Fprintf(table, "%s\t%.0f\t%.2f\t%.2f to %.2f\t%.1f ms\t%d of %d\t\n", c.name, survival.Median(c.rates), s.median, s.low, s.high, survival.Median(c.tails), refused, c.calls)
 	}
 	if err := table.Flush(); err != nil {
 		return err

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/raftkms/raftkms/bench/load"
+	"github.com/raftkms/raftkms/bench/survival"
 	"github.com/raftkms/raftkms/bench/target"
 )
 
@@ -321,11 +322,11 @@ func (r *ratios) print(out io.Writer, all []*entrant) error {
 	for _, e := range all {
 		tail := ""
 		if len(e.tails) > 0 {
-			if tail = fmt.Sprintf("%.2f ms", median(e.tails)); !e.kept {
+			if tail = fmt.Sprintf("%.2f ms", survival.Median(e.tails)); !e.kept {
 				tail += " (rate not kept)"
 			}
 		}
-		fmt.Fprintf(table, "%s\t%.0f\t%.1f µs\t%s\t\n", e.name, e.peak(), median(e.costs), tail)
+		fmt.Fprintf(table, "%s\t%.0f\t%.1f µs\t%s\t\n", e.name, e.peak(), survival.Median(e.costs), tail)
 	}
 	if err := table.Flush(); err != nil {
 		return err
@@ -348,6 +349,6 @@ func (r *ratios) print(out io.Writer, all []*entrant) error {
 		return err
 	}
 	_, err := fmt.Fprintf(out, "\na data key of create-datakeys of %d: %.2f µs of server CPU (at most 2)\n%d nodes that nobody asks: %.2f %% of one core together\n",
-		manyKeys, median(r.many.costs)/manyKeys, r.nodes, 100*r.idle.Seconds())
+		manyKeys, survival.Median(r.many.costs)/manyKeys, r.nodes, 100*r.idle.Seconds())
 	return err
 }

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/raftkms/raftkms/bench/survival"
 )
 
 func TestRatiosAreOfTheSameRound(t *testing.T) {
@@ -21,7 +23,7 @@ func TestRatiosAreOfTheSameRound(t *testing.T) {
 	f([]float64{20, 60}, []float64{10, 20}, spread{2.5, 2, 3})
 	f([]float64{1}, []float64{4}, spread{0.25, 0.25, 0.25})
 	values := []float64{3, 1, 2}
-	if m := median(values); m != 2 || values[0] != 3 {
+	if m := survival.Median(values); m != 2 || values[0] != 3 {
 		t.Errorf("median %v of %v", m, values)
 	}
 }

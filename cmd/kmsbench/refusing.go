@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/raftkms/raftkms/bench/load"
+	"github.com/raftkms/raftkms/bench/survival"
 	"github.com/raftkms/raftkms/bench/target"
 	"github.com/raftkms/raftkms/client"
 	"github.com/raftkms/raftkms/fsm/policy"
@@ -176,7 +177,7 @@ func (o *overload) printRefusals(out io.Writer, all []*asker) error {
 			s := over(a.rates, all[0].rates)
 			ratio = fmt.Sprintf("%.2f\t%.2f to %.2f", s.median, s.low, s.high)
 		}
-		fmt.Fprintf(table, "%s\t%.0f\t%.0f\t%s\t%.1f ms\t%d of %d\t%d\t\n", a.name, median(a.asked), median(a.rates), ratio, median(a.tails), a.busy, a.calls, a.failed)
+		fmt.Fprintf(table, "%s\t%.0f\t%.0f\t%s\t%.1f ms\t%d of %d\t%d\t\n", a.name, survival.Median(a.asked), survival.Median(a.rates), ratio, survival.Median(a.tails), a.busy, a.calls, a.failed)
 	}
 	if err := table.Flush(); err != nil {
 		return err

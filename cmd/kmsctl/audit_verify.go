@@ -28,12 +28,7 @@ func (a *app) verifyCommand() *cobra.Command {
 			"is checked with a copy of its trace directory, on another machine: DIR (audit in its data directory), with the public key\n" +
 			"from kmsctl audit keys, kept since before, and with --checkpoints the trace directory of another node, or its\n" +
 			"checkpoints directory, whose copies the suspect could not touch.",
-		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) > 1 {
-				return misuse("expected at most one DIR, but %d arguments given", len(args))
-			}
-			return nil
-		},
+		Args: atMostOne("DIR"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			from, err := parseSince(since)
 			if err != nil {

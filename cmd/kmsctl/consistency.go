@@ -19,12 +19,7 @@ func (a *app) consistencyCommand() *cobra.Command {
   strict     linearizable, on hosts whose clocks cannot be relied on; each use waits for a round trip
   available  as lease, but a node without contact goes on with a state up to --max-age old, and says how old
              in X-Raftkms-State-Age. A revocation is then final only after that time.`,
-		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) > 1 {
-				return misuse("expected at most one mode, but %d arguments given", len(args))
-			}
-			return nil
-		},
+		Args:      atMostOne("mode"),
 		ValidArgs: []string{"lease", "strict", "available"},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			s, err := a.admin()

@@ -56,7 +56,7 @@ func (a *app) decryptCommand() *cobra.Command {
 		Short: "Decrypt base64 from a file or standard input to the very bytes that were encrypted",
 		Long: "Decrypt base64 from a file or standard input to the very bytes that were encrypted. A ciphertext of a symmetric key names its key;\n" +
 			"one of an asymmetric key does not, and takes --key and --algorithm.",
-		Args: atMostFile,
+		Args: atMostOne("FILE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if u.Algorithm != "" && u.Key == "" {
 				return misuse("which key? A ciphertext of an asymmetric key does not say: give --key")
@@ -163,13 +163,6 @@ func (a *app) randomCommand() *cobra.Command {
 			})
 		},
 	}
-}
-
-func atMostFile(_ *cobra.Command, args []string) error {
-	if len(args) > 1 {
-		return misuse("expected at most one FILE, but %d arguments given", len(args))
-	}
-	return nil
 }
 
 func oneOrTwo(name string) cobra.PositionalArgs {

@@ -234,7 +234,7 @@ func (a *app) importWrappedCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "import-wrapped [FILE]",
 		Short: "Give a key the material that `kmsctl key wrap` has wrapped, from a file or standard input",
-		Args:  atMostFile,
+		Args:  atMostOne("FILE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			expires, err := e.at()
 			if err != nil {

@@ -83,6 +83,16 @@ func (u *usageError) Unwrap() error { return u.cause }
 
 func misuse(format string, args ...any) error { return &usageError{fmt.Errorf(format, args...)} }
 
+// atMostOne wants an argument or none.
+func atMostOne(name string) cobra.PositionalArgs {
+	return func(_ *cobra.Command, args []string) error {
+		if len(args) > 1 {
+			return misuse("expected at most one %s, but %d arguments given", name, len(args))
+		}
+		return nil
+	}
+}
+
 // exactly wants n arguments and names them when there are others.
 func exactly(names ...string) cobra.PositionalArgs {
 	return func(_ *cobra.Command, args []string) error {

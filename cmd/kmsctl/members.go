@@ -65,12 +65,7 @@ func (a *app) transferCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "transfer-leader [NODE]",
 		Short: "Hand leadership to a voter, or to the one that is furthest",
-		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) > 1 {
-				return misuse("expected at most one NODE, but %d arguments given", len(args))
-			}
-			return nil
-		},
+		Args:  atMostOne("NODE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			s, err := a.admin()
 			if err != nil {

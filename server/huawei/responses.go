@@ -20,9 +20,6 @@ const retryAfter = "1"
 // calls this package sets it, before a request is looked into.
 const HeaderRequestID = "X-Request-Id"
 
-// headerStateAge says how old the state is that an answer is from, where it may be old.
-const headerStateAge = "X-Raftkms-State-Age"
-
 // WriteNotFound answers a request for a path that does not exist.
 func WriteNotFound(rc *fasthttp.RequestCtx, requestID string) {
 	writeAnswer(rc, requestID, answer{404, "KMS.0201", "There is nothing at this URL."})

@@ -8,6 +8,7 @@ import (
 
 	"github.com/raftkms/raftkms/server/iam"
 	"github.com/raftkms/raftkms/server/kms"
+	"github.com/raftkms/raftkms/server/wire"
 )
 
 // serving is one request under way. It is used again for another one, so that
@@ -81,7 +82,7 @@ func (s *serving) statusOf(err error) (int, string) {
 // this node's and a peer's, the older one counts.
 func (s *serving) setAge(age time.Duration) {
 	s.oldest = max(s.oldest, age)
-	s.rc.Response.Header.Set(headerStateAge, s.oldest.Round(time.Millisecond).String())
+	s.rc.Response.Header.Set(wire.HeaderStateAge, s.oldest.Round(time.Millisecond).String())
 }
 
 // perform is everything that is done for every request, in the order in which it
@@ -91,7 +92,7 @@ func (s *serving) perform(ctx context.Context, c *kms.Call) (err error) {
 	s.x.call = c
 	if s.oldest > 0 { // a peer's, to what was asked before from another state
 		s.oldest = 0
-		s.rc.Response.Header.Del(headerStateAge)
+		s.rc.Response.Header.Del(wire.HeaderStateAge)
 	}
 	if s.x.caller, err = d.identify(ctx, c, s.rc); err != nil {
 		return err

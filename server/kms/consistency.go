@@ -185,8 +185,13 @@ func (s *Service) told(ctx context.Context, c *Call, answer error) error {
 	case c.proposed:
 		return &Error{Kind: KindOutcomeUnknown, Message: "the change was made, but it is not known yet that every node follows it; ask for its state before trying again", Err: err}
 	default:
-		return &Error{Kind: KindUnavailable, Message: "a change that this answer depends on is not known to every node yet; try again", Err: err}
+		return unreleased(err)
 	}
+}
+
+// unreleased is why an answer is not given whose state not every node follows yet.
+func unreleased(err error) error {
+	return &Error{Kind: KindUnavailable, Message: "a change that this answer depends on is not known to every node yet; try again", Err: err}
 }
 
 // Settled returns a state that an answer may tell of as a whole: it holds what was
@@ -199,7 +204,7 @@ func (s *Service) Settled(ctx context.Context) (*state.Root, error) {
 	ctx, cancel := context.WithTimeout(ctx, currentTimeout)
 	defer cancel()
 	if err := s.replica.Released(ctx, root.LastFence()); err != nil {
-		return nil, &Error{Kind: KindUnavailable, Message: "a change that this answer depends on is not known to every node yet; try again", Err: err}
+		return nil, unreleased(err)
 	}
 	return root, nil
 }
